@@ -139,13 +139,17 @@ static void run_batch(Audit *a, AuditPart part, RecordPlace *place) {
 }
 
 // *archive: the names of records are not the file's.
-static int read_records(Audit *a, AuditPart part, RecordReader *r, RecordPlace *place, bool *archive, int64_t limit,
+static int read_records(Audit *a, AuditPart part, RecordReader *r, RecordPlace *place, bool *archive, RecordRange range,
                         Err *err) {
     RecordSpan span;
     size_t bytes = 0;
     int more = 0;
     int64_t n = 0;
-    for (; n < limit && (more = records_next(r, &span, err)) == 1; n++) {
+    for (; n < range.to && (more = records_next(r, &span, err)) == 1; n++) {
+        if (n < range.from) {
+            if (n % BATCH_RECORDS == 0) records_release(r);
+            continue;
+        }
         if (a->count + a->n_batch >= DUPLICATE_RECORDS_MAX)
             return err_input(err, "%s: found more than %u records", place->path, DUPLICATE_RECORDS_MAX);
         a->batch[a->n_batch++] = (AuditRecord){.span = span};
@@ -162,15 +166,15 @@ static int read_records(Audit *a, AuditPart part, RecordReader *r, RecordPlace *
 
 int audit_read(Audit *a, AuditPart part, const char *path, const FileRule *rule, Err *err) {
     AUTO(records_close) RecordReader *r = NULL;
-    int64_t limit;
-    if (dataset_record_limit(&limit, path, rule, err) || records_open(&r, path, err)) return -1;
-    RecordPlace place = {.path = path, .number = 1, .is_text = records_are_text(r), .rule = rule};
+    RecordRange range;
+    if (dataset_record_range(&range, path, rule, err) || records_open(&r, path, err)) return -1;
+    RecordPlace place = {.path = path, .number = range.from + 1, .is_text = records_are_text(r), .rule = rule};
     place.format = rule && rule->format != FORMAT_AUTO ? rule->format : a->options.format;
     if (a->options.classification) place.format = FORMAT_CLASSIFICATION;
     if (place.is_text) place.format = FORMAT_TEXT;
     if (!a->counts[part].records) a->part_begin[part] = a->count;
     bool archive = false;
-    int rc = read_records(a, part, r, &place, &archive, limit, err);
+    int rc = read_records(a, part, r, &place, &archive, range, err);
     a->counts[part].ignored += records_ignored(r);
     MEM_GROW(a->files, a->files_capacity, a->n_files + 1);
     a->files[a->n_files++] = (AuditFile){mem_strdup(path), a->count, archive};

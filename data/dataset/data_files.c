@@ -3,6 +3,7 @@
 #include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "byte_stream.h"
 #include "path.h"
@@ -111,6 +112,14 @@ static char split_of(const char *path) {
     return 0;
 }
 
+static bool has_word(const char *name, const char *word, size_t len) {
+    for (size_t n; *name; name += n + (name[n] != 0)) {
+        for (n = 0; isalnum((unsigned char)name[n]);) n++;
+        if (n == len && strncasecmp(name, word, len) == 0) return true;
+    }
+    return false;
+}
+
 static int check_folder(const Expansion *e, const char *folder, Err *err) {
     size_t train = SIZE_MAX, test = SIZE_MAX;
     if (e->count == e->first)
@@ -132,16 +141,22 @@ static int check_folder(const Expansion *e, const char *folder, Err *err) {
                      folder, path_name(e->items[train]), path_name(e->items[test]));
 }
 
-static int expand_folder(Expansion *e, const char *folder, Err *err) {
+static int expand_folder(Expansion *e, DataName name, Err *err) {
+    const char *folder = name.given;
     AUTO_NAMES NameList names = {0};
     if (dir_list(&names, folder, err)) return -1;
     if (names.count > PATTERN_MAX_FILES)
         return err_input(err, "%s: found a folder of %zu files; expected at most %d", folder, names.count,
                          PATTERN_MAX_FILES);
     if (names.count) qsort(names.items, names.count, sizeof *names.items, by_bytes);
+    bool named = false; // without files of that name all are the split train
+    for (size_t i = 0; name.split && i < names.count; i++)
+        named |= has_word(names.items[i], name.split, name.split_len);
+    if (name.split && !named && is_among(name.split, name.split_len, "train")) name.split = NULL;
     for (size_t i = 0; i < names.count; i++) {
         char *path = path_join(folder, names.items[i]);
-        if (!is_temporary(path) && data_kind(path) != DATA_UNKNOWN && !path_is_dir(path)) {
+        bool wanted = !name.split || has_word(names.items[i], name.split, name.split_len);
+        if (wanted && !is_temporary(path) && data_kind(path) != DATA_UNKNOWN && !path_is_dir(path)) {
             add(e, path);
             continue;
         }
@@ -173,22 +188,22 @@ static int expand_pattern(Expansion *e, const char *pattern, Err *err) {
     return rc;
 }
 
-int data_files_expand(char ***names, size_t *count, const char *given, StrBuf *left, Err *err) {
+int data_files_expand(char ***names, size_t *count, DataName name, StrBuf *left, Err *err) {
     AUTO_STR StrBuf unused = {0};
     Expansion e = {.items = *names, .count = *count, .first = *count, .left = left ? left : &unused};
-    int rc = path_is_dir(given) ? expand_folder(&e, given, err) : expand_pattern(&e, given, err);
+    int rc = path_is_dir(name.given) ? expand_folder(&e, name, err) : expand_pattern(&e, name.given, err);
     *names = e.items;
     *count = e.count;
     return rc;
 }
 
-void data_files_show(StrBuf *out, const char *given) {
+void data_files_show(StrBuf *out, DataName name) {
     enum { NAMED = 8 };
     char **names = NULL;
     size_t count = 0;
     AUTO_STR StrBuf left = {0};
-    if (data_files_expand(&names, &count, given, &left, NULL) == 0 && strcmp(names[0], given) != 0) {
-        str_printf(out, "%s: %zu file%s: ", given, count, count == 1 ? "" : "s");
+    if (data_files_expand(&names, &count, name, &left, NULL) == 0 && strcmp(names[0], name.given) != 0) {
+        str_printf(out, "%s: %zu file%s: ", name.given, count, count == 1 ? "" : "s");
         for (size_t i = 0; i < count && i < NAMED; i++) str_printf(out, "%s%s", i ? ", " : "", names[i]);
         if (count > NAMED) str_printf(out, " and %zu more", count - NAMED);
         if (left.len) str_printf(out, "; not read: %s", left.data);

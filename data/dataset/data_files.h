@@ -19,13 +19,19 @@ int data_kind_refuse(const char *path, Err *err);
 
 // Appends the files that `given`, a value of train_file, names; the caller frees each name and the array (mem_free):
 //
-//   a folder          its data files, by their names' bytes. Refused: several suffixes (.csv and .jsonl), and files of
-//                     several splits (train.jsonl and test.jsonl)
+//   a folder          its data files, by their names' bytes; with `split` (its first split_len bytes) those that have
+//                     this word in their names. Refused: several suffixes (.csv and .jsonl), and files of several
+//                     splits (train.jsonl and test.jsonl)
 //   a pattern         path.h; matches that are folders or temporary are left out
 //   else              the path itself
 // left: appends the names in the folder, or of the matches, that are left out: "README.md, sub/ and 3 more"; or NULL.
 // Hidden files are neither read nor named.
-int data_files_expand(char ***names, size_t *count, const char *given, StrBuf *left, Err *err);
+// split: NULL: none.
+typedef struct DataName {
+    const char *given, *split;
+    size_t split_len;
+} DataName;
+int data_files_expand(char ***names, size_t *count, DataName name, StrBuf *left, Err *err);
 // What a folder or a pattern names, for the log: "data/: 2 files: data/a.csv, data/b.csv; not read: README.md"; nothing
 // for a path or if it cannot be read.
-void data_files_show(StrBuf *out, const char *given);
+void data_files_show(StrBuf *out, DataName name);

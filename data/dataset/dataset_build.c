@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "record_faults.h"
+#include "record_slice.h"
 #include "record_tokenizer.h"
 #include "token_cache.h"
 
@@ -171,13 +172,17 @@ static int choose_format(Build *b, RecordSpan first) {
     return b->place.format != FORMAT_AUTO ? 0 : err_context(b->err, "%s:%zu", first.name, first.line);
 }
 
-static int read_records(Build *b, RecordReader *r, int64_t limit) {
+static int read_records(Build *b, RecordReader *r, RecordRange range) {
     RecordSpan span;
     int more = 0;
     size_t bytes = 0;
     int64_t n = 0;
-    while (n < limit && (more = records_next(r, &span, b->err)) == 1) {
-        if (n++ == 0 && (check_columns(b, span) || choose_format(b, span))) return -1;
+    while (n < range.to && (more = records_next(r, &span, b->err)) == 1) {
+        if (n++ < range.from) {
+            if (n % BATCH_RECORDS == 0) records_release(r);
+            continue;
+        }
+        if (n == range.from + 1 && (check_columns(b, span) || choose_format(b, span))) return -1;
         b->slots[b->n_slots++].span = span;
         bytes += span.len;
         if (b->n_slots < BATCH_RECORDS && bytes < BATCH_BYTES) continue;
@@ -192,32 +197,46 @@ static int read_records(Build *b, RecordReader *r, int64_t limit) {
     return more == 0 && n == 0 ? records_fail_empty(r, b->err) : more < 0 ? -1 : 0;
 }
 
-int dataset_record_limit(int64_t *limit, const char *path, const FileRule *rule, Err *err) {
+static int count_records(int64_t *n, const char *path, Err *err) {
     AUTO(records_close) RecordReader *r = NULL;
     RecordSpan span;
-    int64_t n = 0;
     int more;
-    *limit = INT64_MAX;
-    if (!rule || !rule->limit) return 0;
-    *limit = (int64_t)rule->limit;
-    if (rule->limit >= 1) return 0;
+    *n = 0;
     if (records_open(&r, path, err)) return -1;
-    for (; (more = records_next(r, &span, err)) == 1; n++)
-        if (n % BATCH_RECORDS == 0) records_release(r);
-    *limit = llround(rule->limit * (double)n);
-    if (more == 0 && n && !*limit)
-        return err_input(err, "%s: found %ld records, of which max_samples %g are none", path, n, rule->limit);
+    for (; (more = records_next(r, &span, err)) == 1; ++*n)
+        if (*n % BATCH_RECORDS == 0) records_release(r);
     return more;
+}
+
+int dataset_record_range(RecordRange *range, const char *path, const FileRule *rule, Err *err) {
+    RecordSlice slice = {0};
+    size_t unused;
+    int64_t n = INT64_MAX;
+    *range = (RecordRange){0, INT64_MAX};
+    if (!rule || (!rule->limit && !rule->split)) return 0;
+    if (rule->split && record_slice_parse(&slice, rule->split, &unused))
+        return err_input(err, "%s: split: found \"%s\"; expected a name with a slice: train[:90%%]", path, rule->split);
+    bool fraction = rule->limit > 0 && rule->limit < 1;
+    if ((fraction || record_slice_counts(&slice)) && count_records(&n, path, err)) return -1;
+    record_slice_bounds(&slice, n, &range->from, &range->to);
+    if (range->from >= range->to)
+        return n ? err_input(err, "%s: split %s: found none of its records", path, rule->split) : 0;
+    double count = (double)(range->to - range->from);
+    int64_t limit = fraction ? llround(rule->limit * count) : (int64_t)rule->limit;
+    if (rule->limit && limit < range->to - range->from) range->to = range->from + limit;
+    if (rule->limit && n && !limit)
+        return err_input(err, "%s: found %ld records, of which max_samples %g are none", path, n, rule->limit);
+    return 0;
 }
 
 static int read_file(Build *b, size_t i) {
     AUTO(records_close) RecordReader *r = NULL;
     const char *path = b->o->files[i];
     const FileRule *rule = b->o->rules ? &b->o->rules[i] : NULL;
-    int64_t limit;
-    if (dataset_record_limit(&limit, path, rule, b->err) || records_open(&r, path, b->err)) return -1;
-    b->place = (RecordPlace){.path = path, .number = 1, .is_text = records_are_text(r), .rule = rule};
-    int rc = read_records(b, r, limit);
+    RecordRange range;
+    if (dataset_record_range(&range, path, rule, b->err) || records_open(&r, path, b->err)) return -1;
+    b->place = (RecordPlace){.path = path, .number = range.from + 1, .is_text = records_are_text(r), .rule = rule};
+    int rc = read_records(b, r, range);
     b->stats.ignored_members += records_ignored(r);
     key_counts_join(&b->unread, records_ignored_kinds(r));
     token_sink_end_file(b->sink);

@@ -11,6 +11,9 @@ typedef struct DatasetInput {
 
 // Writes the cache to `file`; where that fails (NULL, no room, not writable), keeps it in memory.
 int dataset_build(Dataset **d, const DatasetInput *in, const char *file, const char *key, Err *err);
-// How many records of a file are read: all, a number of them, or a fraction, for which they are counted first. rule
-// NULL: all.
-int dataset_record_limit(int64_t *limit, const char *path, const FileRule *rule, Err *err);
+// Which records of a file are read, from 0: those of its slice, and of them the first ones, a number or a fraction.
+// They are counted first where the bounds depend on their number. rule NULL: all.
+typedef struct RecordRange {
+    int64_t from, to;
+} RecordRange;
+int dataset_record_range(RecordRange *range, const char *path, const FileRule *rule, Err *err);

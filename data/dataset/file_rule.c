@@ -11,11 +11,13 @@ const char *column_name(RecordKey c) {
 
 FileRule file_rule_copy(const FileRule *r) {
     FileRule copy = *r;
+    copy.split = r->split ? mem_strdup(r->split) : NULL;
     for (RecordKey c = 0; c < RECORD_KEYS; c++) copy.columns[c] = r->columns[c] ? mem_strdup(r->columns[c]) : NULL;
     return copy;
 }
 
 void file_rule_clear(FileRule *r) {
+    mem_free(r->split);
     for (RecordKey c = 0; c < RECORD_KEYS; c++) mem_free(r->columns[c]);
     *r = (FileRule){0};
 }
@@ -35,6 +37,7 @@ LearntTurns file_rule_learnt(const FileRule *r, LearntTurns options) {
 void file_rule_print(StrBuf *out, const FileRule *r) {
     if (r->format != FORMAT_AUTO) str_printf(out, "format=%s\n", dataset_format_name(r->format));
     if (r->limit) str_printf(out, "limit=%.17g\n", r->limit);
+    if (r->split) str_printf(out, "split=%s\n", r->split);
     if (r->roles) str_printf(out, "roles=%u\n", r->roles);
     if (r->has_eos) str_printf(out, "eos=%d\n", r->eos);
     for (RecordKey c = 0; c < RECORD_KEYS; c++)

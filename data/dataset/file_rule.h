@@ -29,6 +29,9 @@ const char *column_name(RecordKey c); // "messages", ...
 typedef struct FileRule { // init with {0}: no difference
     DatasetFormat format; // FORMAT_AUTO: that of the options
     double limit;         // only the first records: a number, below 1 a fraction of them; 0: all
+    char *split;          // a split's name with a slice of its records (record_slice.h); NULL: all
+    double probability;   // of interleaving (subset.h); 0: none
+    size_t entry;         // of train_file, from 0: files of one entry are interleaved as one
     unsigned roles;       // LearntTurns.roles; 0: those of the options
     bool has_eos;         // eos counts, not that of the options
     TrainOnEos eos;

@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "dataset_build.h"
 #include "record_faults.h"
 #include "record_tokenizer.h"
 
@@ -127,12 +128,15 @@ static int add_record(Cases *c, RecordSpan span, const FileRule *rule) {
 static int add_file(Cases *c, const char *path, const FileRule *rule) {
     AUTO(records_close) RecordReader *r = NULL;
     RecordSpan span;
+    RecordRange range;
     int more = 1;
-    if (records_open(&r, path, c->err)) return -1;
+    if (dataset_record_range(&range, path, rule, c->err) || records_open(&r, path, c->err)) return -1;
     if (records_are_text(r))
         return err_input(c->err, "%s: found plain text; expected conversations to generate against", path);
-    for (; c->count < c->limit && (more = records_next(r, &span, c->err)) == 1; records_release(r))
-        if (add_record(c, span, rule)) return -1;
+    for (int64_t n = 0; c->count < c->limit && n < range.to && (more = records_next(r, &span, c->err)) == 1; n++) {
+        if (n >= range.from && add_record(c, span, rule)) return -1;
+        records_release(r);
+    }
     return more < 0 ? -1 : 0;
 }
 

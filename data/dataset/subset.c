@@ -1,5 +1,6 @@
 #include "subset.h"
 
+#include <math.h>
 #include <stdlib.h>
 
 #include "rng.h"
@@ -110,5 +111,78 @@ int subset_weigh(const Dataset *d, const double *weights, uint64_t seed, SampleL
     *out = (SampleList){.items = mem_alloc((size_t)n, sizeof *out->items)};
     for (size_t f = 0; f < n_files; f++) add_share(out, &shares[f]);
     CHECK(out->count == n, "%ld samples of %ld", out->count, n);
+    return 0;
+}
+
+// ---- interleaving ----
+
+typedef struct Source { // places [begin, end) of the list
+    int64_t begin, end, at;
+    bool exhausted;
+} Source;
+
+static int find_sources(Source *sources, const Dataset *d, const Interleaving *x, SampleList from, Err *err) {
+    int64_t at = 0;
+    for (size_t f = 0; f < d->n_files; f++) {
+        Source *s = &sources[x->source[f]];
+        if (!f || x->source[f] != x->source[f - 1]) s->begin = s->at = at;
+        while (at < from.count && sample_at(from, at) < d->file_ends[f]) at++;
+        s->end = at;
+    }
+    for (size_t i = 0; i < x->sources; i++)
+        if (sources[i].begin == sources[i].end)
+            return err_input(err, "found no samples in entry %zu; expected at least one of each", i + 1);
+    return 0;
+}
+
+// Which source draw n is from.
+static size_t draw_source(const Interleaving *x, int64_t n) {
+    RngKey key = {.seed = x->seed, .module = rng_module("interleave files"), .stream = (uint32_t)(n >> 24)};
+    uint32_t words[4];
+    if (!x->probabilities) return (size_t)n % x->sources;
+    rng_philox(key, (uint32_t)(n & 0xFFFFFF), 0, words);
+    double u = (double)((uint64_t)words[0] << 21 | words[1] >> 11) * 0x1p-53, sum = 0;
+    for (size_t i = 0; i + 1 < x->sources; i++)
+        if (u < (sum += x->probabilities[i])) return i;
+    return x->sources - 1;
+}
+
+static int check_probabilities(const Interleaving *x, Err *err) {
+    double sum = 0;
+    for (size_t i = 0; x->probabilities && i < x->sources; i++) {
+        sum += x->probabilities[i];
+        if (!(x->probabilities[i] > 0))
+            return err_input(err, "found no probability of entry %zu; expected one of each entry, or of none", i + 1);
+    }
+    if (x->probabilities && !(fabs(sum - 1) < 1e-6))
+        return err_input(err, "found probabilities with the sum %.9g; expected 1", sum);
+    return 0;
+}
+
+// Is the list complete? In turns it ends after a whole turn.
+static bool is_complete(const Source *sources, const Interleaving *x, int64_t n) {
+    size_t ended = 0;
+    for (size_t i = 0; i < x->sources; i++) ended += sources[i].exhausted;
+    bool whole = x->probabilities || n % (int64_t)x->sources == 0;
+    return whole && (x->until_all ? ended == x->sources : ended > 0);
+}
+
+int subset_interleave(const Dataset *d, const Interleaving *x, SampleList from, SampleList *out, Err *err) {
+    AUTO_FREE Source *sources = mem_calloc(x->sources + 1, sizeof *sources);
+    size_t capacity = 0;
+    *out = (SampleList){0};
+    if (check_probabilities(x, err) || find_sources(sources, d, x, from, err)) return -1;
+    while (!is_complete(sources, x, out->count)) {
+        Source *s = &sources[draw_source(x, out->count)];
+        if (out->count >= SUBSET_MAX) {
+            mem_free(mem_take(&out->items));
+            return err_input(err, "found probabilities that make more than %ld samples", SUBSET_MAX);
+        }
+        MEM_GROW(out->items, capacity, (size_t)out->count + 1);
+        list_add(out, sample_at(from, s->at++));
+        if (s->at < s->end) continue;
+        s->exhausted = true;
+        s->at = s->begin;
+    }
     return 0;
 }

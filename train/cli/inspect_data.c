@@ -88,7 +88,7 @@ static int audit_files(const StrList *files, const char *given, Err *err) {
 int inspect_data_files(const char *given, const InspectOptions *o, Err *err) {
     StrList files = {0};
     AUTO_STR StrBuf left = {0};
-    int rc = data_files_expand(&files.items, &files.count, given, &left, err);
+    int rc = data_files_expand(&files.items, &files.count, (DataName){.given = given}, &left, err);
     const InspectOptions of_file = {.show = o->show, .audit = o->audit && files.count == 1};
     for (size_t i = 0; !rc && i < files.count; i++) rc = inspect_data_file(files.items[i], &of_file, err);
     if (!rc && files.count > 1 && o->audit) rc = audit_files(&files, given, err);
@@ -212,12 +212,13 @@ static void print_names(const Dataset *d, const char *title, const FileList *giv
         say("%-12s%s", i ? "" : title, files->items[i]);
         if (files->count > 1) say(": %ld samples", samples);
         if (files->weights[i] != 1) say(", weight %g", files->weights[i]);
+        if (files->rules[i].probability) say(", probability %g", files->rules[i].probability);
         say("\n");
     }
     if (files->count > SHOWN) say("            and %zu more files\n", files->count - SHOWN);
     for (size_t i = 0; i < given->count; i++) {
         AUTO_STR StrBuf text = {0};
-        data_files_show(&text, given->items[i]);
+        data_files_show(&text, run_data_name(given, i));
         if (text.len) say("  files     %s\n", text.data);
     }
 }

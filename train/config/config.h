@@ -15,6 +15,7 @@
 #include "overwrite.h"
 #include "quantize.h"
 #include "run_device.h"
+#include "subset.h"
 
 typedef enum {
 #define KEY(type, name, ...) CONFIG_##name,

@@ -28,6 +28,9 @@ typedef struct GivenKeys {
     Given qlora, evals_per_epoch, saves_per_epoch, save_strategy, target_linear, total_batch, min_lr_ratio, max_samples;
     Given packing, neat_packing; // LLaMA-Factory
     char *text_field;
+    Given probabilities;
+    double *interleave_probs; // [n_probs]
+    size_t n_probs;
 } GivenKeys;
 
 // A config that is being loaded. Everything wrong with it is collected, a line each, and reported together.

@@ -31,6 +31,7 @@ int problems_report(const Loading *l, Err *err) {
 void loading_clear(Loading *l) {
     for (size_t i = 0; i < l->n_problems && i < PROBLEMS_KEPT; i++) mem_free(l->problems[i]);
     mem_free(l->given.text_field);
+    mem_free(l->given.interleave_probs);
 }
 
 // ---- rules ----
@@ -88,6 +89,19 @@ static void check_learnt(Loading *l) {
         refuse_key(l, CONFIG_train_on_inputs, "learns every turn; leave it out, or roles_to_train and train_on_eos");
 }
 
+static void check_mix(Loading *l) {
+    const Config *c = l->c;
+    bool weighted = false, probable = false;
+    for (size_t i = 0; i < c->train_file.count; i++) {
+        weighted |= c->train_file.weights[i] != 1;
+        probable |= c->train_file.rules[i].probability > 0;
+    }
+    if (c->mix_strategy == MIX_CONCAT && probable)
+        refuse_key(l, CONFIG_mix_strategy, "concat has no probabilities; expected interleave_under or interleave_over");
+    if (c->mix_strategy != MIX_CONCAT && weighted)
+        refuse_key(l, CONFIG_mix_strategy, "interleaved files have no weights; expected probabilities, or concat");
+}
+
 static void check_whole_steps(Loading *l, ConfigKey key, double steps) {
     if (steps < 1 || steps == (double)(int64_t)steps) return;
     char what[128];
@@ -134,6 +148,7 @@ void check_rules(Loading *l, ConfigPurpose purpose) {
     check_required(l, purpose);
     check_layers(l);
     check_learnt(l);
+    check_mix(l);
     check_rope(l);
     check_precision(l);
     if (c->max_steps == 0) refuse_key(l, CONFIG_max_steps, "0 steps; expected -1 (by epochs) or more than 0");

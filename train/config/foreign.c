@@ -281,6 +281,17 @@ static void set_files(Loading *l) {
         }
 }
 
+static void set_probabilities(Loading *l) {
+    FileList *files = &l->c->train_file;
+    const Given *given = &l->given.probabilities;
+    if (!l->given.n_probs || !files->count) return;
+    if (l->given.n_probs != files->count)
+        problem(l, "%s:%d: interleave_probs: found %zu; expected %zu, one for each data set",
+                l->c->file ? l->c->file : "", given->line, l->given.n_probs, files->count);
+    for (size_t i = 0; i < files->count && i < l->given.n_probs; i++)
+        files->rules[i].probability = l->given.interleave_probs[i];
+}
+
 static void set_schedule(Loading *l) {
     if (!l->given.min_lr_ratio.source || l->c->lr_scheduler_type != LR_COSINE) return;
     derive(l, CONFIG_lr_scheduler_type, &l->given.min_lr_ratio, "\"cosine_with_min_lr\"");
@@ -301,6 +312,7 @@ void foreign_finish(Loading *l) {
     set_quantization(l);
     set_batch(l);
     set_files(l);
+    set_probabilities(l);
     set_schedule(l);
     check_packing(l);
     set_per_epoch(l);

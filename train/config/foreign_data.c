@@ -15,6 +15,7 @@
 #include "json_read.h"
 #include "json_save.h"
 #include "path.h"
+#include "record_slice.h"
 
 enum { MAX_INFO_BYTES = 16 << 20 };
 
@@ -24,7 +25,7 @@ typedef struct Entry {
     size_t number; // from 1; 0: not one of a list
     cJSON *columns;
     double limit;
-    const char *format, *eos;
+    const char *format, *eos, *slice; // slice: "[10:20]"
     cJSON *roles;
     char *split; // NULL: "train"
     const char *revision;
@@ -117,9 +118,9 @@ static void take_roles(Entry *e, const char *key, const Json *roles) {
 
 // ---- split ----
 
-#define FIRST_RECORDS "of a file only its first records can be chosen: expected train, train[:100] or train[:10%]"
+#define OF_FILES "a file is the split train: expected train, train[:100] or train[10%:20%]"
 
-// "train", "train[:100]", "train[:10%]"; of a data set on the hub also another split.
+// "train", "train[:100]", "train[10%:20%]"; of a folder and of a data set on the hub also another split.
 static void take_split(Entry *e, const Json *v) {
     const char *text = is_text(v) ? v->str.data : "", *slice = strchr(text, '[');
     size_t n = slice ? (size_t)(slice - text) : strlen(text);
@@ -130,10 +131,13 @@ static void take_split(Entry *e, const Json *v) {
     if (percent) count /= 100;
     bool sliced =
         end && strcmp(end + percent, "]") == 0 && count > 0 && (percent ? count <= 1 : count == (double)(int64_t)count);
-    if (!n || strcspn(text, "+:/@") < n || (slice && !sliced)) {
-        refuse(e, "split", v, FIRST_RECORDS);
+    RecordSlice parsed;
+    size_t len;
+    if (!n || strcspn(text, "+:/@") < n || record_slice_parse(&parsed, text, &len)) {
+        refuse(e, "split", v, OF_FILES);
         return;
     }
+    if (slice && !sliced) e->slice = slice;
     if (sliced && (!percent || count < 1)) e->limit = count;
     mem_free(e->split);
     e->split = n == 5 && starts_with(text, "train") ? NULL : mem_strndup(text, n);
@@ -144,11 +148,18 @@ static char *with_split(const Entry *e, const char *path) {
     AUTO_HUB_NAME HubName n = {0};
     if (!hub_is_name(path, HUB_DATASET) || !hub_name_read(&n, path, HUB_DATASET) || n.choice || n.path) {
         Json split = json_string(json_str(e->split ? e->split : ""));
-        if (e->split) refuse(e, "split", &split, FIRST_RECORDS);
+        if (e->split && !path_is_dir(path)) refuse(e, "split", &split, OF_FILES);
         return mem_strdup(path);
     }
     AUTO_FREE char *at = e->revision && !n.revision ? mem_printf("%s@%s", path, e->revision) : mem_strdup(path);
     return e->split ? mem_printf("%s:%s", at, e->split) : mem_take(&at);
+}
+
+// Of a folder the split with its slice, else the slice alone; NULL: neither.
+static char *slice_of(const Entry *e, const char *path) {
+    bool folder = path_is_dir(path);
+    if (!folder && !e->slice) return NULL;
+    return mem_printf("%s%s", folder && e->split ? e->split : "train", e->slice ? e->slice : "");
 }
 
 // ---- Axolotl's and TRL's entries ----
@@ -278,6 +289,8 @@ static void add_file(cJSON *list, const Entry *e, const char *path) {
     cJSON_AddStringToObject(file, "path", whole);
     if (e->format) cJSON_AddStringToObject(file, "format", e->format);
     if (e->limit) cJSON_AddNumberToObject(file, "max_samples", e->limit);
+    AUTO_FREE char *split = slice_of(e, path);
+    if (split) cJSON_AddStringToObject(file, "split", split);
     if (e->columns) cJSON_AddItemToObject(file, "columns", cJSON_Duplicate(e->columns, true));
     if (e->roles && !is_default(e->roles))
         cJSON_AddItemToObject(file, "roles_to_train", cJSON_Duplicate(e->roles, true));
@@ -340,6 +353,28 @@ void map_max_samples(const Foreign *f, const Json *v) {
         f->l->given.max_samples = (Given){f->from.source, f->from.line, (double)n};
     else
         foreign_refuse(f, v, "expected a number of records");
+}
+
+// A list, or text with commas.
+void map_interleave_probs(const Foreign *f, const Json *v) {
+    GivenKeys *given = &f->l->given;
+    AUTO_FREE char *text = is_text(v) ? mem_printf("[%s]", v->str.data) : NULL;
+    AUTO_JSON JsonDoc *doc = NULL;
+    if (text && json_parse(&doc, text, strlen(text), "", 0, NULL) == 0) v = json_root(doc);
+    mem_free(given->interleave_probs);
+    given->interleave_probs = mem_calloc(v->count + 1, sizeof(double));
+    given->n_probs = v->type == JSON_ARRAY ? v->count : 0;
+    given->probabilities = (Given){f->from.source, f->from.line, 0};
+    for (size_t i = 0; i < given->n_probs; i++) {
+        const Json *p = &v->items[i];
+        double x = p->type == JSON_FLOAT ? p->number : 0;
+        if (!(x > 0 && x < 1)) {
+            foreign_refuse(f, v, "expected probabilities above 0 and below 1, with commas");
+            return;
+        }
+        given->interleave_probs[i] = x;
+    }
+    if (!given->n_probs) foreign_refuse(f, v, "expected probabilities above 0 and below 1, with commas");
 }
 
 static void take_tags(Entry *e, const Json *tags) {

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "keys_internal.h"
+#include "record_slice.h"
 
 void file_list_add(FileList *l, const char *path, double weight, const FileRule *rule) {
     l->weights = mem_realloc(l->weights, l->count + 1, sizeof *l->weights);
@@ -75,6 +76,18 @@ static int read_learnt(const Reading *r, const Json *e, FileRule *rule) {
     return 0;
 }
 
+static int read_mix(const Reading *r, const Json *e, FileRule *rule) {
+    const Json *split = json_given(e, "split"), *probability = json_given(e, "probability");
+    RecordSlice unused;
+    size_t len;
+    if (split && (split->type != JSON_STRING || record_slice_parse(&unused, split->str.data, &len)))
+        return key_wrong(r, e, "split as a name with a slice: \"train[:90%]\", \"train[100:200]\", \"train[-50:]\"");
+    if (split) rule->split = mem_strdup(split->str.data);
+    if (!probability) return 0;
+    rule->probability = json_is_number(probability) ? probability->number : 0;
+    return rule->probability > 0 && rule->probability < 1 ? 0 : key_wrong(r, e, "a probability above 0 and below 1");
+}
+
 static int read_rule(const Reading *r, const Json *e, FileRule *rule) {
     const Json *format = json_given(e, "format"), *limit = json_given(e, "max_samples"),
                *columns = json_given(e, "columns");
@@ -89,18 +102,19 @@ static int read_rule(const Reading *r, const Json *e, FileRule *rule) {
             !(rule->limit >= 1 && rule->limit <= 0x1p53 && rule->limit == floor(rule->limit)))
             return key_wrong(r, e, "max_samples as a number of records, or a fraction below 1");
     }
-    return read_learnt(r, e, rule) || (columns && read_columns(r, e, columns, rule)) ? -1 : 0;
+    return read_learnt(r, e, rule) || read_mix(r, e, rule) || (columns && read_columns(r, e, columns, rule)) ? -1 : 0;
 }
 
 static int read_file(const Reading *r, const Json *e) {
-    static const char *const keys[] = {"path",    "weight",         "format",      "max_samples",
-                                       "columns", "roles_to_train", "train_on_eos"};
+    static const char *const keys[] = {"path",           "weight",       "format", "max_samples", "columns",
+                                       "roles_to_train", "train_on_eos", "split",  "probability"};
     const Json *path = e->type == JSON_OBJECT ? json_get(e, "path") : e, *weight = json_given(e, "weight");
     size_t known = 0;
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) known += json_get(e, keys[i]) != NULL;
     if (e->type == JSON_OBJECT && e->count != known)
         return key_wrong(r, e,
-                         "no keys but path, weight, format, max_samples, columns, roles_to_train and train_on_eos");
+                         "no keys but path, weight, format, max_samples, columns, roles_to_train, train_on_eos, split "
+                         "and probability");
     if (!path || path->type != JSON_STRING || !path->str.len)
         return key_wrong(r, e, "a path or {\"path\": ..., \"weight\": ...}");
     if (weight && !(json_is_number(weight) && weight->number >= r->k->min && weight->number <= r->k->max))
@@ -120,6 +134,8 @@ int key_read_files(const Reading *r, const Json *v) {
 static void write_rule(cJSON *entry, const FileRule *rule) {
     if (rule->format != FORMAT_AUTO) cJSON_AddStringToObject(entry, "format", dataset_format_name(rule->format));
     if (rule->limit) cJSON_AddNumberToObject(entry, "max_samples", rule->limit);
+    if (rule->split) cJSON_AddStringToObject(entry, "split", rule->split);
+    if (rule->probability) cJSON_AddNumberToObject(entry, "probability", rule->probability);
     if (rule->has_eos) cJSON_AddStringToObject(entry, "train_on_eos", ENUM_WORDS(TRAIN_ON_EOS)[rule->eos].word);
     cJSON *roles = rule->roles ? cJSON_AddArrayToObject(entry, "roles_to_train") : NULL;
     for (int k = 0; roles && k < ROLE_COUNT; k++)
@@ -159,6 +175,11 @@ static void schema_file(cJSON *schema, const Key *k) {
     cJSON *limit = cJSON_AddObjectToObject(members, "max_samples");
     schema_add_types(limit, "number null");
     cJSON_AddNumberToObject(limit, "exclusiveMinimum", 0);
+    schema_add_types(cJSON_AddObjectToObject(members, "split"), "string null");
+    cJSON *probability = cJSON_AddObjectToObject(members, "probability");
+    schema_add_types(probability, "number null");
+    cJSON_AddNumberToObject(probability, "exclusiveMinimum", 0);
+    cJSON_AddNumberToObject(probability, "exclusiveMaximum", 1);
     cJSON *roles = cJSON_AddObjectToObject(members, "roles_to_train");
     schema_add_types(roles, "array null");
     add_enum(cJSON_AddObjectToObject(roles, "items"), ENUM_WORDS(LEARNT_ROLES), false);

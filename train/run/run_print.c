@@ -45,7 +45,7 @@ static void print_model(const Trainer *t) {
 static void print_files(const FileList *files) {
     for (size_t i = 0; i < files->count; i++) {
         AUTO_STR StrBuf text = {0};
-        data_files_show(&text, files->items[i]);
+        data_files_show(&text, run_data_name(files, i));
         if (text.len) say("files    %s\n", text.data);
     }
 }

@@ -2,13 +2,13 @@
 
 #include <string.h>
 
-#include "data_files.h"
 #include "data_notes.h"
 #include "fileio.h"
 #include "hash.h"
 #include "hub_cache.h"
 #include "logits.h"
 #include "path.h"
+#include "record_slice.h"
 #include "records.h"
 #include "subset.h"
 #include "template_check.h"
@@ -64,6 +64,26 @@ int run_chat_template(const Config *c, const Tokenizer *t, ChatTemplate **chat, 
     return load_chat_template(c, t, chat, err) || template_check(c, t, *chat, err) ? -1 : 0;
 }
 
+DataName run_data_name(const FileList *files, size_t i) {
+    DataName name = {files->items[i], files->rules[i].split, 0};
+    RecordSlice unused;
+    if (name.split) record_slice_parse(&unused, name.split, &name.split_len);
+    return name;
+}
+
+// A folder with a split: its files of that name. A slice is of one file.
+static int expand_one(StrList *found, DataName name, Err *err) {
+    const char *path = name.given, *split = name.split;
+    if (data_files_expand(&found->items, &found->count, name, NULL, err)) return -1;
+    bool plain = split && strlen(split) == name.split_len;
+    if (split && found->count > 1 && !plain)
+        return err_input(err, "split: %s of %zu files, %s; expected the slice of one file", split, found->count, path);
+    if (split && !path_is_dir(path) && !is_among(split, name.split_len, "train"))
+        return err_input(err, "split: %s of the file %s, which is the split train; expected a folder, or train", split,
+                         path);
+    return 0;
+}
+
 // Each path of `given` to the files that it names.
 static int expand(FileList *files, const FileList *given, const FileRule *columns, const char *key, Err *err) {
     *files = (FileList){0};
@@ -71,10 +91,11 @@ static int expand(FileList *files, const FileList *given, const FileRule *column
         StrList found = {0};
         AUTO_FREE char *hint = hub_hint(given->items[i], HUB_DATASET);
         if (*hint) return err_input(err, "%s: %s: no such file%s", key, given->items[i], hint);
-        int rc = data_files_expand(&found.items, &found.count, given->items[i], NULL, err);
+        int rc = expand_one(&found, run_data_name(given, i), err);
         for (size_t k = 0; k < found.count; k++) {
             file_list_add(files, found.items[k], given->weights[i], &given->rules[i]);
             file_rule_add_columns(&files->rules[files->count - 1], columns);
+            files->rules[files->count - 1].entry = i;
             mem_free(found.items[k]);
         }
         mem_free(found.items);
@@ -107,8 +128,27 @@ DatasetOptions run_dataset_options(const Config *c, const FileList *files, int64
                             .classification = c->task == TASK_CLASSIFICATION};
 }
 
+// The entries of train_file, interleaved.
+static int interleave(SampleList *out, const Dataset *d, const FileList *files, const Config *c, SampleList from,
+                      Err *err) {
+    AUTO_FREE size_t *source = mem_alloc(files->count + 1, sizeof *source);
+    AUTO_FREE double *probabilities = mem_calloc(files->count + 1, sizeof *probabilities);
+    Interleaving x = {.source = source, .until_all = c->mix_strategy == MIX_INTERLEAVE_OVER, .seed = (uint64_t)c->seed};
+    bool given = false;
+    for (size_t i = 0; i < files->count; i++) {
+        const FileRule *rule = &files->rules[i];
+        source[i] = rule->entry;
+        probabilities[rule->entry] = rule->probability;
+        x.sources = rule->entry + 1;
+        given |= rule->probability > 0;
+    }
+    x.probabilities = given ? probabilities : NULL;
+    return subset_interleave(d, &x, from, out, err) ? err_context(err, "mix_strategy") : 0;
+}
+
 int run_weigh(SampleList *out, const Dataset *d, const FileList *files, const Config *c, SampleList from, Err *err) {
     bool weighted = false;
+    if (c->mix_strategy != MIX_CONCAT) return interleave(out, d, files, c, from, err);
     for (size_t i = 0; i < files->count; i++) weighted |= files->weights[i] != 1;
     *out = (SampleList){.count = from.count};
     if (!weighted) return 0;
@@ -165,6 +205,8 @@ static int open_train(RunData *d, const Config *c, const Model *m, const LabelLi
     if (run_train_files(&files, c, err) || open_dataset(&d->train, d, c, m, &files, labels, err)) return -1;
     for (size_t i = 0; i < files.count; i++)
         if (files.weights[i] != 1) str_printf(identity, "%zu %.17g ", i, files.weights[i]);
+    for (size_t i = 0; c->mix_strategy != MIX_CONCAT && i < files.count; i++)
+        str_printf(identity, "mix %d %zu %.17g ", c->mix_strategy, files.rules[i].entry, files.rules[i].probability);
     if (c->val_set_size > 0) return plan_split(d, c, &files, err);
     return plan_train(d, c, &files, (SampleList){.count = d->train->count}, err);
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "config.h"
+#include "data_files.h"
 #include "dataset.h"
 #include "model.h"
 #include "rows.h"
@@ -23,6 +24,8 @@ int run_max_tokens(const Config *c, const ModelConfig *m, int64_t *max_tokens, E
 // The chat template: the config's file or name, else the model's own, else that of `template`; *chat stays NULL where
 // there is none.
 int run_chat_template(const Config *c, const Tokenizer *t, ChatTemplate **chat, Err *err);
+// A path of train_file or validation_file with its split, whose text was checked with the config.
+DataName run_data_name(const FileList *files, size_t i);
 // Expands names, folders and patterns (data_files.h) to files with weights; the caller calls file_list_clear.
 int run_train_files(FileList *files, const Config *c, Err *err);
 int run_validation_files(FileList *files, const Config *c, Err *err);

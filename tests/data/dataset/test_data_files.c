@@ -7,16 +7,20 @@
 
 static void touch(const char *path) { scratch_put(path, "x", 1); }
 
-static int expand(StrBuf *got, const char *given, StrBuf *left, Err *err) {
+static int expand_name(StrBuf *got, DataName name, StrBuf *left, Err *err) {
     char **names = NULL;
     size_t count = 0;
-    int rc = data_files_expand(&names, &count, given, left, err);
+    int rc = data_files_expand(&names, &count, name, left, err);
     for (size_t i = 0; i < count; i++) {
         str_printf(got, "%s%s", i ? " " : "", names[i]);
         mem_free(names[i]);
     }
     mem_free(names);
     return rc;
+}
+
+static int expand(StrBuf *got, const char *given, StrBuf *left, Err *err) {
+    return expand_name(got, (DataName){.given = given}, left, err);
 }
 
 static void check(const char *given, const char *want, const char *want_left) {
@@ -43,6 +47,35 @@ static void make_folders(void) {
     mkdir("d/sub/deep", 0777);
 }
 
+static void check_split(const char *given, const char *split, const char *want) {
+    StrBuf got = {0};
+    Err err;
+    ASSERT_OK(expand_name(&got, (DataName){given, split, strlen(split)}, NULL, &err), &err);
+    assert_string_equal(got.data, want);
+    str_clear(&got);
+}
+
+static void test_folder_with_a_split(void **state) {
+    (void)state;
+    StrBuf got = {0};
+    Err err;
+    mkdir("s", 0777);
+    touch("s/train-00001-of-00002.jsonl");
+    touch("s/train-00000-of-00002.jsonl");
+    touch("s/Test.jsonl");
+    touch("s/latest.jsonl");
+    check_refused("s", "found files of several splits");
+    check_split("s", "train", "s/train-00000-of-00002.jsonl s/train-00001-of-00002.jsonl");
+    check_split("s", "test", "s/Test.jsonl");
+    ASSERT_REFUSED(expand_name(&got, (DataName){"s", "dev", 3}, NULL, &err), &err,
+                   "s: found no data file in the folder");
+    mkdir("t", 0777);
+    touch("t/a.jsonl");
+    check_split("t", "train", "t/a.jsonl"); // no name has a split
+    ASSERT_REFUSED(expand_name(&got, (DataName){"t", "test", 4}, NULL, &err), &err, "t: found no data file");
+    str_clear(&got);
+}
+
 static void test_folder_names_its_data_files(void **state) {
     (void)state;
     make_folders();
@@ -57,11 +90,11 @@ static void test_folder_names_its_data_files(void **state) {
           "README.md, a.jsonl.tmp, c.jsonl~, sub/, x.jsonl.tmp-01234567-0123456789abcdef");
     touch("d/zz.md");
     StrBuf text = {0};
-    data_files_show(&text, "d/");
+    data_files_show(&text, (DataName){.given = "d/"});
     assert_string_equal(text.data, "d/: 4 files: d/B.jsonl, d/a.jsonl, d/b.jsonl, d/z.jsonl.gz; not read: README.md, "
                                    "a.jsonl.tmp, c.jsonl~, sub/, x.jsonl.tmp-01234567-0123456789abcdef and 1 more");
     text.len = 0;
-    data_files_show(&text, "d/a.jsonl");
+    data_files_show(&text, (DataName){.given = "d/a.jsonl"});
     assert_int_equal(text.len, 0);
     str_clear(&text);
 }
@@ -104,5 +137,5 @@ static void test_pattern_leaves_out_what_is_no_data(void **state) {
     check("**/*.csv", "d/a.csv d/sub/d.csv d/sub/deep/e.csv d/sub/deep/link.csv", "");
 }
 
-TEST_MAIN(SCRATCH_TEST(test_folder_names_its_data_files), SCRATCH_TEST(test_folder_is_refused),
-          SCRATCH_TEST(test_pattern_leaves_out_what_is_no_data))
+TEST_MAIN(SCRATCH_TEST(test_folder_with_a_split), SCRATCH_TEST(test_folder_names_its_data_files),
+          SCRATCH_TEST(test_folder_is_refused), SCRATCH_TEST(test_pattern_leaves_out_what_is_no_data))

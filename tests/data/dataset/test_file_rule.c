@@ -1,5 +1,6 @@
 // Rules of files: other names of columns, the first records only, a format for one file, pairs as raw text.
 #include "dataset_fixture.h"
+#include "record_slice.h"
 
 static void check_samples(Bench *b, const FileRule *rules, const char *const *want, size_t n) {
     Dataset *d;
@@ -131,6 +132,78 @@ static void test_file_rule_first_records(void **state) {
     bench_free(&b);
 }
 
+// As datasets.load_dataset(split=...) has it, which rounds with Python's round().
+static void test_file_rule_slices(void **state) {
+    (void)state;
+    static const struct {
+        const char *split;
+        int64_t n, from, to;
+    } cases[] = {
+        {"train", 10, 0, 10},
+        {"train[:90%]", 11, 0, 10},
+        {"train[10%:20%]", 25, 2, 5},
+        {"train[50%:]", 5, 2, 5},
+        {"train[:150]", 100, 0, 100},
+        {"train[20:30]", 100, 20, 30},
+        {"train[-20:]", 100, 80, 100},
+        {"train[-20:-5]", 10, 0, 5},
+        {"train[-10%:]", 100, 90, 100},
+        {"train[:]", 7, 0, 7},
+        {"train[33%:67%]", 100, 33, 67},
+        {"train[:50%]", 7, 0, 4},
+        {"train[100:50]", 200, 100, 50},
+    };
+    static const char *const bad[] = {"",
+                                      "[:5]",
+                                      "train[5]",
+                                      "train[",
+                                      "train[:5",
+                                      "train[:5]x",
+                                      "train[5:20%]",
+                                      "train[5%:20]",
+                                      "train[:101%]",
+                                      "train[-:5]",
+                                      "train+test",
+                                      "a/b[:5]",
+                                      "train[0x1:]",
+                                      "train[:9999999999999999]"};
+    RecordSlice s;
+    size_t len;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        int64_t from, to;
+        assert_int_equal(record_slice_parse(&s, cases[i].split, &len), 0);
+        assert_int_equal(len, 5);
+        record_slice_bounds(&s, cases[i].n, &from, &to);
+        if (from != cases[i].from || to != cases[i].to)
+            fail_msg("%s of %ld: %ld, %ld", cases[i].split, cases[i].n, from, to);
+    }
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        if (record_slice_parse(&s, bad[i], &len) == 0) fail_msg("%s: read", bad[i]);
+}
+
+static void test_file_rule_reads_a_slice(void **state) {
+    (void)state;
+    static const char *const want[] = {"a[[3</s>]]", "a[[4</s>]]", "a[[5</s>]]"};
+    Bench b = bench_new(false);
+    Dataset *d;
+    Err err;
+    StrBuf ten = {0};
+    for (int i = 1; i <= 10; i++) str_printf(&ten, "{\"text\":\"a%d\"}\n", i % 10);
+    put_text("a.jsonl", ten.data);
+    b.files[0] = "a.jsonl";
+    check_samples(&b, &(FileRule){.split = "train[20%:50%]"}, want, 3);
+    check_samples(&b, &(FileRule){.split = "train[2:5]"}, want, 3);
+    check_samples(&b, &(FileRule){.split = "train[-8:-5]"}, want, 3);
+    check_samples(&b, &(FileRule){.split = "train[2:]", .limit = 3}, want, 3);
+    check_samples(&b, &(FileRule){.split = "train[20%:]", .limit = 0.375}, want, 3);
+    b.o.rules = &(FileRule){.split = "train[20:30]"};
+    ASSERT_REFUSED(bench_open(&d, &b, true, &err), &err, "a.jsonl: found no sample to train on");
+    b.o.rules = &(FileRule){.split = "train[-3:-5]"};
+    ASSERT_REFUSED(bench_open(&d, &b, true, &err), &err, "a.jsonl: split train[-3:-5]: found none of its records");
+    str_clear(&ten);
+    bench_free(&b);
+}
+
 // completion_only and raw_pairs of all files.
 static void test_file_rule_pairs(void **state) {
     (void)state;
@@ -178,4 +251,5 @@ static void test_file_rule_learnt_turns(void **state) {
 
 TEST_MAIN(SCRATCH_TEST(test_file_rule_columns), SCRATCH_TEST(test_file_rule_unknown_columns),
           SCRATCH_TEST(test_file_rule_learnt_turns), SCRATCH_TEST(test_file_rule_alpaca_prompt),
+          TEST(test_file_rule_slices), SCRATCH_TEST(test_file_rule_reads_a_slice),
           SCRATCH_TEST(test_file_rule_first_records), SCRATCH_TEST(test_file_rule_pairs))

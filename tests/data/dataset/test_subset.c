@@ -1,4 +1,6 @@
 // subset: the split and the weights of files choose by hash, the same samples every time; patterns of file names.
+#include <math.h>
+
 #include "dataset_fixture.h"
 #include "path.h"
 #include "subset.h"
@@ -168,6 +170,103 @@ static void test_pattern_stands_for_files(void **state) {
     mem_free(names);
 }
 
+// ---- interleaving ----
+
+static const size_t three[] = {0, 1, 2};
+
+static void check_turns(const Dataset *d, bool until_all, const int64_t *want, int64_t n) {
+    Interleaving x = {.source = three, .sources = 3, .until_all = until_all};
+    SampleList out;
+    Err err;
+    ASSERT_OK(subset_interleave(d, &x, (SampleList){.count = d->count}, &out, &err), &err);
+    assert_int_equal(out.count, n);
+    assert_memory_equal(out.items, want, (size_t)n * sizeof *want);
+    mem_free(out.items);
+}
+
+// The lists are those of datasets.interleave_datasets for lengths of 3, 4 and 5.
+static void test_interleave_in_turns(void **state) {
+    (void)state;
+    static const int64_t under[] = {0, 3, 7, 1, 4, 8, 2, 5, 9},
+                         over[] = {0, 3, 7, 1, 4, 8, 2, 5, 9, 0, 6, 10, 1, 3, 11};
+    Bench b = bench_new(false);
+    Dataset *d = open_three_files(&b, 3, 4, 5);
+    check_turns(d, false, under, 9);
+    check_turns(d, true, over, 15);
+    dataset_close(d);
+    bench_free(&b);
+}
+
+// Each source's samples come in their order, again from the first; the list ends with the sample that ends the first
+// source, or the last.
+static void check_drawn(const Dataset *d, SampleList out, bool until_all) {
+    int64_t next[3] = {0}, begin[3] = {0, d->file_ends[0], d->file_ends[1]}, times[3] = {0};
+    for (int64_t i = 0; i < out.count; i++) {
+        int s = out.items[i] < begin[1] ? 0 : out.items[i] < begin[2] ? 1 : 2;
+        int64_t n = d->file_ends[s] - begin[s], ended = (times[0] > 0) + (times[1] > 0) + (times[2] > 0);
+        assert_int_equal(out.items[i], begin[s] + next[s]);
+        assert_true(until_all ? ended < 3 : ended == 0);
+        if (++next[s] == n) {
+            next[s] = 0;
+            times[s]++;
+        }
+    }
+    assert_true(until_all ? times[0] && times[1] && times[2] : times[0] + times[1] + times[2] == 1);
+}
+
+static void test_interleave_by_probability(void **state) {
+    (void)state;
+    static const double p[] = {0.5, 0.3, 0.2};
+    Bench b = bench_new(false);
+    Dataset *d = open_three_files(&b, 400, 700, 900);
+    SampleList all = {.count = d->count}, out[4];
+    Err err;
+    for (int i = 0; i < 4; i++) {
+        Interleaving x = {three, 3, p, .until_all = i & 1, .seed = i < 2 ? 42 : 43};
+        ASSERT_OK(subset_interleave(d, &x, all, &out[i], &err), &err);
+        check_drawn(d, out[i], i & 1);
+        int64_t n[3] = {0};
+        for (int64_t k = 0; k < out[i].count; k++) n[(out[i].items[k] >= 400) + (out[i].items[k] >= 1100)]++;
+        for (int s = 0; s < 3; s++)
+            if (fabs((double)n[s] / (double)out[i].count - p[s]) > 0.05)
+                fail_msg("source %d: %ld of %ld", s, n[s], out[i].count);
+    }
+    assert_memory_not_equal(out[0].items, out[2].items, 400 * sizeof(int64_t));              // another seed
+    assert_memory_equal(out[0].items, out[1].items, (size_t)out[0].count * sizeof(int64_t)); // the same draws
+    for (int i = 0; i < 4; i++) mem_free(out[i].items);
+    dataset_close(d);
+    bench_free(&b);
+}
+
+// Files of one entry are one source; of a list the samples that it has; what is refused.
+static void test_interleave_sources(void **state) {
+    (void)state;
+    static const size_t two[] = {0, 0, 1};
+    static const int64_t want[] = {1, 5, 3, 6};
+    int64_t some[] = {1, 3, 4, 5, 6};
+    Bench b = bench_new(false);
+    Dataset *d = open_three_files(&b, 2, 3, 4);
+    SampleList from = {some, 5}, out;
+    Err err;
+    Interleaving x = {.source = two, .sources = 2};
+    ASSERT_OK(subset_interleave(d, &x, from, &out, &err), &err);
+    assert_int_equal(out.count, 4);
+    assert_memory_equal(out.items, want, sizeof want);
+    mem_free(out.items);
+    from.count = 3;
+    ASSERT_REFUSED(subset_interleave(d, &x, from, &out, &err), &err, "found no samples in entry 2");
+    from.count = 5;
+    x.probabilities = (double[]){0.5, 0.4};
+    ASSERT_REFUSED(subset_interleave(d, &x, from, &out, &err), &err,
+                   "found probabilities with the sum 0.9; expected 1");
+    x.probabilities = (double[]){1, 0};
+    ASSERT_REFUSED(subset_interleave(d, &x, from, &out, &err), &err, "found no probability of entry 2");
+    dataset_close(d);
+    bench_free(&b);
+}
+
 TEST_MAIN(SCRATCH_TEST(test_split_is_a_partition_and_a_function_of_the_seed),
           SCRATCH_TEST(test_weights_repeat_and_leave_out_samples),
-          SCRATCH_TEST(test_weights_apply_to_the_samples_given), SCRATCH_TEST(test_pattern_stands_for_files))
+          SCRATCH_TEST(test_weights_apply_to_the_samples_given), SCRATCH_TEST(test_pattern_stands_for_files),
+          SCRATCH_TEST(test_interleave_in_turns), SCRATCH_TEST(test_interleave_by_probability),
+          SCRATCH_TEST(test_interleave_sources))

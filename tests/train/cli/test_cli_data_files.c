@@ -70,5 +70,34 @@ static void test_cli_inspect_folders_and_tables(void **state) {
     check_has("inspect c.json", 2, "train_file: d: found .csv and .tsv files in the folder");
 }
 
-TEST_MAIN(SCRATCH_TEST(test_cli_folder_of_tables_trains_as_json_lines),
+// Interleaved in turns: the same adapter as from one file in that order, also after a stop.
+static void test_cli_interleaved_files(void **state) {
+    (void)state;
+#define MIX                                                                                                            \
+    "train --model_name_or_path m.gguf --max_seq_length 64 --device cpu --save_steps 1 --report_to none "              \
+    "--packing false --shuffle false --num_train_epochs 1 "
+#define FILES "--train_file '[{\"path\":\"a.jsonl\",\"split\":\"train[1:4]\"},\"s\"]' --mix_strategy interleave_over "
+#define PAIR(p) "{\"prompt\":\"" p "\",\"completion\":\"" p "\"}\n"
+    tiny_model_write("m.gguf", &TINY_MODEL);
+    mkdir("s", 0777);
+    put("a.jsonl", PAIR("a0") PAIR("a1") PAIR("a2") PAIR("a3") PAIR("a4"));
+    put("s/b.jsonl", PAIR("b0"));
+    put("s/c.jsonl", PAIR("c0"));
+    put("one.jsonl", PAIR("a1") PAIR("b0") PAIR("a2") PAIR("c0") PAIR("a3") PAIR("b0"));
+    mem_free(run(MIX "--train_file one.jsonl --output_dir x", 0));
+    mem_free(run(MIX FILES "--output_dir y", 0));
+    assert_same_adapter("x", "y");
+    mem_free(run(MIX FILES "--output_dir z --max_steps 3 --lr_scheduler_type constant", 0));
+    mem_free(run(MIX FILES "--output_dir z --lr_scheduler_type constant", 0));
+    mem_free(run(MIX "--train_file one.jsonl --output_dir w --lr_scheduler_type constant", 0));
+    assert_same_adapter("w", "z");
+    check_has(MIX "--train_file '[\"a.jsonl\",\"s\"]' --mix_strategy interleave_under --output_dir z", 2,
+              "mix_strategy was");
+    check_has(MIX "--train_file '[{\"path\":\"s\",\"split\":\"train[:1]\"}]' --output_dir q", 2,
+              "split: train[:1] of 2 files, s; expected the slice of one file");
+    check_has(MIX "--train_file '[{\"path\":\"a.jsonl\",\"split\":\"test\"}]' --output_dir q", 2,
+              "split: test of the file a.jsonl, which is the split train");
+}
+
+TEST_MAIN(SCRATCH_TEST(test_cli_interleaved_files), SCRATCH_TEST(test_cli_folder_of_tables_trains_as_json_lines),
           SCRATCH_TEST(test_cli_inspect_folders_and_tables))
