@@ -1,5 +1,6 @@
 #include "duplicates.h"
 
+#include <omp.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -98,10 +99,11 @@ static uint32_t *none(size_t count) {
 }
 
 void duplicates_find(Duplicates *d, const AuditEntry *e, size_t count) {
-    enum { SORTING = 4 }; // threads: each has keys of all records
+    enum { SORTING = 4 }; // threads at most: each has keys of all records
     *d = (Duplicates){none(count), none(count), none(count), none(count)};
     find_exact(d, e, count);
-#pragma omp parallel for schedule(dynamic, 1) num_threads(SORTING)
+    int threads = omp_get_max_threads();
+#pragma omp parallel for schedule(dynamic, 1) num_threads(threads < SORTING ? threads : SORTING)
     for (int band = 0; band < MINHASH_BANDS; band++) find_near(d, e, count, band);
     for (size_t i = 0; i < count; i++)
         if (d->leaked[i] != DUPLICATE_NONE) d->leaked_near[i] = DUPLICATE_NONE;
