@@ -144,6 +144,12 @@ void script_counts_show(StrBuf *out, const ScriptCounts *c) {
     ScriptCounts left = *c;
     int64_t sum = 0;
     for (int s = 0; s < SCRIPT_COUNT; s++) sum += c->n[s];
-    for (Script s; (s = largest(&left)) != SCRIPT_NONE; left.n[s] = 0)
-        str_printf(out, "%s%s %.1f%%", out->len ? ", " : "", script_name(s), 100 * (double)c->n[s] / (double)sum);
+    for (Script s; (s = largest(&left)) != SCRIPT_NONE; left.n[s] = 0) {
+        double percent = 100 * (double)c->n[s] / (double)sum;
+        str_printf(out, "%s%s ", out->len ? ", " : "", script_name(s));
+        if (percent < 0.05)
+            str_puts(out, "< 0.1%");
+        else
+            str_printf(out, "%.1f%%", percent);
+    }
 }

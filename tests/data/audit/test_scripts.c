@@ -85,6 +85,10 @@ static void test_scripts_shares(void **state) {
     assert_int_equal(c.n[SCRIPT_LATIN], 4);
     script_counts_show(&out, &c);
     assert_string_equal(out.data, "Latin 57.1%, Han 28.6%, Cyrillic 14.3%");
+    c = (ScriptCounts){.n = {[SCRIPT_LATIN] = 9999, [SCRIPT_THAI] = 1}};
+    str_clear(&out);
+    script_counts_show(&out, &c);
+    assert_string_equal(out.data, "Latin 100.0%, Thai < 0.1%");
 }
 
 TEST_MAIN(TEST(test_scripts_are_those_of_pcre2), TEST(test_scripts_shares))
