@@ -40,7 +40,7 @@ static void add_cards(StrBuf *out, const Trainer *t) {
     card(out, "steps", "%ld", s->step);
     card(out, "tokens seen", "%ld", s->tokens);
     card(out, "time", "%s", duration_text(duration, s->elapsed));
-    card(out, "tokens per second", "%.0f", (double)s->tokens / fmax(s->elapsed, 1e-9));
+    card(out, "tokens per second, overall", "%.0f", (double)s->tokens / fmax(s->elapsed, 1e-9));
     size_t device = memory_device(in->model->backend);
     card(out, "peak memory", "%.0f MB", (double)(device ? device : memory_peak()) / 1e6);
     if (s->skipped) card(out, "skipped steps", "%ld", s->skipped);

@@ -46,7 +46,8 @@ static const char STYLE[] =
     "10px;border-radius:6px;background:var(--code);white-space:pre-wrap;overflow-wrap:anywhere;font:13px/1.45 "
     "ui-monospace,Menlo,Consolas,monospace}.after{border-left:3px solid var(--good)}details "
     "summary{cursor:pointer;color:var(--soft)}\n"
-    "code{font:13px ui-monospace,Menlo,Consolas,monospace;overflow-wrap:anywhere}\n";
+    "code{font:13px ui-monospace,Menlo,Consolas,monospace;overflow-wrap:anywhere}\n"
+    "@media(max-width:600px){.cards{grid-template-columns:1fr 1fr}.card b{font-size:18px}.tick{font-size:15px}}\n";
 
 void report_escape(StrBuf *out, const char *text) {
     static const char *const entities[128] = {['<'] = "&lt;", ['>'] = "&gt;", ['&'] = "&amp;", ['"'] = "&quot;"};
