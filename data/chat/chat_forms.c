@@ -164,12 +164,33 @@ static void apply_calls(Json *m, const ChatForms *f, JsonPool *pool) {
     *m = json_with(pool, m, "tool_calls", json_list(items, calls->count));
 }
 
+// `m` without its key `from`, and with `to` set to v.
+static Json with_other_key(JsonPool *pool, const Json *m, const char *from, const char *to, Json v) {
+    Json copy = *m;
+    JsonStr *keys = json_pool_alloc(pool, m->count, sizeof *keys);
+    for (size_t i = 0; i < m->count; i++) keys[i] = json_str_is(m->keys[i], from) ? json_str(to) : m->keys[i];
+    copy.keys = keys;
+    return json_with(pool, &copy, to, v);
+}
+
+static void apply_reasoning(Json *m, const ChatForms *f, JsonPool *pool) {
+    unsigned known = f->reasoning & ((1u << REASONING_KEYS) - 1);
+    if (!known || form_role(m) != FORM_ASSISTANT) return;
+    const char *to = chat_reasoning_keys[__builtin_ctz(known)];
+    for (int i = 0; i < REASONING_KEYS; i++) {
+        const Json *thought = json_get(m, chat_reasoning_keys[i]);
+        if (known & 1u << i || !thought || thought->type != JSON_STRING || json_get(m, to)) continue;
+        *m = with_other_key(pool, m, chat_reasoning_keys[i], to, *thought);
+    }
+}
+
 void chat_forms_apply(Json *out, const ChatForms *f, JsonPool *pool, const Json *messages) {
     Json *items = json_pool_alloc(pool, messages->count, sizeof *items);
     for (size_t i = 0; i < messages->count; i++) {
         items[i] = messages->items[i];
         apply_content(&items[i], f, pool);
         apply_calls(&items[i], f, pool);
+        apply_reasoning(&items[i], f, pool);
     }
     *out = json_list(items, messages->count);
 }

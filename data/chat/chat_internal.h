@@ -17,6 +17,9 @@
 //    or prints "None".
 //  - A tool's result that is neither a string nor a list of parts stays a value if the template renders its keys and
 //    values; else it is written as JSON text.
+//  - A thought (reasoning_content, reasoning, thinking) under a key that the template does not write gets the key that
+//  it
+//    writes, if there is one.
 // JSON text is written as by Python's json.dumps(ensure_ascii=False).
 
 typedef enum { FORM_USER, FORM_ASSISTANT, FORM_SYSTEM, FORM_TOOL, FORM_ROLES } FormRole;
@@ -25,7 +28,8 @@ typedef struct ChatForms {
     bool parts[FORM_ROLES], strings[FORM_ROLES]; // content that the template renders as text
     bool arguments_as_text, arguments_as_object;
     bool result_as_object;
-    bool null_as_text; // content of a turn with calls
+    bool null_as_text;  // content of a turn with calls
+    unsigned reasoning; // chat_known_reasoning, set after it was found
 } ChatForms;
 
 void chat_forms_find(ChatForms *f, const JinjaTemplate *t, const char *bos, const char *eos);
@@ -90,6 +94,8 @@ uint8_t *chat_supervised_bytes(const ChatText *x, const ChatInput *in);
 // out ("[1].tool_calls[0]") to `first`, a C string of `size` bytes; "": none. Reasoning before a later user turn may be
 // missing if the template writes that of the last turn: such models are prompted without earlier reasoning.
 void chat_find_unrendered(const ChatText *x, KeyNotes *names, char *first, size_t size);
+extern const char *const chat_reasoning_keys[];
+enum { REASONING_KEYS = 3 };
 // The fields of reasoning, a bit each, that the template writes in the last turn; the next bit is for thoughts in
 // content, before </think>, which some templates cut off.
 unsigned chat_known_reasoning(const ChatTemplate *c, const Tokenizer *t);

@@ -89,6 +89,7 @@ int chat_template_new(ChatTemplate **out, const Tokenizer *t, const char *source
     probe_closing(c, t);
     c->header = probe_header(c, t);
     c->known_reasoning = chat_known_reasoning(c, t);
+    c->forms.reasoning = c->known_reasoning;
     *out = mem_take(&c);
     return 0;
 }

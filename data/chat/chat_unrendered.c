@@ -4,12 +4,11 @@
 #include <stdio.h>
 #include <string.h>
 
-static const char *const reasoning_keys[] = {"reasoning_content", "reasoning", "thinking"};
-enum { REASONING_KEYS = sizeof reasoning_keys / sizeof *reasoning_keys };
+const char *const chat_reasoning_keys[REASONING_KEYS] = {"reasoning_content", "reasoning", "thinking"};
 
 static int reasoning_index(JsonStr key) {
     for (int i = 0; i < REASONING_KEYS; i++)
-        if (json_str_is(key, reasoning_keys[i])) return i;
+        if (json_str_is(key, chat_reasoning_keys[i])) return i;
     return -1;
 }
 
@@ -168,7 +167,7 @@ unsigned chat_known_reasoning(const ChatTemplate *c, const Tokenizer *t) {
     unsigned known = writes_thought(c, t, mem_strdup("\"<think>\\nqzthought\\n</think>\\n\\nqzanswer\""));
     known <<= REASONING_KEYS;
     for (int i = 0; i < REASONING_KEYS; i++)
-        if (writes_thought(c, t, mem_printf("\"qzanswer\", \"%s\": \"qzthought\"", reasoning_keys[i])))
+        if (writes_thought(c, t, mem_printf("\"qzanswer\", \"%s\": \"qzthought\"", chat_reasoning_keys[i])))
             known |= 1u << i;
     return known;
 }

@@ -5,7 +5,7 @@
 const char *column_name(RecordKey c) {
     static const char *const names[] = {"messages",    "tools", "system",  "prompt",  "completion",
                                         "instruction", "input", "output",  "history", "text",
-                                        "label",       "role",  "content", "train"};
+                                        "label",       "role",  "content", "train",   "reasoning_content"};
     return names[c];
 }
 
@@ -142,6 +142,7 @@ void file_rule_add_columns(FileRule *r, const FileRule *others) {
 int file_rule_rename(Json *record, const FileRule *r, JsonPool *pool, Err *err) {
     for (RecordKey c = 0; c < COLUMN_ROLE; c++)
         if (r->columns[c] && rename_key(record, r->columns[c], column_name(c), pool, err)) return -1;
-    bool of_turns = r->columns[COLUMN_ROLE] || r->columns[COLUMN_CONTENT] || r->columns[COLUMN_TRAIN];
+    bool of_turns = false;
+    for (RecordKey c = COLUMN_ROLE; c < RECORD_KEYS; c++) of_turns |= r->columns[c] != NULL;
     return of_turns ? rename_turns(record, r, pool, err) : 0;
 }

@@ -5,8 +5,8 @@
 #include "message.h"
 #include "record_format.h"
 
-// Keys of a record that may have another name in a file; role, content and train are keys of
-// messages.
+// Keys of a record that may have another name in a file; role, content, train and reasoning_content
+// are keys of messages.
 typedef enum {
     COLUMN_MESSAGES,
     COLUMN_TOOLS,
@@ -22,6 +22,7 @@ typedef enum {
     COLUMN_ROLE,
     COLUMN_CONTENT,
     COLUMN_TRAIN,
+    COLUMN_REASONING,
     RECORD_KEYS
 } RecordKey;
 const char *column_name(RecordKey c); // "messages", ...

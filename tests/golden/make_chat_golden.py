@@ -233,6 +233,8 @@ def told(content): return [user("Tide?"), call("get_tide", {"at": "Vik"}), resul
 TIDE = {"height": 1.5, "at": ["Vik", "M\u00f8ss"], "note": "a \"high\"\ttide", "ok": True, "next": None}
 DUMPED = json.dumps(TIDE, ensure_ascii=False)
 
+def thought(key): return [user("Tide?"), assistant("Low."), user("Sure?"), {"role": "assistant", "content": "Yes.", key: "Look it up."}]
+
 FORMS = [  # name, template, as the template reads it, others
     ("concat", concat, asked(AS_TEXT), [asked({"at": "Vik"})]),
     ("concat", concat, asked(SPACED), []),
@@ -255,6 +257,9 @@ FORMS = [  # name, template, as the template reads it, others
     ("gemma-3", file("gemma-3"), [SYSTEM, user(text_parts("One ", "Two")), assistant(text_parts("Fine ", "."))], [[{"role": "system", "content": text_parts("Be ", "brief.")}, user(text_parts("One ", "Two")), assistant(text_parts("Fine ", "."))]]),
     ("mistral-small", file("mistral-small"), [SYSTEM, user(text_parts("One ", "Two")), assistant("Fine.")], [[{"role": "system", "content": text_parts("Be ", "brief.")}, user(text_parts("One ", "Two")), assistant(text_parts("Fi", "ne."))]]),
     ("qwen3", file("qwen3"), [SYSTEM, user("One Two"), assistant("Fine.")], [[SYSTEM, user(text_parts("One ", "Two")), assistant(text_parts("Fine."))]]),
+    ("qwen3", file("qwen3"), thought("reasoning_content"), [thought("thinking"), thought("reasoning")]),
+    ("harmony", harmony[0], thought("thinking"), [thought("reasoning_content")]),
+    ("chatml", file("chatml"), TURNS, [thought("thinking")]),  # written from no key
     ("result_json", result_json, told(TIDE), [told(DUMPED)]),
     ("result_json", result_json, told([1, "a"]), [told('[1, "a"]')]),
     ("result_text", result_text, told(DUMPED), [told(TIDE)]),

@@ -63,7 +63,8 @@ static void add_column(Entry *e, const char *key, RecordKey column, const Json *
                                                    [COLUMN_COMPLETION] = "completion response answer",
                                                    [COLUMN_ROLE] = "role from",
                                                    [COLUMN_CONTENT] = "content value",
-                                                   [COLUMN_TRAIN] = "train training trainable weight loss"};
+                                                   [COLUMN_TRAIN] = "train training trainable weight loss",
+                                                   [COLUMN_REASONING] = "reasoning_content reasoning thinking"};
     if (!is_text(name) || !name->str.len) {
         refuse(e, key, name, "expected the name of a key");
         return;
@@ -81,6 +82,8 @@ static void take_properties(Entry *e, const char *key, const Json *map) {
         const Json *name = &map->items[i];
         if (strcmp(property, "role") == 0 || strcmp(property, "content") == 0)
             add_column(e, key, *property == 'r' ? COLUMN_ROLE : COLUMN_CONTENT, name);
+        else if (is_among(property, strlen(property), "reasoning_content reasoning thinking"))
+            add_column(e, key, COLUMN_REASONING, name);
         else if (!is_word(name, property))
             refuse(e, key, map, "expected role and content; other properties under their own names");
     }
@@ -207,6 +210,9 @@ static const EntryKey entry_keys[] = {
     {"train_on_eos", TAKE_EOS, 0, NULL, NULL},
     {"train_on_eot", TAKE_EOS, 0, NULL, NULL},
     {"message_field_training", TAKE_COLUMN, COLUMN_TRAIN, NULL, NULL},
+    {"field_thinking", TAKE_COLUMN, COLUMN_REASONING, NULL, NULL},
+    {"template_thinking_key", TAKE_IF, 0, "reasoning_content reasoning thinking",
+     "expected reasoning_content, reasoning or thinking"},
     {"message_field_training_detail", TAKE_IF, 0, "", "parts of a turn are not masked in this version"},
     {"chat_template", TAKE_IF, 0, "tokenizer_default", "expected chat_template outside the entry, for all data"},
     {"conversation", TAKE_IF, 0, "", "expected chat_template outside the entry, for all data"},
@@ -353,28 +359,6 @@ void map_max_samples(const Foreign *f, const Json *v) {
         f->l->given.max_samples = (Given){f->from.source, f->from.line, (double)n};
     else
         foreign_refuse(f, v, "expected a number of records");
-}
-
-// A list, or text with commas.
-void map_interleave_probs(const Foreign *f, const Json *v) {
-    GivenKeys *given = &f->l->given;
-    AUTO_FREE char *text = is_text(v) ? mem_printf("[%s]", v->str.data) : NULL;
-    AUTO_JSON JsonDoc *doc = NULL;
-    if (text && json_parse(&doc, text, strlen(text), "", 0, NULL) == 0) v = json_root(doc);
-    mem_free(given->interleave_probs);
-    given->interleave_probs = mem_calloc(v->count + 1, sizeof(double));
-    given->n_probs = v->type == JSON_ARRAY ? v->count : 0;
-    given->probabilities = (Given){f->from.source, f->from.line, 0};
-    for (size_t i = 0; i < given->n_probs; i++) {
-        const Json *p = &v->items[i];
-        double x = p->type == JSON_FLOAT ? p->number : 0;
-        if (!(x > 0 && x < 1)) {
-            foreign_refuse(f, v, "expected probabilities above 0 and below 1, with commas");
-            return;
-        }
-        given->interleave_probs[i] = x;
-    }
-    if (!given->n_probs) foreign_refuse(f, v, "expected probabilities above 0 and below 1, with commas");
 }
 
 static void take_tags(Entry *e, const Json *tags) {

@@ -151,6 +151,28 @@ void map_assistant_only(const Foreign *f, const Json *v) {
         foreign_refuse(f, v, "expected true or false");
 }
 
+// A list, or text with commas.
+void map_interleave_probs(const Foreign *f, const Json *v) {
+    GivenKeys *given = &f->l->given;
+    AUTO_FREE char *text = is_text(v) ? mem_printf("[%s]", v->str.data) : NULL;
+    AUTO_JSON JsonDoc *doc = NULL;
+    if (text && json_parse(&doc, text, strlen(text), "", 0, NULL) == 0) v = json_root(doc);
+    mem_free(given->interleave_probs);
+    given->interleave_probs = mem_calloc(v->count + 1, sizeof(double));
+    given->n_probs = v->type == JSON_ARRAY ? v->count : 0;
+    given->probabilities = (Given){f->from.source, f->from.line, 0};
+    for (size_t i = 0; i < given->n_probs; i++) {
+        const Json *p = &v->items[i];
+        double x = p->type == JSON_FLOAT ? p->number : 0;
+        if (!(x > 0 && x < 1)) {
+            foreign_refuse(f, v, "expected probabilities above 0 and below 1, with commas");
+            return;
+        }
+        given->interleave_probs[i] = x;
+    }
+    if (!given->n_probs) foreign_refuse(f, v, "expected probabilities above 0 and below 1, with commas");
+}
+
 // ---- machine and log ----
 
 void map_device_cpu(const Foreign *f, const Json *v) {

@@ -125,8 +125,8 @@ static void test_dataset_takes_fields_that_hold_nothing_more(void **state) {
         bench_free(&b);
     }
     // the last turn's is not one of an earlier turn
-    check_left_out(THINKS, RECORD(USER ",{\"role\":\"assistant\",\"content\":\"b\",\"reasoning\":\"t\"}"),
-                   "messages[1].reasoning: ", "messages[].reasoning (1");
+    check_left_out(THINKS, RECORD(USER ",{\"role\":\"assistant\",\"content\":\"b\",\"reasoning_details\":\"t\"}"),
+                   "messages[1].reasoning_details: ", "messages[].reasoning_details (1");
 }
 
 typedef struct SpecialCase {

@@ -45,6 +45,11 @@ static void test_file_rule_columns(void **state) {
                  "{\"messages\":\"[{\\\"by\\\":{\\\"who\\\":\\\"human\\\"},\\\"said\\\":\\\"a\\\"},"
                  "{\\\"by\\\":{\\\"who\\\":\\\"gpt\\\"},\\\"said\\\":\\\"b\\\"}]\"}",
                  "<|im_start|>user\na<|im_end|>\n<|im_start|>assistant\n[[b<|im_end|>]]\n"); // a list as JSON text
+    check_sample(
+        &b, &(FileRule){.columns = {[COLUMN_REASONING] = "cot"}},
+        "{\"messages\":[{\"role\":\"user\",\"content\":\"a\"},{\"role\":\"assistant\",\"content\":\"b\",\"cot\":\"\"}"
+        "]}",
+        "<|im_start|>user\na<|im_end|>\n<|im_start|>assistant\n[[b<|im_end|>]]\n");
     check_sample(&b, NULL, "{\"instruction\":\"a\",\"response\":\"b\"}",
                  "<|im_start|>user\na<|im_end|>\n<|im_start|>assistant\n[[b<|im_end|>]]\n");
     put_text("d.jsonl", "{\"text\":\"x\",\"body\":\"abc\"}");
