@@ -144,20 +144,19 @@ int csv_take_names(CsvRow *names, char delimiter, const char *name, size_t line,
 }
 
 void csv_print_record(StrBuf *out, const CsvRow *names, const CsvRow *row) {
-    const char *separator = "";
     str_puts(out, "{");
     for (size_t i = 0; i < row->count; i++) {
         size_t len, name_len;
         const char *cell = csv_cell(row, i, &len), *name = csv_cell(names, i, &name_len);
-        if (!len) continue;
-        str_puts(out, separator);
+        str_puts(out, i ? ", " : "");
         json_quote(out, name, name_len);
         str_puts(out, ": ");
-        if (json_text_is_integer(cell, len) && strcmp(name, "label") == 0)
+        if (!len)
+            str_puts(out, "null");
+        else if (json_text_is_integer(cell, len) && strcmp(name, "label") == 0)
             str_add(out, cell, len);
         else
             json_quote(out, cell, len);
-        separator = ", ";
     }
     str_puts(out, "}");
 }

@@ -40,13 +40,14 @@ static void test_csv_rows_are_records(void **state) {
                "2:{\"prompt\": \"a\", \"completion\": \"b\"}|"
                "4:{\"prompt\": \" c \", \"completion\": \" \"}|");
     check_rows("a.csv", "\xEF\xBB\xBF\"prompt\",\"x\"\"y\"\r\n\"a, \"\"b\"\"\r\nc\",\r\n\r\nd,\"\"",
-               "2:{\"prompt\": \"a, \\\"b\\\"\\r\\nc\"}|5:{\"prompt\": \"d\"}|");
+               "2:{\"prompt\": \"a, \\\"b\\\"\\r\\nc\", \"x\\\"y\": null}|5:{\"prompt\": \"d\", \"x\\\"y\": null}|");
     check_rows("a.tsv", "text\tn\nit is 5\" long, \"really\"\t7\n",
                "2:{\"text\": \"it is 5\\\" long, \\\"really\\\"\", \"n\": \"7\"}|");
     check_rows("a.csv", ",text,label\n0,a,1\n1,b,-3\n2,c,01\n3,d,\n4,e,9999999999999999999\n",
                "2:{\"Unnamed: 0\": \"0\", \"text\": \"a\", \"label\": 1}|3:{\"Unnamed: 0\": \"1\", \"text\": \"b\", "
                "\"label\": -3}|4:{\"Unnamed: 0\": \"2\", \"text\": \"c\", \"label\": \"01\"}|5:{\"Unnamed: 0\": \"3\", "
-               "\"text\": \"d\"}|6:{\"Unnamed: 0\": \"4\", \"text\": \"e\", \"label\": \"9999999999999999999\"}|");
+               "\"text\": \"d\", \"label\": null}|6:{\"Unnamed: 0\": \"4\", \"text\": \"e\", \"label\": "
+               "\"9999999999999999999\"}|");
     check_rows("a.csv", "\n\ntext\nNA\nnull\nx\xC3\xA9\x01\n",
                "4:{\"text\": \"NA\"}|5:{\"text\": \"null\"}|6:{\"text\": \"x\xC3\xA9\\u0001\"}|");
 }
@@ -147,6 +148,9 @@ static void test_csv_gives_the_samples_of_json_lines(void **state) {
     check_same("instruction,input,output\ni,,o\ni,n,o\n",
                "{\"instruction\":\"i\",\"output\":\"o\"}\n{\"instruction\":\"i\",\"input\":\"n\",\"output\":\"o\"}\n",
                false, NULL);
+    check_same("q,ctx,a\ni,,o\ni,n,o\n",
+               "{\"q\":\"i\",\"ctx\":null,\"a\":\"o\"}\n{\"q\":\"i\",\"ctx\":\"n\",\"a\":\"o\"}\n", false,
+               &(FileRule){.columns = {[COLUMN_INSTRUCTION] = "q", [COLUMN_INPUT] = "ctx", [COLUMN_OUTPUT] = "a"}});
     check_same("text\nab\n\"c\nd\"\n", "{\"text\":\"ab\"}\n{\"text\":\"c\\nd\"}\n", false, NULL);
     check_same("messages\n\"[{\"\"role\"\": \"\"user\"\", \"\"content\"\": \"\"a\"\"}, {\"\"role\"\": "
                "\"\"assistant\"\", \"\"content\"\": \"\"b\"\"}]\"\n",
