@@ -33,7 +33,7 @@ static int candidates(char *paths[MAX_PLACES], const char *file, Err *err) {
 
 static int symbol_of(void *symbol, const char *path, const char *name, Err *err) {
     void *module = dlopen(path, RTLD_NOW | RTLD_LOCAL);
-    if (!module) return err_runtime(err, "%s", dlerror());
+    if (!module) return err_runtime(err, "%s cannot be loaded: %s; is that library installed?", path, dlerror());
     const char *interface = dlsym(module, MODULE_INTERFACE_SYMBOL);
     void *address = dlsym(module, name);
     if (!interface || !address) return err_runtime(err, "%s is not a module of lorac: symbol %s not found", path, name);
