@@ -36,8 +36,7 @@ HOST_COPY(reload)
 // By all threads: the sums of a step are megabytes.
 void host_zero(Backend *b, void *dst, size_t bytes) {
     enum { PIECE = 1 << 18 };
-    int threads = bytes > PIECE && b->threads > 1 ? b->threads : 1;
-#pragma omp parallel for schedule(static) num_threads(threads)
+#pragma omp parallel for schedule(static) num_threads(bytes > PIECE ? b->threads : 1)
     for (size_t at = 0; at < bytes; at += PIECE) memset((char *)dst + at, 0, bytes - at < PIECE ? bytes - at : PIECE);
 }
 

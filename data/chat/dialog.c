@@ -156,7 +156,7 @@ static int read_alpaca_prompt(Dialog *d, const Json *record, bool has_template, 
     static const char task[] = "Below is an instruction that describes a task",
                       with_input[] = ", paired with an input that provides further context",
                       answer[] = ". Write a response that appropriately completes the request.\n\n### Instruction:\n";
-    JsonStr instruction, input;
+    JsonStr instruction = {0}, input = {0};
     StrBuf text = {0};
     const Json *output = dialog_take_first(d, record, output_keys, &d->answer_key);
     if (dialog_take_string(&instruction, d, record, "instruction", err) ||

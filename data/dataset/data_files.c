@@ -202,7 +202,7 @@ void data_files_show(StrBuf *out, DataName name) {
     char **names = NULL;
     size_t count = 0;
     AUTO_STR StrBuf left = {0};
-    if (data_files_expand(&names, &count, name, &left, NULL) == 0 && strcmp(names[0], name.given) != 0) {
+    if (data_files_expand(&names, &count, name, &left, NULL) == 0 && count && strcmp(names[0], name.given) != 0) {
         str_printf(out, "%s: %zu file%s: ", name.given, count, count == 1 ? "" : "s");
         for (size_t i = 0; i < count && i < NAMED; i++) str_printf(out, "%s%s", i ? ", " : "", names[i]);
         if (count > NAMED) str_printf(out, " and %zu more", count - NAMED);

@@ -119,6 +119,7 @@ static int tokenize_chat(RecordTokens *out, const RecordTokenizer *e, const Dial
 static int tokenize_segments(RecordTokens *out, const RecordTokenizer *e, const Dialog *d, Err *err) {
     AUTO_IDS TokenIds t = {0};
     AUTO_STR StrBuf learnt = {0};
+    str_puts(&learnt, "");
     bool open = false; // the learnt text so far does not end with a token that ends an answer
     for (size_t i = 0; i < d->segments->count; i++) {
         const Json *s = &d->segments->items[i];

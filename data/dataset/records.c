@@ -394,7 +394,7 @@ static int read_row(RecordReader *r, CsvRow *row, size_t *line, Err *err) {
 
 static int next_row(RecordReader *r, RecordSpan *span, Err *err) {
     StrBuf text = {0};
-    size_t line;
+    size_t line = 0;
     int rc = read_row(r, &r->row, &line, err);
     if (rc != 1) return rc;
     if (r->row.count != r->names.count)

@@ -83,6 +83,7 @@ const char *yaml_scalar_resolve(Json *out, JsonDoc *doc, JsonStr text) {
     AUTO_STR StrBuf number = {0};
     const char *p = text.data, *unsigned_part = p + (*p == '-' || *p == '+');
     *out = (Json){.type = JSON_STRING, .str = text};
+    str_puts(&number, "");
     if (!text.len || is_word(text, "~ null Null NULL")) {
         *out = (Json){.type = JSON_NULL};
     } else if (is_word(text, "yes Yes YES true True TRUE on On ON")) {

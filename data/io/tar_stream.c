@@ -173,6 +173,7 @@ static void set_content(TarStream *t, int64_t size) {
 static int read_extension(TarStream *t, StrBuf *out, Err *err) {
     char buf[4096];
     size_t n = 1;
+    str_puts(out, "");
     if (t->content > EXTENSION_MAX) return refuse_damage(t, "an extension of more than 1 MiB", err);
     while (n) {
         if (tar_stream_read(t, buf, sizeof buf, &n, err)) return -1;
