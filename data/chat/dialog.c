@@ -278,16 +278,18 @@ int dialog_read(Dialog *d, const Json *record, DatasetFormat format, bool has_te
         [FORMAT_PROMPT_COMPLETION] = read_pair, [FORMAT_TEXT] = read_text,
         [FORMAT_INPUT_IDS] = read_ids,          [FORMAT_SEGMENTS] = read_segments,
     };
-    bool turns = format == FORMAT_MESSAGES || format == FORMAT_SHAREGPT;
+    bool turns = format == FORMAT_MESSAGES || format == FORMAT_SHAREGPT || format == FORMAT_GEMINI;
+    bool is_list = turns && format != FORMAT_GEMINI && record->type == JSON_ARRAY;
     CHECK(turns || readers[format], "format %d", format);
-    if (record->type != JSON_OBJECT && !(turns && record->type == JSON_ARRAY))
+    if (record->type != JSON_OBJECT && !is_list)
         return err_input(err, "found %s; expected a record, an object", json_type_name(record));
     if (record->type == JSON_OBJECT && dialog_check_preference(record, err)) return -1;
     if (turns && !has_template)
         return err_input(err, "found %s data; the model has no chat template for it", dataset_format_name(format));
     if (raw_pairs && !turns && !is_list_pair(record)) has_template = false;
-    if (turns ? dialog_read_turns(d, record, format == FORMAT_SHAREGPT, err)
-              : readers[format](d, record, has_template, err))
+    if (format == FORMAT_GEMINI ? dialog_read_contents(d, record, err)
+        : turns                 ? dialog_read_turns(d, record, format == FORMAT_SHAREGPT, err)
+                                : readers[format](d, record, has_template, err))
         return -1;
     note_unread(d, record);
     return 0;

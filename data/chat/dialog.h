@@ -6,6 +6,8 @@
 //   messages           messages (or conversations / conversation): [{"role", "content", ...}]; [system] [tools]; or the
 //                      record is the list itself
 //   sharegpt           conversations (or conversation / messages): [{"from", "value"}]; [system] [tools]
+//   gemini             contents: [{"role": "user" or "model", "parts": [{"text"}, ...]}]; [systemInstruction] [tools];
+//                      functionCall and functionResponse are tool calls and their results, thought is reasoning_content
 //   prompt_completion  prompt + completion (or response), question + answer: both strings, or both lists of messages of
 //                      which the prompt's are not supervised; [system]
 //   alpaca             instruction + output (or response, answer); [input] [system] [history: [[user, assistant], ...]]

@@ -85,7 +85,7 @@ int dialog_check_turn(const Json *turn, Err *err) {
 // ---- detection ----
 
 static const char known_keys[] = "messages conversations conversation prompt completion response question answer "
-                                 "instruction output text segments input_ids label";
+                                 "instruction output text segments contents input_ids label";
 
 bool dialog_has_key_of(const Json *record, DatasetFormat format) {
     static const char *const keys[FORMAT_COUNT][6] = {
@@ -97,6 +97,7 @@ bool dialog_has_key_of(const Json *record, DatasetFormat format) {
         [FORMAT_TEXT] = {"text"},
         [FORMAT_INPUT_IDS] = {"input_ids"},
         [FORMAT_SEGMENTS] = {"segments"},
+        [FORMAT_GEMINI] = {"contents"},
     };
     for (size_t i = 0; keys[format][i]; i++)
         if (json_get(record, keys[format][i])) return true;
@@ -120,7 +121,7 @@ static int fail_unknown(const Json *record, Err *err) {
     }
     return err_input(err,
                      "found a record with the keys {%s}; expected messages, conversations, prompt + completion, "
-                     "instruction + output, text, segments or input_ids, or their names in columns%s",
+                     "instruction + output, text, segments, contents or input_ids, or their names in columns%s",
                      keys.data ? keys.data : "", hint.len ? hint.data : "");
 }
 
@@ -153,6 +154,9 @@ DatasetFormat dialog_detect(const Json *record, Err *err) {
     if (turns && (turns->type == JSON_ARRAY || json_text_is_list(turns))) return format_of_turns(turns);
     if (first_given(record, prompt_keys) && first_given(record, answer_keys)) return FORMAT_PROMPT_COMPLETION;
     if (json_given(record, "instruction") && first_given(record, output_keys)) return FORMAT_ALPACA;
+    const Json *contents = json_given(record, "contents");
+    if (contents && contents->type == JSON_ARRAY && contents->count && json_get(&contents->items[0], "parts"))
+        return FORMAT_GEMINI;
     if (json_given(record, "text")) return FORMAT_TEXT;
     if (json_given(record, "segments")) return FORMAT_SEGMENTS;
     if (turns)

@@ -1,4 +1,4 @@
-// dialog_internal: shared by dialog.c, dialog_turns.c and dialog_detect.c.
+// dialog_internal: shared by the files dialog*.c.
 #pragma once
 
 #include "dialog.h"
@@ -26,6 +26,7 @@ Json *dialog_new_messages(Dialog *d, size_t n);                      // room for
 size_t dialog_add_system(Dialog *d, Json *messages, JsonStr system); // 1, or 0 where it is empty
 int dialog_add_all(Dialog *d, Json *out, const Json *list, const char *key, Err *err);
 int dialog_set_messages(Dialog *d, const Json *messages, size_t n, Err *err);
+int dialog_read_contents(Dialog *d, const Json *record, Err *err);
 int dialog_read_turns(Dialog *d, const Json *record, bool sharegpt, Err *err);
 
 // Refuse labels of answers: of the record, of one of its messages.

@@ -16,7 +16,9 @@
     X(FORMAT_INPUT_IDS, "input_ids", "{\"input_ids\", \"labels\"}")                                                    \
     X(FORMAT_CLASSIFICATION, "classification", "a text and its label; task classification")                            \
     X(FORMAT_ALPACA_PROMPT, "alpaca_prompt", "as alpaca, but raw text with the prompt of Stanford Alpaca")             \
-    X(FORMAT_SEGMENTS, "segments", "{\"segments\": [{\"text\", \"label\"}, ...]}: raw text, learnt where label is true")
+    X(FORMAT_SEGMENTS, "segments",                                                                                     \
+      "{\"segments\": [{\"text\", \"label\"}, ...]}: raw text, learnt where label is true")                            \
+    X(FORMAT_GEMINI, "gemini", "{\"contents\": [{\"role\", \"parts\"}, ...]}")
 typedef enum { DATASET_FORMATS(ENUM_CONSTANT) FORMAT_COUNT } DatasetFormat;
 static inline const char *dataset_format_name(int64_t f) { // as in the config: "auto", "messages", ...
     return ENUM_WORDS(DATASET_FORMATS)[f].word;

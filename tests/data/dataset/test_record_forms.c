@@ -1,4 +1,4 @@
-// Forms of records that other tools write: texts with labels.
+// Forms of records that other tools write: texts with labels, contents of parts.
 #include "dataset_fixture.h"
 #include "prompt_cases.h"
 
@@ -122,6 +122,105 @@ static void test_segments_as_prompts(void **state) {
     bench_free(&b);
 }
 
+// ---- contents of the Gemini API ----
+
+#define TURN(role, parts) "{\"role\":\"" role "\",\"parts\":[" parts "]}"
+#define TEXT(text) "{\"text\":\"" text "\"}"
+#define CONTENTS(list) "{\"contents\":[" list "]}"
+#define USER_A "<|im_start|>user\na<|im_end|>\n"
+
+static void test_gemini_contents_are_messages(void **state) {
+    (void)state;
+    Bench b = bench_new(false);
+    check_record(&b, CONTENTS(TURN("user", TEXT("a")) "," TURN("model", TEXT("b") "," TEXT("c"))),
+                 USER_A "<|im_start|>assistant\n[[bc<|im_end|>]]\n|");
+    check_record(&b,
+                 "{\"systemInstruction\":{\"parts\":[" TEXT("s") "]},\"contents\":[{\"parts\":[" TEXT("a") "]}," TURN(
+                     "model", TEXT("b")) "]}",
+                 "<|im_start|>system\ns<|im_end|>\n" USER_A "<|im_start|>assistant\n[[b<|im_end|>]]\n|");
+    check_record(
+        &b, "{\"system_instruction\":\"s\",\"contents\":[" TURN("user", TEXT("a")) "," TURN("model", TEXT("b")) "]}",
+        "<|im_start|>system\ns<|im_end|>\n" USER_A "<|im_start|>assistant\n[[b<|im_end|>]]\n|");
+    // a turn's other keys mask it, as in messages
+    check_record(&b,
+                 CONTENTS(TURN("user", TEXT("a")) ",{\"role\":\"model\",\"train\":false,\"parts\":[" TEXT(
+                     "b") "]}," TURN("user", TEXT("a")) "," TURN("model", TEXT("d"))),
+                 USER_A "<|im_start|>assistant\nb<|im_end|>\n" USER_A "<|im_start|>assistant\n[[d<|im_end|>]]\n|");
+    bench_free(&b);
+}
+
+// As the same conversation in OpenAI's form.
+static void test_gemini_function_calls_are_tool_calls(void **state) {
+    (void)state;
+    static const char gemini[] =
+        "{\"tools\":[{\"functionDeclarations\":[{\"name\":\"f\"}]}],\"contents\":[" TURN("user", TEXT("a")) "," TURN(
+            "model",
+            TEXT("t") ",{\"functionCall\":{\"name\":\"f\",\"args\":{\"x\":1}}}") "," TURN("user",
+                                                                                          "{\"functionResponse\":{"
+                                                                                          "\"name\":\"f\","
+                                                                                          "\"response\":{\"y\":2}}}"
+                                                                                          ",{\"functionResponse\":{"
+                                                                                          "\"name\":\"f\","
+                                                                                          "\"response\":{\"y\":3}}"
+                                                                                          "}") "," TURN("model",
+                                                                                                        TEXT("b")) "]}";
+    static const char openai[] =
+        "{\"tools\":[{\"type\":\"function\",\"function\":{\"name\":\"f\"}}],\"messages\":[{\"role\":\"user\","
+        "\"content\":"
+        "\"a\"},{\"role\":\"assistant\",\"content\":\"t\",\"tool_calls\":[{\"type\":\"function\",\"function\":{"
+        "\"name\":"
+        "\"f\",\"arguments\":{\"x\":1}}}]},{\"role\":\"tool\",\"name\":\"f\",\"content\":{\"y\":2}},{\"role\":\"tool\","
+        "\"name\":\"f\",\"content\":{\"y\":3}},{\"role\":\"assistant\",\"content\":\"b\"}]}";
+    Bench b = bench_new(false);
+    Dataset *d;
+    Err err;
+    char *text[2];
+    b.o.unrendered = UNRENDERED_WARN;
+    for (int i = 0; i < 2; i++) {
+        put_text("d.jsonl", i ? openai : gemini);
+        ASSERT_OK(bench_open(&d, &b, true, &err), &err);
+        assert_int_equal(d->stats.format, i ? FORMAT_MESSAGES : FORMAT_GEMINI);
+        text[i] = shown(d, b.t);
+        dataset_close(d);
+    }
+    assert_string_equal(text[0], text[1]);
+    assert_non_null(strstr(text[0], "<call>{\"name\": \"f\", \"arguments\": {\"x\": 1}}</call>"));
+    mem_free(text[0]);
+    mem_free(text[1]);
+    bench_free(&b);
+}
+
+static void test_gemini_refuses(void **state) {
+    (void)state;
+    Bench b = bench_new(false);
+    check_refused(&b, CONTENTS(TURN("user", "{\"inlineData\":{\"mimeType\":\"image/png\"}}")),
+                  "d.jsonl:1: contents[0].parts[0]: found a part with inlineData; this version trains on text");
+    check_refused(&b, CONTENTS(TURN("bot", TEXT("a"))),
+                  "contents[0].role: found bot; expected user, model or function");
+    check_refused(&b, CONTENTS(TURN("user", "")), "contents[0].parts: found an empty list; expected a list of parts");
+    check_refused(&b, CONTENTS(TURN("user", TEXT("a")) ",{\"role\":\"model\"}"), "contents[1].parts: found nothing");
+    check_refused(&b, CONTENTS(TURN("user", "3")), "contents[0].parts[0]: found an integer; expected {\"text\"");
+    check_refused(&b, CONTENTS(TURN("user", "{\"text\":3}")), "contents[0].parts[0]: found an integer");
+    check_refused(&b, CONTENTS(TURN("user", TEXT("a")) ",3"), "contents[1]: found an integer; expected {\"role\"");
+    check_refused(&b, CONTENTS(TURN("user", "{\"functionCall\":{\"name\":\"f\"}}")),
+                  "a functionCall in a turn of the user");
+    check_refused(&b, CONTENTS(TURN("model", "{\"functionCall\":{}}")), "parts[0].functionCall.name: found nothing");
+    check_refused(&b, CONTENTS(TURN("model", "{\"functionCall\":{\"name\":\"f\",\"args\":3}}")),
+                  "functionCall.args: found an");
+    check_refused(&b, CONTENTS(TURN("user", "{\"functionResponse\":{\"name\":\"f\"}}")),
+                  "found no response; expected name");
+    check_refused(&b, CONTENTS(TURN("user", TEXT("a") ",{\"functionResponse\":{\"name\":\"f\",\"response\":{}}}")),
+                  "found a functionResponse with other parts");
+    check_refused(&b,
+                  CONTENTS(TURN("user", TEXT("a")) "," TURN("model", "{\"text\":\"t\",\"thought\":true}," TEXT("b"))),
+                  "contents[1].reasoning_content: found text that the chat template does not render");
+    check_refused(&b, "{\"tools\":[{\"googleSearch\":{}}],\"contents\":[" TURN("user", TEXT("a")) "]}",
+                  "tools[0]: found other keys; expected {\"functionDeclarations\"");
+    check_refused(&b, CONTENTS(TURN("user", TEXT("a")) "," TURN("model", TEXT(" "))), "found an empty answer");
+    bench_free(&b);
+}
+
 TEST_MAIN(SCRATCH_TEST(test_segments_are_learnt_by_label), SCRATCH_TEST(test_segments_are_tokenised_alone),
           SCRATCH_TEST(test_segments_that_cannot_stop_are_counted), SCRATCH_TEST(test_segments_refuses),
-          SCRATCH_TEST(test_segments_as_prompts))
+          SCRATCH_TEST(test_segments_as_prompts), SCRATCH_TEST(test_gemini_contents_are_messages),
+          SCRATCH_TEST(test_gemini_function_calls_are_tool_calls), SCRATCH_TEST(test_gemini_refuses))
