@@ -102,8 +102,8 @@ void duplicates_find(Duplicates *d, const AuditEntry *e, size_t count) {
     enum { SORTING = 4 }; // threads at most: each has keys of all records
     *d = (Duplicates){none(count), none(count), none(count), none(count)};
     find_exact(d, e, count);
-    int threads = omp_get_max_threads();
-#pragma omp parallel for schedule(dynamic, 1) num_threads(threads < SORTING ? threads : SORTING)
+#pragma omp parallel for schedule(dynamic, 1)                                                                          \
+    num_threads(omp_get_max_threads() < SORTING ? omp_get_max_threads() : SORTING)
     for (int band = 0; band < MINHASH_BANDS; band++) find_near(d, e, count, band);
     for (size_t i = 0; i < count; i++)
         if (d->leaked[i] != DUPLICATE_NONE) d->leaked_near[i] = DUPLICATE_NONE;

@@ -17,7 +17,8 @@ typedef struct AuditEntry { // of a record
     bool validation;
 } AuditEntry;
 
-enum { DUPLICATE_NONE = UINT32_MAX, DUPLICATE_RECORDS_MAX = UINT32_MAX - 1 };
+#define DUPLICATE_NONE UINT32_MAX
+#define DUPLICATE_RECORDS_MAX (UINT32_MAX - 1)
 typedef struct Duplicates {         // [count] index of the first record that it repeats, or DUPLICATE_NONE
     uint32_t *exact, *near;         // an earlier record of the same data
     uint32_t *leaked, *leaked_near; // of a validation record: a training record

@@ -28,7 +28,7 @@ static const Key options[] = {
     OPTION(TEXTS, text, .aliases = "p", .help = "A text; may be repeated."),
     OPTION(TEXT, text_pair, .help = "The second text, for a classifier of pairs."),
     OPTION(PATH, file, .aliases = "f",
-           .help = "Texts: one a line (.txt), or records as for training (.jsonl, .json, .tar), whose label may be "
+           .help = "Texts: one a line (.txt), or records as for training (.jsonl, .csv, ...), whose label may be "
                    "absent."),
     OPTION(INT, top_k, .max = LABELS_MAX, .help = "Also the scores of the N most likely labels, best first."),
     OPTION(BOOL, all, .help = "Also the scores of all labels."),
