@@ -181,10 +181,10 @@ class Hub(http.server.BaseHTTPRequestHandler):
         if owner in ("cut", "norange", "otherrange") and large and count((owner, path)) < 2 or owner == "cutting" and large:
             self.wfile.write(body[:len(body) // 3 if owner != "cutting" else 10])
             return self.cut()
-        if owner == "stalls" and large and count(path) < 1:
+        if owner == "stalls" and large and count((self.path, "stall")) < 1:
             self.wfile.write(body[:len(body) // 2])
             self.wfile.flush()
-            time.sleep(3)
+            time.sleep(20)
             return self.cut()
         if owner == "slow" and large:
             for i in range(0, len(body), 1 << 14):
