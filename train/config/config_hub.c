@@ -5,6 +5,7 @@
 #include "config_internal.h"
 #include "hub_cache.h"
 #include "hub_pull.h"
+#include "record_slice.h"
 
 // True: `text` was fetched and can be looked up again. A failure ends the loading.
 static bool fetch(Loading *l, const char *text, HubType type, const char *revision) {
@@ -30,18 +31,35 @@ static int find_data(Loading *l, NameList *found, const char *text, const char *
                                                                   : rc;
 }
 
-static void find_files(Loading *l, ConfigKey key, FileList *files, const char *split) {
+// What is left of a rule for one of `count` files of a split: its slice, as the slice of a file. Of several files
+// nothing that is meant for all of them together.
+static void fit_rule(Loading *l, ConfigKey key, FileRule *rule, size_t count) {
+    RecordSlice unused;
+    size_t name = 0;
+    if (rule->split) record_slice_parse(&unused, rule->split, &name);
+    char *slice = rule->split && rule->split[name] ? mem_printf("train%s", rule->split + name) : NULL;
+    if (count > 1 && (slice || rule->limit || rule->probability || l->c->mix_strategy != MIX_CONCAT))
+        refuse_key(
+            l, key,
+            "a split in several files; with max_samples, a slice, probability or mix_strategy expected one file, "
+            "as owner/name/FILE");
+    mem_free(rule->split);
+    rule->split = slice;
+}
+
+static void find_files(Loading *l, ConfigKey key, FileList *files, const char *standard) {
     FileList all = {0};
     if (l->wrong[key]) return;
     for (size_t i = 0; i < files->count; i++) {
         AUTO_NAMES NameList found = {0};
+        FileRule *rule = &files->rules[i];
+        size_t n = rule->split ? strcspn(rule->split, "[") : 0;
+        AUTO_FREE char *split = n ? mem_strndup(rule->split, n) : mem_strdup(standard);
         Err err = {0};
         if (find_data(l, &found, files->items[i], split, &err)) refuse_key(l, key, err.msg);
-        if (found.count > 1 && files->rules[i].limit)
-            refuse_key(l, key, "max_samples of a split in several files; expected it of one file, \"owner/name/FILE\"");
-        for (size_t k = 0; k < found.count; k++)
-            file_list_add(&all, found.items[k], files->weights[i], &files->rules[i]);
-        if (!found.count) file_list_add(&all, files->items[i], files->weights[i], &files->rules[i]);
+        if (found.count) fit_rule(l, key, rule, found.count);
+        for (size_t k = 0; k < found.count; k++) file_list_add(&all, found.items[k], files->weights[i], rule);
+        if (!found.count) file_list_add(&all, files->items[i], files->weights[i], rule);
     }
     file_list_clear(files);
     *files = all;

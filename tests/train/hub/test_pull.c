@@ -418,6 +418,13 @@ static void train_pulls_only_when_asked(void **state) {
     check_has("inspect plain/gguf", 0, "llama");
     mem_free(run("generate -m plain/gguf --prompt a -n 2 --raw", 0));
     check_has("pull plain/gguf", 1, "lorac-curl.so not found");
+    AUTO_FREE char *sliced = run(
+        "train --model_name_or_path plain/gguf --train_file '[{\"path\": \"plain/rows\", \"split\": \"test[:4]\"}]' "
+        "--output_dir out2 --max_steps 1 --report_to none",
+        0);
+    static const char *const four[] = {"data/test-00000-of-00001.jsonl\",\"split\":\"train[:4]\"",
+                                       "data     4 samples"};
+    CHECK_PARTS(sliced, four);
     assert_int_equal(count_of("requests", "\n"), requests);
 }
 
