@@ -40,6 +40,6 @@ int inspect_run_data(int argc, char **argv, const InspectOptions *o, Err *err);
 // ---- findings of an audit (inspect_audit.c) ----
 
 void inspect_print_refused(const AuditCounts *c); // those after the first
-void inspect_print_duplicates(const Audit *a, AuditPart part);
-void inspect_print_findings(const Audit *a, AuditPart part); // duplicates and all others but scripts
+// Duplicates and all others but scripts. splits: val_set_size takes the validation data from the training data.
+void inspect_print_findings(const Audit *a, AuditPart part, bool splits);
 void inspect_print_scripts(const ScriptCounts *c, const char *of);

@@ -33,7 +33,7 @@ static void print_secrets(const AuditCounts *c, SecretKind k) {
     if (f->count) print_line(w->word, f, what);
 }
 
-void inspect_print_duplicates(const Audit *a, AuditPart part) {
+static void print_duplicates(const Audit *a, AuditPart part) {
     const AuditCounts *c = audit_counts(a, part);
     bool v = part == AUDIT_VALIDATION;
     print_records("repeated", &c->exact, v, " repeats an earlier one", "s repeat an earlier one");
@@ -48,16 +48,17 @@ static void add_name(StrBuf *names, const AuditFindings *f, const char *name) {
     if (!f->count) str_printf(names, "%s%s", names->len ? ", " : "", name);
 }
 
-void inspect_print_findings(const Audit *a, AuditPart part) {
-    const AuditCounts *c = audit_counts(a, part);
+void inspect_print_findings(const Audit *a, AuditPart part, bool splits) {
+    const AuditCounts *c = audit_counts(a, part), *v = audit_counts(a, AUDIT_VALIDATION);
     AUTO_STR StrBuf absent = {0};
-    inspect_print_duplicates(a, part);
+    print_duplicates(a, part);
+    if (splits) print_duplicates(a, AUDIT_VALIDATION);
     if (c->empty.count) print_line("empty", &c->empty, c->empty.count == 1 ? "answer or text" : "answers or texts");
     for (int k = 0; k < SECRET_KINDS; k++) print_secrets(c, (SecretKind)k);
     add_name(&absent, &c->exact, "repeated records");
     add_name(&absent, &c->near, "similar records");
-    if (part == AUDIT_VALIDATION && !c->leaked.count)
-        add_name(&absent, &c->leaked_near, "records of the training data");
+    if ((splits || part == AUDIT_VALIDATION) && !v->leaked.count)
+        add_name(&absent, &v->leaked_near, "validation records in the training data");
     add_name(&absent, &c->empty, "empty answers");
     add_name(&absent, &c->secrets[SECRET_EMAIL], "e-mail addresses");
     add_name(&absent, &c->secrets[SECRET_KEY], "keys");

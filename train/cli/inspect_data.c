@@ -67,7 +67,7 @@ int inspect_data_file(const char *path, const InspectOptions *o, Err *err) {
     if (!rc || c->refused.count > 1) print_file(c, path);
     if (rc || !o->audit) return rc;
     audit_compare(a);
-    inspect_print_findings(a, AUDIT_TRAIN);
+    inspect_print_findings(a, AUDIT_TRAIN, false);
     inspect_print_scripts(&c->scripts, "letters");
     return 0;
 }
@@ -80,7 +80,7 @@ static int audit_files(const StrList *files, const char *given, Err *err) {
         if (audit_read(a, AUDIT_TRAIN, files->items[i], NULL, err)) return -1;
     say("%s: %zu files, %ld records\n", given, files->count, c->records);
     audit_compare(a);
-    inspect_print_findings(a, AUDIT_TRAIN);
+    inspect_print_findings(a, AUDIT_TRAIN, false);
     inspect_print_scripts(&c->scripts, "letters");
     return 0;
 }
@@ -273,8 +273,7 @@ static int print_audit(View *v, AuditPart part, const Dataset *d, Err *err) {
     if (!v->audit) return 0;
     if (splits && hold_out(v, d, err)) return -1;
     if (part == AUDIT_TRAIN) audit_compare(v->audit);
-    inspect_print_findings(v->audit, part);
-    if (splits) inspect_print_duplicates(v->audit, AUDIT_VALIDATION);
+    inspect_print_findings(v->audit, part, splits);
     script_counts_add_tokens(&scripts, d, v->tokenizer);
     inspect_print_scripts(&scripts, "tokens with letters");
     return 0;

@@ -171,6 +171,8 @@ static void test_inspect_audits_data(void **state) {
               "  dropped   286 tokens of d.jsonl:1, d.jsonl:2, d.jsonl:3; the longest record has 100\n");
     check_has("inspect c.json truncation=drop --audit false", 0, " of record 1, record 2, record 3; the longest");
     check_has("inspect c.json validation_file=null val_set_size=0.5", 0, "is in the training data: d.jsonl:");
+    check_has("inspect c.json train_file=v.jsonl validation_file=null val_set_size=1", 0,
+              "not found repeated records, similar records, validation records in the training data, ");
     put("d.jsonl", PAIR("p", "a") "{\n" PAIR("p", "") "{\"prompt\":\"p\",\"completion\":\"c\"},\n" PAIR("p", "b"));
     check_has("inspect c.json", 2, "train       3 of 5 records are refused:\n            d.jsonl:2: ");
     check_has("inspect c.json", 2, "\n            d.jsonl:3: record 3: completion: found an empty answer");
