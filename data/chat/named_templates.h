@@ -17,7 +17,7 @@
     X(TEMPLATE_PHI3, "phi3", "<|user|>, <|end|>")                                                                      \
     X(TEMPLATE_PHI4, "phi4", "<|im_start|>user<|im_sep|>, <|im_end|>")                                                 \
     X(TEMPLATE_DEEPSEEK, "deepseek", "User: ..., Assistant: ...")                                                      \
-    X(TEMPLATE_DEEPSEEK3, "deepseek3", "V3 and R1: <\uff5cUser\uff5c>, <\uff5cAssistant\uff5c>")                       \
+    X(TEMPLATE_DEEPSEEK3, "deepseek3", "V3 and R1, whose turns begin with tokens of their own")                        \
     X(TEMPLATE_COMMAND_R, "command_r", "<|START_OF_TURN_TOKEN|><|USER_TOKEN|>")                                        \
     X(TEMPLATE_GRANITE, "granite", "<|start_of_role|>user<|end_of_role|>")                                             \
     X(TEMPLATE_ZEPHYR, "zephyr", "<|user|>, closed by the end token")                                                  \

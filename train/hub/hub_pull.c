@@ -92,7 +92,7 @@ static const char *size_text(char buf[24], int64_t bytes) {
     static const char *const units[] = {"B", "kB", "MB", "GB", "TB"};
     double n = (double)bytes;
     int unit = 0;
-    for (; n >= 999.95 && unit < 4; n /= 1000) unit++;
+    for (; unit < 4 && n >= 999.95; unit++) n /= 1000;
     snprintf(buf, 24, unit ? "%.1f %s" : "%.0f %s", n, units[unit]);
     return buf;
 }
