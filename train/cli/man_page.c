@@ -1,15 +1,28 @@
 // man_page: lorac(1) in the man macros of troff, from the tables of verbs, options and keys.
 #include "completion.h"
 
+#include <string.h>
+
 #include "cli.h"
 #include "config.h"
 #include "say.h"
+#include "unicode.h"
 
-// Text whose lines begin no request; lines that begin with a space are not joined to the one before.
+// Text whose lines begin no request; lines that begin with a space are not joined to the one before. Characters beyond
+// ASCII have their name in groff.
 static void say_text(const char *text) {
-    for (const char *p = text; *p; p++) {
+    for (const char *p = text; *p;) {
+        size_t n;
+        int32_t c = utf8_decode(p, strlen(p), &n);
         if ((p == text || p[-1] == '\n') && (*p == '.' || *p == '\'')) say("\\&");
-        say(*p == '\\' ? "\\e" : *p == '-' ? "\\-" : *p == '^' ? "\\(ha" : *p == '~' ? "\\(ti" : "%c", *p);
+        say(c >= 0x80   ? "\\[u%04X]"
+            : c == '\\' ? "\\e"
+            : c == '-'  ? "\\-"
+            : c == '^'  ? "\\(ha"
+            : c == '~'  ? "\\(ti"
+                        : "%c",
+            c);
+        p += n;
     }
 }
 
