@@ -1,5 +1,5 @@
-// audit_record: the hash covers all that the trainer reads of a record; the signature leaves out system messages and
-// tools, which many records share.
+// audit_record: the hash covers all that the trainer reads of a record; the signature leaves out system messages,
+// tools and the fixed words of alpaca_prompt, which many records share.
 #include "audit_record.h"
 
 #include <string.h>
@@ -85,7 +85,8 @@ static void add_dialog(Reading *g, const Dialog *d) {
     switch (d->kind) {
     case DIALOG_CHAT: add_messages(g, d); break;
     case DIALOG_RAW:
-        add_text(g, d->prompt.data, d->prompt.len, true);
+        add_text(g, d->prompt.data, d->prompt.len, !d->own[0].len && !d->own[1].len);
+        for (size_t i = 0; i < 2; i++) minhash_add(&g->words, d->own[i].data, d->own[i].len);
         add_text(g, d->completion.data, d->completion.len, true);
         break;
     case DIALOG_TEXT:

@@ -170,6 +170,8 @@ static int read_alpaca_prompt(Dialog *d, const Json *record, bool has_template, 
     str_puts(&text, "\n\n### Response:\n");
     d->kind = DIALOG_RAW;
     d->apart = true;
+    d->own[0] = instruction;
+    d->own[1] = input;
     d->prompt = json_pool_text(&d->pool, &text);
     return 0;
 }

@@ -36,6 +36,7 @@ typedef struct Dialog { // init with {0}; borrows from the record, dialog_clear 
     JsonStr prompt, completion;    // DIALOG_RAW; completion alone for DIALOG_TEXT
     bool is_pair;                  // a record of prompt and completion
     bool apart;                    // DIALOG_RAW: the completion is tokenised as a text of its own
+    JsonStr own[2];                // DIALOG_RAW: what the record has of a prompt with fixed words around it, or empty
     const Json *ids, *labels, *visible; // DIALOG_IDS; labels and visible (the attention mask) may be NULL
     const Json *learnt[2];              // DIALOG_IDS: TRL's masks, dialog_mask_names; may be NULL
     const Json *segments;               // DIALOG_SEGMENTS

@@ -134,6 +134,21 @@ static void test_audit_shared_system_messages(void **state) {
     CHECK_FOUND(audit_counts(a, AUDIT_TRAIN)->near, "1: d.jsonl:3 (1.00, line 1)");
 }
 
+// The fixed words of Stanford Alpaca's prompt make no two records similar.
+static void test_audit_alpaca_prompt(void **state) {
+    (void)state;
+#define ALPACA(word, answer)                                                                                           \
+    "{\"instruction\": \"Say " word "\", \"input\": \"" word " once\", \"output\": \"" answer "\"}\n"
+    static const char text[] = ALPACA("river", "It flows.") ALPACA("candle", "It burns.") ALPACA("river", "it FLOWS.");
+    Err err;
+    scratch_put("d.jsonl", text, strlen(text));
+    AUTO(audit_free) Audit *a = audit_new(&(AuditOptions){.format = FORMAT_ALPACA_PROMPT, .has_template = true});
+    ASSERT_OK(audit_read(a, AUDIT_TRAIN, "d.jsonl", NULL, &err), &err);
+    audit_compare(a);
+    CHECK_FOUND(audit_counts(a, AUDIT_TRAIN)->exact, "0");
+    CHECK_FOUND(audit_counts(a, AUDIT_TRAIN)->near, "1: d.jsonl:3 (1.00, line 1)");
+}
+
 // Parts that val_set_size takes from the training data; archives; texts; token ids; classes; the first broken.
 static void test_audit_kinds_of_data(void **state) {
     (void)state;
@@ -216,4 +231,5 @@ static void test_audit_hostile_files(void **state) {
 }
 
 TEST_MAIN(SCRATCH_TEST(test_audit_finds_what_is_planted), SCRATCH_TEST(test_audit_shared_system_messages),
-          SCRATCH_TEST(test_audit_kinds_of_data), SCRATCH_TEST(test_audit_hostile_files))
+          SCRATCH_TEST(test_audit_alpaca_prompt), SCRATCH_TEST(test_audit_kinds_of_data),
+          SCRATCH_TEST(test_audit_hostile_files))
