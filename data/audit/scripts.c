@@ -75,7 +75,7 @@ static const ScriptRange ranges[] = {
     {0x1E7E0, 0x1E7FE, SCRIPT_ETHIOPIC},  {0x1E800, 0x1E95F, SCRIPT_OTHER},    {0x1EE00, 0x1EEF1, SCRIPT_ARABIC},
     {0x1F200, 0x1F200, SCRIPT_HIRAGANA},  {0x20000, 0x3134A, SCRIPT_HAN},
 };
-enum { RANGES = sizeof ranges / sizeof *ranges };
+enum { RANGES = sizeof ranges / sizeof *ranges, SCRIPT_PART = SCRIPT_COUNT + 1 }; // of a token: a part of a character
 
 const char *script_name(Script s) { return ENUM_WORDS(SCRIPTS)[s].word; }
 
@@ -120,6 +120,26 @@ static Script largest(const ScriptCounts *c) {
     return c->n[best] ? (Script)best : SCRIPT_NONE;
 }
 
+// ids: tokens of which the first ones are parts of characters. Counts those that make whole characters together;
+// returns how many tokens these are.
+static int64_t add_parts(ScriptCounts *c, const int32_t *ids, int64_t n, const uint8_t *script, const Tokenizer *t) {
+    AUTO_STR StrBuf text = {0};
+    for (int64_t k = 0; k < n && k < 16 && script[ids[k]] == SCRIPT_PART; k++) {
+        size_t len;
+        const char *piece = tokenizer_piece(t, ids[k], &len);
+        str_add(&text, piece, len);
+        size_t valid = utf8_valid_prefix(text.data, text.len);
+        if (text.len - valid > 3) return 1; // no character has as many bytes left
+        if (valid < text.len) continue;
+        ScriptCounts of_text = {0};
+        script_counts_add(&of_text, text.data, text.len);
+        Script s = largest(&of_text);
+        if (s != SCRIPT_NONE) c->n[s] += k + 1;
+        return k + 1;
+    }
+    return 1;
+}
+
 void script_counts_add_tokens(ScriptCounts *c, const Dataset *d, const Tokenizer *t) {
     enum { RELEASED = 4096 }; // samples
     AUTO_FREE uint8_t *script = mem_alloc((size_t)t->vocab_size, 1);
@@ -127,14 +147,21 @@ void script_counts_add_tokens(ScriptCounts *c, const Dataset *d, const Tokenizer
         ScriptCounts of_token = {0};
         size_t len;
         const char *piece = tokenizer_piece(t, id, &len);
-        bool whole = !tokenizer_is_control(t, id) && utf8_valid_prefix(piece, len) == len; // else a part of a character
-        if (whole) script_counts_add(&of_token, piece, len);
+        if (!tokenizer_is_control(t, id) && utf8_valid_prefix(piece, len) == len)
+            script_counts_add(&of_token, piece, len);
+        else if (!tokenizer_is_control(t, id)) {
+            script[id] = SCRIPT_PART;
+            continue;
+        }
         script[id] = (uint8_t)largest(&of_token);
     }
     for (int64_t i = 0; i < d->count; i++) {
         Sample s = dataset_sample(d, i);
-        for (int64_t k = 0; k < s.count; k++)
-            if (script[s.ids[k]] != SCRIPT_NONE) c->n[script[s.ids[k]]]++;
+        for (int64_t k = 0, n; k < s.count; k += n) {
+            uint8_t of_token = script[s.ids[k]];
+            n = of_token == SCRIPT_PART ? add_parts(c, s.ids + k, s.count - k, script, t) : 1;
+            if (of_token < SCRIPT_COUNT) c->n[of_token]++;
+        }
         if (i % RELEASED == RELEASED - 1) dataset_release(d);
     }
     dataset_release(d);

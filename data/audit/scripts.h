@@ -46,7 +46,8 @@ typedef struct ScriptCounts { // init with {0}
 } ScriptCounts;
 void script_counts_add(ScriptCounts *c, const char *text, size_t len); // characters of valid UTF-8 that have a script
 void script_counts_join(ScriptCounts *c, const ScriptCounts *more);
-// Tokens of all samples by the script of most of their characters; tokens without a script are not counted.
+// Tokens of all samples by the script of most of their characters, also of characters of several tokens; tokens without
+// a script are not counted.
 void script_counts_add_tokens(ScriptCounts *c, const Dataset *d, const Tokenizer *t);
 // Appends "Latin 97.0%, Han 3.0%", the largest first; nothing where nothing was counted.
 void script_counts_show(StrBuf *out, const ScriptCounts *c);

@@ -167,6 +167,7 @@ static void test_inspect_audits_data(void **state) {
     check_has("inspect c.json", 0,
               "\n  leaked    1 validation record is in the training data: v.jsonl:1 (d.jsonl:1)\n");
     check_has("inspect c.json", 0, "  scripts   Latin 100.0% of the tokens with letters\n");
+    check_has("inspect c.json", 0, "  scripts   Latin 98.8%, Cyrillic 1.2% of the tokens with letters\n"); // two tokens
     check_has("inspect c.json truncation=drop", 0,
               "  dropped   286 tokens of d.jsonl:1, d.jsonl:2, d.jsonl:3; the longest record has 100\n");
     check_has("inspect c.json truncation=drop --audit false", 0, " of record 1, record 2, record 3; the longest");
