@@ -112,7 +112,7 @@ static int export_and_verify(const Trainer *t, const char *output_dir, bool did_
 static void print_next(const TrainerInputs *in, const char *output_dir) {
     bool classifier = in->adapter->config.labels > 0;
     say("next:   ");
-    if (!classifier) say(" lorac chat %s;", output_dir);
+    say(classifier ? " lorac predict %s TEXT;" : " lorac chat %s;", output_dir);
     if (in->data->eval_rows) say(" lorac eval %s%s;", output_dir, classifier ? "" : " --generate");
     if (classifier)
         say(" lorac verify %s\n", output_dir);
