@@ -2,6 +2,7 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -13,6 +14,9 @@ enum { PROGRESS = 1 << 20 }; // so many new bytes make a try count as the first 
 int hub_client_open(HubClient *c, int64_t retries, double timeout, Err *err) {
     int (*open)(Http *, Err *) = NULL;
     *c = (HubClient){.retries = retries, .timeout = timeout, .endpoint = hub_endpoint()};
+    const char *offline = getenv("HF_HUB_OFFLINE");
+    if (offline && is_among_nocase(offline, strlen(offline), "1 on yes true"))
+        return err_input(err, "HF_HUB_OFFLINE is %s: nothing is fetched; expected it to be unset", offline);
     if (!starts_with(c->endpoint, "http://") && !starts_with(c->endpoint, "https://"))
         return err_input(err, "HF_ENDPOINT: \"%s\"; expected a URL, such as " HUB_PUBLIC, c->endpoint);
     if (hub_token(&c->token, err)) return -1;

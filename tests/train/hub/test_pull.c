@@ -72,6 +72,7 @@ static int begin(void **state) {
     setenv("HF_TOKEN", "hf_secret", 1);
     unsetenv("SSL_CERT_FILE");
     unsetenv("LORAC_MODULES");
+    unsetenv("HF_HUB_OFFLINE");
     return truncate("requests", 0) || dir_remove("hf", NULL) || dir_remove("repos", NULL);
 }
 
@@ -301,6 +302,9 @@ static void pull_gives_up_with_one_line(void **state) {
     check_has("pull plain/tiny@v9", 2, "revision v9: the hub answers 404: Invalid rev id: v9");
     setenv("HF_ENDPOINT", "http://127.0.0.1:1", 1);
     check_has("pull plain/tiny --retries 1", 1, "trying again in 0.5 s");
+    setenv("HF_HUB_OFFLINE", "1", 1);
+    check_has("pull plain/tiny", 2, "HF_HUB_OFFLINE is 1: nothing is fetched");
+    unsetenv("HF_HUB_OFFLINE");
     setenv("HF_ENDPOINT", "ftp://x", 1);
     check_has("pull plain/tiny", 2, "HF_ENDPOINT: \"ftp://x\"; expected a URL");
 }
