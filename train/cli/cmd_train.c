@@ -59,7 +59,7 @@ static int run_train(const void *given, int argc, char **argv, Err *err) {
 
 const Verb verb_train = {
     .name = "train",
-    .usage = "lorac train [CONFIG.json] [--pull] [--key value | --key=value | key=value ...]",
+    .usage = "lorac train [CONFIG] [-m MODEL] [--pull] [--key value | --key=value | key=value ...]",
     .summary = "Train an adapter",
     .help =
         "Reads the config (\"lorac help config\" lists its keys), then the overrides; the last one wins. output_dir\n"

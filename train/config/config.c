@@ -6,6 +6,7 @@
 #include "fileio.h"
 #include "foreign.h"
 #include "json_pool.h"
+#include "path.h"
 #include "record_faults.h"
 #include "words.h"
 #include "yaml_read.h"
@@ -116,7 +117,11 @@ int config_read(Config *c, const char *text, size_t size, const char *name, Err 
 }
 
 static int load_file(Loading *l, const char *path, Err *err) {
+    bool folder = path_is_dir(path);
     if (l->c->file) return err_input(err, "%s: a second config file; the first is %s", path, l->c->file);
+    if (folder || ends_with_nocase(path, strlen(path), ".gguf"))
+        return err_input(err, "%s: found a %s; expected a config file; a model is given as -m %s", path,
+                         folder ? "folder" : "model", path);
     AUTO_FREE char *text = NULL;
     size_t size;
     if (file_read(&text, &size, path, MAX_CONFIG_BYTES, err)) {
@@ -127,12 +132,23 @@ static int load_file(Loading *l, const char *path, Err *err) {
     return read_config(l, text, size, path, err);
 }
 
+// -m stands for the model, as for the other verbs.
+static Word split_word(const char *argument) {
+    static const char model[] = "model_name_or_path";
+    Word w = word_split(argument);
+    if (w.is_letter && strcmp(w.key, "m") == 0) {
+        memcpy(w.key, model, sizeof model);
+        w.is_letter = false;
+    }
+    return w;
+}
+
 // One argument. The file is read in the pass without overrides, the keys are set in the other.
 static int apply_word(Loading *l, bool overrides, int argc, char **argv, int *i, Err *err) {
     static const Key flag = {.type = KEY_BOOL}, any = {.type = KEY_TEXT};
     AUTO_JSON JsonDoc *doc = NULL;
     const char *implied;
-    Word w = word_split(argv[*i]);
+    Word w = split_word(argv[*i]);
     if (!w.is_key) return overrides ? 0 : load_file(l, argv[*i], err);
     const Key *k = keys_find(&config_table, w.key, &implied);
     bool other = foreign_knows(w.key);
@@ -163,7 +179,7 @@ static int apply_word(Loading *l, bool overrides, int argc, char **argv, int *i,
 static void note_overrides(Loading *l, int argc, char **argv) {
     const char *implied;
     for (int i = 0; i < argc; i++) {
-        Word w = word_split(argv[i]);
+        Word w = split_word(argv[i]);
         const Key *k = w.is_key ? keys_find(&config_table, w.key, &implied) : NULL;
         if (k) l->overridden[k - config_table.keys] = true;
     }

@@ -159,6 +159,8 @@ static void test_cli_help(void **state) {
     check_has("doctor --device", 2, "--device has no value");
     check_has("generate -q x", 2, "lorac: -q: unknown option\n");
     check_has("train -q", 2, "command line: unknown option -q\n");
+    check_has("train m.gguf", 2, "m.gguf: found a model; expected a config file; a model is given as -m m.gguf\n");
+    check_has("plan -m nowhere.gguf --train_file none --output_dir out", 2, "nowhere.gguf: ");
     check_has("doctor --devise cpu", 2, "--devise: unknown option; the nearest known one is --device");
     check_has("tokenize --model null --text a", 2, "--model_name_or_path is missing"); // null is absence
     check_has("logits " MODEL "--input_ids null --out l", 2, "--input_ids is missing");
