@@ -137,9 +137,8 @@ static void test_audit_shared_system_messages(void **state) {
 // The fixed words of Stanford Alpaca's prompt make no two records similar.
 static void test_audit_alpaca_prompt(void **state) {
     (void)state;
-#define ALPACA(word, answer)                                                                                           \
-    "{\"instruction\": \"Say " word "\", \"input\": \"" word " once\", \"output\": \"" answer "\"}\n"
-    static const char text[] = ALPACA("river", "It flows.") ALPACA("candle", "It burns.") ALPACA("river", "it FLOWS.");
+#define ALPACA(answer) "{\"instruction\": \"Say\", \"input\": \"it once\", \"output\": \"" answer "\"}\n"
+    static const char text[] = ALPACA("It flows.") ALPACA("It burns.") ALPACA("it FLOWS.");
     Err err;
     scratch_put("d.jsonl", text, strlen(text));
     AUTO(audit_free) Audit *a = audit_new(&(AuditOptions){.format = FORMAT_ALPACA_PROMPT, .has_template = true});
