@@ -57,6 +57,9 @@ static int inspect_path(int argc, char **argv, const Options *o, Err *err) {
     bool is_json = ends_with_nocase(path, n, ".json") && !path_is_dir(path);
     if (!path_exists(path) && strpbrk(path, "*?[{")) return inspect_data_files(path, o, err);
     if (!path_exists(path)) {
+        bool found;
+        int rc = inspect_hub_data(&found, path, o, err);
+        if (rc || found) return rc;
         AUTO_FREE char *hint = hub_hint(path, HUB_MODEL);
         return err_input(err, "%s: no such file or folder%s", path, hint);
     }
@@ -90,7 +93,7 @@ const Verb verb_inspect = {
         "  an adapter              a PEFT folder or a .gguf file: rank, targets, sizes\n"
         "  a snapshot, an output_dir, a .safetensors file\n"
         "  data.jsonl, .csv, ...   the detected format, the number of records, and which of their keys are used; also\n"
-        "                          of a folder or a pattern of such files\n"
+        "                          of a folder, of a pattern, of owner/name:SPLIT in the hub's cache\n"
         "  CONFIG.json [overrides] the data as the trainer sees it: counts, lengths, supervised tokens, rows, and the\n"
         "                          unused keys of records\n\n"
         "Data is audited, with the places of what is found: refused records; records that repeat an earlier one or "

@@ -34,6 +34,9 @@ int inspect_folder(const char *path, const InspectOptions *o, Err *err);
 // A data file, without a tokenizer.
 int inspect_data_file(const char *path, const InspectOptions *o, Err *err);
 int inspect_data_files(const char *given, const InspectOptions *o, Err *err); // each file of a folder or pattern
+// The files of a split (without one of "train") of a data set in the hub's cache; *found false: it has none of that
+// name.
+int inspect_hub_data(bool *found, const char *name, const InspectOptions *o, Err *err);
 // The data of a run as the trainer sees it. argv: CONFIG.json and overrides.
 int inspect_run_data(int argc, char **argv, const InspectOptions *o, Err *err);
 

@@ -6,6 +6,7 @@
 
 #include "data_files.h"
 #include "data_notes.h"
+#include "hub_cache.h"
 #include "model.h"
 #include "records.h"
 #include "run_data.h"
@@ -73,25 +74,36 @@ int inspect_data_file(const char *path, const InspectOptions *o, Err *err) {
 }
 
 // Of several files together.
-static int audit_files(const StrList *files, const char *given, Err *err) {
+static int audit_files(char **files, size_t count, const char *given, Err *err) {
     AUTO(audit_free) Audit *a = audit_new(&(AuditOptions){.has_template = true});
     const AuditCounts *c = audit_counts(a, AUDIT_TRAIN);
-    for (size_t i = 0; i < files->count; i++)
-        if (audit_read(a, AUDIT_TRAIN, files->items[i], NULL, err)) return -1;
-    say("%s: %zu files, %ld records\n", given, files->count, c->records);
+    for (size_t i = 0; i < count; i++)
+        if (audit_read(a, AUDIT_TRAIN, files[i], NULL, err)) return -1;
+    say("%s: %zu files, %ld records\n", given, count, c->records);
     audit_compare(a);
     inspect_print_findings(a, AUDIT_TRAIN, false);
     inspect_print_scripts(&c->scripts, "letters");
     return 0;
 }
 
+static int inspect_each(char **files, size_t count, const char *given, const InspectOptions *o, Err *err) {
+    const InspectOptions of_file = {.show = o->show, .audit = o->audit && count == 1};
+    for (size_t i = 0; i < count; i++)
+        if (inspect_data_file(files[i], &of_file, err)) return -1;
+    return count > 1 && o->audit ? audit_files(files, count, given, err) : 0;
+}
+
+int inspect_hub_data(bool *found, const char *name, const InspectOptions *o, Err *err) {
+    AUTO_NAMES NameList files = {0};
+    int rc = hub_find_data(&files, found, name, "train", err);
+    return rc || !*found ? rc : inspect_each(files.items, files.count, name, o, err);
+}
+
 int inspect_data_files(const char *given, const InspectOptions *o, Err *err) {
     StrList files = {0};
     AUTO_STR StrBuf left = {0};
     int rc = data_files_expand(&files.items, &files.count, (DataName){.given = given}, &left, err);
-    const InspectOptions of_file = {.show = o->show, .audit = o->audit && files.count == 1};
-    for (size_t i = 0; !rc && i < files.count; i++) rc = inspect_data_file(files.items[i], &of_file, err);
-    if (!rc && files.count > 1 && o->audit) rc = audit_files(&files, given, err);
+    if (!rc) rc = inspect_each(files.items, files.count, given, o, err);
     for (size_t i = 0; i < files.count; i++) mem_free(files.items[i]);
     mem_free(files.items);
     if (!rc && left.len) say("%s: not read: %s\n", given, left.data);

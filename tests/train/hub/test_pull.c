@@ -420,6 +420,9 @@ static void train_pulls_only_when_asked(void **state) {
     setenv("LORAC_MODULES", "/nowhere", 1); // from now on without libcurl
     mem_free(run("train out/config.json", 0));
     check_has("inspect plain/gguf", 0, "llama");
+    check_has("inspect plain/rows", 0, "/data/train-00000-of-00001.jsonl: data, ");
+    check_has("inspect datasets/plain/rows:test", 0, "/data/test-00000-of-00001.jsonl: data, ");
+    check_has("inspect plain/rows:none", 2, "plain/rows: split none: no file of it in the hub's cache");
     mem_free(run("generate -m plain/gguf --prompt a -n 2 --raw", 0));
     check_has("pull plain/gguf", 1, "lorac-curl.so not found");
     AUTO_FREE char *sliced = run(
