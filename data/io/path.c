@@ -80,18 +80,47 @@ const char *path_name(const char *path) {
     return slash ? slash + 1 : path;
 }
 
-char *path_absolute(const char *path) {
-    char *resolved = realpath(path, NULL), *cwd = NULL, *absolute;
+// realpath, in our memory; NULL: nothing is there.
+static char *resolve(const char *path) {
+    char *resolved = realpath(path, NULL);
     if (!resolved && errno == ENOMEM) mem_exhausted(0);
-    if (resolved)
-        absolute = mem_strdup(resolved);
-    else if (path[0] == '/' || !(cwd = getcwd(NULL, 0)))
-        absolute = mem_strdup(path); // getcwd: the directory was removed
+    char *copy = resolved ? mem_strdup(resolved) : NULL;
+    free(resolved); // it comes from libc
+    return copy;
+}
+
+// Appends a name to the absolute path `whole`, whose first `there` bytes exist. Links of what exists are resolved.
+static void append_name(StrBuf *whole, size_t *there, const char *name, size_t n) {
+    bool up = n == 2 && memcmp(name, "..", 2) == 0, exists = *there == whole->len;
+    if (n == 0 || (n == 1 && *name == '.')) return;
+    if (up) {
+        while (whole->len > 1 && whole->data[--whole->len] != '/') {
+        }
+        whole->data[whole->len] = 0;
+        *there = whole->len < *there ? whole->len : *there;
+        return;
+    }
+    str_printf(whole, "%s%.*s", whole->len == 1 ? "" : "/", (int)n, name);
+    AUTO_FREE char *resolved = exists ? resolve(whole->data) : NULL;
+    if (!resolved) return;
+    whole->len = 0;
+    str_puts(whole, resolved);
+    *there = whole->len;
+}
+
+char *path_absolute(const char *path) {
+    char *absolute = resolve(path), *cwd;
+    if (absolute) return absolute;
+    StrBuf whole = {0};
+    if (path[0] == '/')
+        str_puts(&whole, "/");
+    else if ((cwd = resolve(".")))
+        str_puts(&whole, cwd), mem_free(cwd);
     else
-        absolute = path_join(cwd, path);
-    free(resolved); // these two come from libc
-    free(cwd);
-    return absolute;
+        return mem_strdup(path); // the directory was removed
+    size_t there = whole.len;
+    for (size_t n; *path; path += n + (path[n] == '/')) append_name(&whole, &there, path, n = strcspn(path, "/"));
+    return whole.data;
 }
 
 char *path_absolute_name(const char *path) {

@@ -20,10 +20,11 @@ bool path_exists(const char *path);
 bool dir_has(const char *dir, const char *name); // path_exists of dir/name
 bool path_is_dir(const char *path);
 char *path_join(const char *a, const char *b); // caller frees
-char *path_absolute(const char *path);         // caller frees; resolves links where the file exists
-char *path_absolute_name(const char *path);    // the same, but a link to a file stays: a name in the hub's cache
-char *path_parent(const char *path);           // caller frees; "." for a name alone
-const char *path_name(const char *path);       // after the last slash
+// Without ".", ".." and "//", links resolved as far as the path exists; the caller frees.
+char *path_absolute(const char *path);
+char *path_absolute_name(const char *path); // the same, but a link to a file stays: a name in the hub's cache
+char *path_parent(const char *path);        // caller frees; "." for a name alone
+const char *path_name(const char *path);    // after the last slash
 
 // Expands a file name of a config into the files that it names. A path that exists is taken as it is. Else
 // {000000..000099} is a range of numbers, as wide as the first one (webdataset's syntax); several ranges give all

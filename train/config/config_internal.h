@@ -26,7 +26,7 @@ typedef struct Given {
 // Of other tools' configs (foreign.h).
 typedef struct GivenKeys {
     Given qlora, evals_per_epoch, saves_per_epoch, save_strategy, target_linear, total_batch, min_lr_ratio, max_samples;
-    Given packing, neat_packing; // LLaMA-Factory
+    Given packing, neat_packing, pretraining; // LLaMA-Factory
     char *text_field;
     Given probabilities;
     double *interleave_probs; // [n_probs]

@@ -18,6 +18,17 @@ static bool add_rate(StrBuf *runs, const char *text, size_t n) {
     return true;
 }
 
+// Two of the rates are the same number: their runs would be equal.
+static bool refuse_equal(Loading *l, const char *list, const char *text, size_t n, Origin from) {
+    for (const char *p = list; p < text; p += strcspn(p, ",") + 1) {
+        if (strtod(p, NULL) != strtod(text, NULL)) continue;
+        problem(l, "%slearning_rate: %.*s and %.*s are the same; expected different ones", from.where,
+                (int)strcspn(p, ","), p, (int)n, text);
+        return true;
+    }
+    return false;
+}
+
 void set_sweep(Loading *l, const char *list, Origin from) {
     AUTO_STR StrBuf runs = {0};
     AUTO_JSON JsonDoc *doc = NULL;
@@ -35,6 +46,7 @@ void set_sweep(Loading *l, const char *list, Origin from) {
             problem(l, "%slearning_rate: \"%.60s\"; expected numbers such as 1e-4,3e-4", from.where, list);
             return;
         }
+        if (refuse_equal(l, list, text, n, from)) return;
         more = text[n] == ',';
         text += n + more;
     }

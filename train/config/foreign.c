@@ -190,7 +190,14 @@ static void set_default(Loading *l, ConfigKey key, const char *json) {
     if (l->c->source[key] == SOURCE_DEFAULT && !l->wrong[key]) foreign_set_text(&f, key, json);
 }
 
+// Also while the file is read, in which stage may come after the data.
+bool foreign_is_pretraining(const Loading *l) {
+    const Json *stage = l->root ? json_given(l->root, "stage") : NULL;
+    return l->given.pretraining.source || (stage && stage->type == JSON_STRING && json_str_is(stage->str, "pt"));
+}
+
 static void set_defaults(Loading *l) {
+    if (foreign_is_pretraining(l)) set_default(l, CONFIG_packing, "true");
     for (size_t i = 0; i < sizeof defaults / sizeof *defaults; i++)
         if (defaults[i].tool == l->c->tool) set_default(l, defaults[i].key, defaults[i].json);
     if (l->c->tool != LLAMA_FACTORY) return;
@@ -299,7 +306,7 @@ static void set_schedule(Loading *l) {
 }
 
 static void check_packing(Loading *l) {
-    if (!l->given.packing.source || l->given.neat_packing.source) return;
+    if (!l->given.packing.source || l->given.neat_packing.source || foreign_is_pretraining(l)) return;
     problem(l,
             "%s:%d: packing: true; in LLaMA-Factory samples of a row then attend to each other, here they do not; "
             "expected neat_packing: true",

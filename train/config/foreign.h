@@ -37,6 +37,7 @@ extern MapFunction map_adapter, map_assistant_only, map_dataset_name, map_datase
     map_scheduler_kwargs, map_special_tokens, map_stage, map_target_linear, map_template, map_template_file,
     map_test_datasets, map_test_split, map_text_field, map_total_batch, map_use_peft, map_warmup_ratio;
 
+bool foreign_is_pretraining(const Loading *l); // LLaMA-Factory's stage: pt
 void foreign_set(const Foreign *f, ConfigKey key, const Json *v);
 void foreign_set_text(const Foreign *f, ConfigKey key, const char *json); // JSON text
 void foreign_refuse(const Foreign *f, const Json *v, const char *expected);

@@ -396,6 +396,24 @@ static void take_columns(Entry *e, const Json *columns) {
     if (columns->type != JSON_OBJECT) refuse(e, "columns", columns, "expected an object");
 }
 
+// The key that columns name as prompt holds the text.
+static void take_text(Entry *e, const Json *formatting, const Json *columns) {
+    const Json *prompt = columns ? json_given(columns, "prompt") : NULL;
+    e->format = "text";
+    if (formatting && !is_word(formatting, "alpaca"))
+        refuse(e, "formatting", formatting, "with stage: pt expected alpaca, with columns: {prompt: KEY}");
+    else if (!prompt || !is_text(prompt))
+        problem(e->f->l,
+                "%s%s: no column is the prompt; with stage: pt expected columns: {prompt: KEY}, the key that "
+                "holds the text",
+                e->f->from.where, e->f->name);
+    else
+        add_column(e, "prompt", COLUMN_TEXT, prompt);
+    for (size_t i = 0; prompt && i < columns->count; i++)
+        if (columns->items[i].type != JSON_NULL && !json_str_is(columns->keys[i], "prompt"))
+            refuse(e, columns->keys[i].data, &columns->items[i], "with stage: pt only the prompt is learnt");
+}
+
 // An entry of dataset_info.json. `name` begins messages about it.
 static void add_info(cJSON *list, const Foreign *f, const char *dir, const char *name, const Json *info) {
     Foreign place = {f->l, name, f->from, NULL};
@@ -414,10 +432,13 @@ static void add_info(cJSON *list, const Foreign *f, const char *dir, const char 
                 f->name, name);
         return;
     }
-    if (!alpaca && !is_one_of(formatting, "sharegpt openai"))
+    if (!alpaca && !foreign_is_pretraining(f->l) && !is_one_of(formatting, "sharegpt openai"))
         refuse(&e, "formatting", formatting, "expected alpaca, sharegpt or openai");
     if (alpaca) e.format = "alpaca";
-    if (columns) take_columns(&e, columns);
+    if (foreign_is_pretraining(f->l))
+        take_text(&e, formatting, columns);
+    else if (columns)
+        take_columns(&e, columns);
     if (tags) take_tags(&e, tags);
     if (split) take_split(&e, split);
     AUTO_FREE char *path = file ? path_join(dir, file->str.data) : mem_strdup(hub->str.data);
@@ -431,7 +452,7 @@ static void add_name(cJSON *list, const Foreign *f, const char *dir, const Json 
     if (entry) {
         add_info(list, f, dir, name, entry);
     } else if (strpbrk(name, "./")) {
-        add_file(list, &(Entry){.f = f}, name);
+        add_file(list, &(Entry){.f = f, .format = foreign_is_pretraining(f->l) ? "text" : NULL}, name);
     } else {
         problem(
             f->l,

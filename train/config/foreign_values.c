@@ -40,9 +40,9 @@ void map_finetuning_type(const Foreign *f, const Json *v) {
 
 void map_stage(const Foreign *f, const Json *v) {
     if (is_one_of(v, "pt"))
-        foreign_refuse(f, v, "expected sft; for plain text leave stage out and set dataset_format: text");
+        keep(f, &f->l->given.pretraining, 1);
     else if (!is_one_of(v, "sft"))
-        foreign_refuse(f, v, "preference training is not in this version; expected sft");
+        foreign_refuse(f, v, "preference training is not in this version; expected sft or pt");
 }
 
 void map_use_peft(const Foreign *f, const Json *v) {

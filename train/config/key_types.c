@@ -60,6 +60,11 @@ static cJSON *add_words(cJSON *schema, const Key *k) {
         else
             cJSON_Delete(as_bool);
     }
+    char pair[64];
+    for (const char *pairs = k->other_words; pairs && text_next_word(&pairs, pair, sizeof pair);) {
+        pair[strcspn(pair, "=")] = 0;
+        cJSON_AddItemToArray(list, cJSON_CreateString(pair));
+    }
     return list;
 }
 
@@ -156,9 +161,18 @@ static void schema_bool(cJSON *schema, const Key *k) { schema_add_types(schema, 
 
 // ---- text ----
 
+// The index of a word, also of one that other_words names; -1: none.
+static int choice_index(const Key *k, const char *word) {
+    char pair[64];
+    size_t n = strlen(word);
+    for (const char *pairs = k->other_words; pairs && text_next_word(&pairs, pair, sizeof pair);)
+        if (strncmp(pair, word, n) == 0 && pair[n] == '=') return words_index(k->words, pair + n + 1);
+    return words_index(k->words, word);
+}
+
 static int read_choice(const Reading *r, const Json *v) {
     const char *word = as_word(r->k, v);
-    int index = word ? words_index(r->k->words, word) : -1;
+    int index = word ? choice_index(r->k, word) : -1;
     if (index < 0) return word && text_has_word(r->k->later, word) ? key_refuse_later(r, v) : wrong_word(r, v, "");
     *(int *)r->field = index;
     return 0;

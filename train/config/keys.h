@@ -44,6 +44,7 @@ typedef struct Key {
     const char *standard; // the default as JSON text; NULL: not set (0, NULL)
     double min, max;      // of numbers, both allowed; both 0: any
     const EnumWord *words;
+    const char *other_words;        // KEY_CHOICE: "bfloat16=bf16": the first is read as the second
     const char *later;              // values of later versions, separated by spaces; "*": any but the default
     bool (*is_valid)(const char *); // KEY_STRING: NULL: all text is
     const char *expected;           // what is_valid accepts, for messages

@@ -420,6 +420,14 @@ static void test_fileio_paths(void **state) {
     assert_int_equal(symlink("f", "link"), 0);
     snprintf(want, sizeof want, "%s/f", (char *)*state);
     assert_path(path_absolute("./link"), want);
+    assert_int_equal(mkdir("folder", 0755), 0);
+    assert_int_equal(symlink("folder", "way"), 0);
+    snprintf(want, sizeof want, "%s/folder/a/c", (char *)*state);
+    static const char *const same[] = {"folder/a/c", "./folder//a/./c/", "way/a/c", "none/../way/a/b/../c",
+                                       "folder/a/b/../../../way/a/c"};
+    for (size_t i = 0; i < sizeof same / sizeof *same; i++) assert_path(path_absolute(same[i]), want);
+    assert_path(path_absolute("/../../no/../such/"), "/such");
+    assert_path(path_absolute("/"), "/");
 }
 
 // ---- hashes ----

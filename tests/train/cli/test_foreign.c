@@ -13,7 +13,8 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
-#define TRAIN "train model=m.gguf train_file=d.jsonl output_dir=o max_seq_length=48 max_steps=2 save_steps=1 "
+#define TRAIN_STEPS "train model=m.gguf train_file=d.jsonl output_dir=o max_seq_length=48 save_steps=1 max_steps="
+#define TRAIN TRAIN_STEPS "2 "
 
 static void put_data(void) {
     StrBuf text = {0};
@@ -220,11 +221,11 @@ static void test_foreign_train_again(void **state) {
 static void test_foreign_file_in_a_snapshot(void **state) {
     (void)state;
     put_inputs();
-    mem_free(run(TRAIN "max_steps=4 save_total_limit=9", 0));
+    mem_free(run(TRAIN_STEPS "4 save_total_limit=9", 0));
     put("o/checkpoint-000001/adapter/notes.txt", "mine");
     assert_int_equal(dir_remove("o/checkpoint-000003", NULL), 0);
     assert_int_equal(dir_remove("o/checkpoint-000004", NULL), 0);
-    check_has(TRAIN "max_steps=4 save_total_limit=2", 0,
+    check_has(TRAIN_STEPS "4 save_total_limit=2", 0,
               "checkpoint-000001: holds adapter/notes.txt, which lorac did not write; the snapshot is kept");
     assert_true(path_exists("o/checkpoint-000001/adapter/notes.txt"));
     assert_true(path_exists("o/checkpoint-000001/optimizer.safetensors"));

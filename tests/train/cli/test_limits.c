@@ -27,10 +27,10 @@ static TinyModel filled(const TinyModel *m) {
 
 static void check(const Limit *l) {
     TinyModel m = filled(&l->model);
-    char *train = mem_printf("train --model_name_or_path m.gguf --train_file d.jsonl --validation_file d.jsonl"
-                             " --output_dir out --max_seq_length 48 --max_steps 1 --save_steps 1 --device cpu"
-                             " --lora_r 2 --target_modules all-linear %s",
-                             l->words ? l->words : "");
+    char *train = mem_printf("train c.json %s", l->words ? l->words : "");
+    put("c.json", "{\"model_name_or_path\": \"m.gguf\", \"train_file\": \"d.jsonl\", \"validation_file\": \"d.jsonl\","
+                  " \"output_dir\": \"out\", \"max_seq_length\": 48, \"max_steps\": 1, \"save_steps\": 1,"
+                  " \"device\": \"cpu\", \"lora_r\": 2, \"lora_target_modules\": \"all-linear\"}");
     tiny_model_write("m.gguf", &m);
     if (l->refusal) {
         char *got = run(train, 2), *at = strstr(got, "\nlorac: "), *line = at ? at + 1 : got, *end = strchr(line, '\n');

@@ -371,7 +371,7 @@ static void test_config_overrides(void **state) {
     assert_int_equal(c.seed, 7);
     assert_true(c.use_rslora);
     config_clear(&c);
-    ASSERT_OK(load(&c, text, "r=8", "lora_rank=9", "--target_modules=q_proj,k_proj,o_proj", &err), &err);
+    ASSERT_OK(load(&c, text, "lora_rank=9", "--target_modules=q_proj,k_proj,o_proj", NULL, &err), &err);
     assert_int_equal(c.lora_r, 9);
     assert_int_equal(c.lora_target_modules.count, 3);
     assert_string_equal(c.lora_target_modules.items[2], "o_proj");
@@ -382,6 +382,15 @@ static void test_config_overrides(void **state) {
     config_clear(&c);
     ASSERT_REFUSED(load(&c, text, "--lorra_r", "8", NULL, &err), &err,
                    "command line: unknown key \"lorra_r\"; the nearest");
+    config_clear(&c);
+    ASSERT_REFUSED(load(&c, text, "r=8", "lora_rank=9", NULL, &err), &err,
+                   "command line: lora_r is given twice, as 8 and as 9; expected one of them");
+    config_clear(&c);
+    ASSERT_REFUSED(load(&c, text, "--stage=sft", "--stage=pt", NULL, &err), &err,
+                   "command line: stage is given twice, as sft and as pt");
+    config_clear(&c);
+    ASSERT_OK(load(&c, text, "--use_rslora", "--dtype=bfloat16", "--stage=sft", &err), &err);
+    assert_int_equal(c.dtype, DTYPE_WORD_BF16);
     config_clear(&c);
     ASSERT_REFUSED(load(&c, text, "--seed", NULL, NULL, &err), &err, "--seed has no value");
     config_clear(&c);

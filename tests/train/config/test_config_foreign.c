@@ -245,6 +245,13 @@ static void test_foreign_llama_factory(void **state) {
          "three.json\",\"format\":\"alpaca\",\"max_samples\":9,\"columns\":{\"system\":\"s\",\"instruction\":"
          "\"q\",\"output\":\"a\"}}]"},
         {LF "dataset: hub\ndataset_dir: INFO", "train_file", "[{\"path\":\"x/y:test\",\"format\":\"alpaca\"}]"},
+        {"dataset: c4, x.txt\nstage: pt\ndataset_dir: INFO", "train_file",
+         "[{\"path\":\"INFO/c4.json\",\"format\":\"text\"},{\"path\":\"x.txt\",\"format\":\"text\"}]"},
+        {"stage: pt\ndataset: wiki\ndataset_dir: INFO", "train_file",
+         "[{\"path\":\"INFO/wiki.json\",\"format\":\"text\",\"columns\":{\"text\":\"body\"}}]"},
+        {"stage: pt", "packing", "true"},
+        {"stage: pt\npacking: false", "packing", "false"},
+        {"stage: pt\npacking: true", "packing", "true"},
         {LF "eval_dataset: one\ndataset_dir: INFO", "validation_file",
          "[{\"path\":\"INFO/one.json\",\"format\":\"alpaca\"}]"},
     };
@@ -255,6 +262,9 @@ static void test_foreign_llama_factory(void **state) {
         "\"three\":{\"file_name\":\"three.json\",\"columns\":{\"prompt\":\"q\",\"response\":\"a\",\"system\":\"s\"}},"
         "\"hub\":{\"hf_hub_url\":\"x/y\",\"split\":\"test\"},"
         "\"other\":{\"ms_hub_url\":\"x/y\"},"
+        "\"c4\":{\"file_name\":\"c4.json\",\"columns\":{\"prompt\":\"text\"}},"
+        "\"wiki\":{\"file_name\":\"wiki.json\",\"columns\":{\"prompt\":\"body\",\"response\":null}},"
+        "\"pair\":{\"file_name\":\"p.json\",\"columns\":{\"prompt\":\"q\",\"response\":\"a\"}},"
         "\"pairs\":{\"file_name\":\"p.json\",\"ranking\":true,\"columns\":{\"chosen\":\"c\"}},"
         "\"bot\":{\"file_name\":\"b.json\",\"formatting\":\"sharegpt\",\"tags\":{\"assistant_tag\":\"bot\"}},"
         "\"form\":{\"file_name\":\"b.json\",\"formatting\":\"csv\"}}";
@@ -262,8 +272,12 @@ static void test_foreign_llama_factory(void **state) {
     scratch_put("INFO/dataset_info.json", info, sizeof info - 1);
     CHECK_MAPPED(cases);
     static const Refused refused[] = {
-        {"stage: dpo", ":1: stage: \"dpo\"; preference training is not in this version; expected sft"},
-        {"stage: pt", ":1: stage: \"pt\"; expected sft; for plain text leave stage out and set dataset_format: text"},
+        {"stage: dpo", ":1: stage: \"dpo\"; preference training is not in this version; expected sft or pt"},
+        {"stage: pt\ndataset: pair\ndataset_dir: INFO",
+         ":2: pair: response: \"a\"; with stage: pt only the prompt is learnt"},
+        {"stage: pt\ndataset: one\ndataset_dir: INFO", ":2: one: no column is the prompt"},
+        {"stage: pt\ndataset: two\ndataset_dir: INFO",
+         ":2: two: formatting: \"sharegpt\"; with stage: pt expected alpaca"},
         {LF "finetuning_type: full", ":2: finetuning_type: \"full\"; only LoRA adapters are trained; expected lora"},
         {LF "quantization_bit: 3", ":2: quantization_bit: 3; expected 4 (nf4) or 8 (int8)"},
         {LF "packing: true", ":2: packing: true; in LLaMA-Factory samples of a row then attend to each other"},

@@ -214,6 +214,10 @@ static void test_learning_rates_are_swept(void **state) {
     expect_status(start_words((const char *const[]){"train", model, data, one, "--max_steps=6", "--max_seq_length=48",
                                                     "--learning_rate", "3e-2", "--run_name=lr-3e-2", NULL}),
                   0);
+    expect_status(start_words((const char *const[]){"train", model, data, out, "--max_steps=6", "--max_seq_length=48",
+                                                    "--learning_rate", "1e-3,3e-2,0.001", NULL}),
+                  EXIT_INPUT);
+    expect_in_log("command line: learning_rate: 1e-3 and 0.001 are the same; expected different ones");
     same_result("sweep/lr-3e-2", "one");
     same_alone("sweep", "lr-1e-3");
     expect_in_file("sweep/report.html", "<td>lr-1e-3</td><td>0.001</td>");
