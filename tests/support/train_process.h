@@ -43,7 +43,7 @@ static inline pid_t start(const char *out, const char *extra) {
     args[n++] = mem_strdup("train");
     args[n++] = mem_printf("model=%s/tiny.gguf", tiny_dir);
     args[n++] = mem_printf("train_file=%s/data.jsonl", tiny_dir);
-    args[n++] = mem_printf("output_dir=%s/%s", tiny_dir, out);
+    if (!sets_key_of(extra, "output_dir=")) args[n++] = mem_printf("output_dir=%s/%s", tiny_dir, out);
     static const char *const more[] = {"max_seq_length=48",
                                        "val_set_size=4",
                                        "eval_strategy=steps",
