@@ -39,8 +39,10 @@ train() {
     model=$1
     data=$2
     shift 2
-    "$lorac" train model_name_or_path="$model" train_file="$work/$data.jsonl" output_dir="$out" device=cpu dtype=f32 \
-        max_seq_length=48 lora_r=4 learning_rate=1e-2 max_steps=5 seed=7 report_to=none "$@" >"$out.log" 2>&1
+    for word in device=cpu dtype=f32 max_seq_length=48 lora_r=4 learning_rate=1e-2 max_steps=5 seed=7 report_to=none; do
+        case " $* " in *" ${word%%=*}="*) ;; *) set -- "$@" "$word" ;; esac
+    done
+    "$lorac" train model_name_or_path="$model" train_file="$work/$data.jsonl" output_dir="$out" "$@" >"$out.log" 2>&1
 }
 
 # The same by two ranks; what rank 1 prints goes to $out.1.log. A rank that fails ends the other.

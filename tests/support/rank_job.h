@@ -56,11 +56,23 @@ static inline int job_words(char **words, int n, int ranks, const char *out, con
     words[n++] = mem_printf("model=%s/tiny.gguf", tiny_dir);
     words[n++] = mem_printf("train_file=%s/data.jsonl", tiny_dir);
     words[n++] = mem_printf("output_dir=%s/%s", tiny_dir, out);
-    words[n++] = mem_printf("gradient_accumulation_steps=%d", JOB_ROWS / ranks);
-    char *more = mem_printf("device=cpu packing=false max_seq_length=48 val_set_size=4 eval_strategy=steps "
-                            "eval_steps=10 save_steps=4 learning_rate=1e-2 lora_dropout=0.1 num_train_epochs=30 "
-                            "ddp_timeout=10 run_name=tiny %s",
-                            extra ? extra : "");
+    char *rows = mem_printf("gradient_accumulation_steps=%d", JOB_ROWS / ranks);
+    const char *const standard[] = {rows,
+                                    "device=cpu",
+                                    "packing=false",
+                                    "max_seq_length=48",
+                                    "val_set_size=4",
+                                    "eval_strategy=steps",
+                                    "eval_steps=10",
+                                    "save_steps=4",
+                                    "learning_rate=1e-2",
+                                    "lora_dropout=0.1",
+                                    "num_train_epochs=30",
+                                    "ddp_timeout=10",
+                                    "run_name=tiny"};
+    for (size_t i = 0; i < sizeof standard / sizeof *standard; i++)
+        if (!sets_key_of(extra, standard[i])) words[n++] = mem_strdup(standard[i]);
+    char *more = mem_strdup(extra ? extra : "");
     for (char *w = strtok(more, " "); w; w = strtok(NULL, " ")) {
         CHECK(n + 1 < JOB_MAX_WORDS);
         if (strchr(w, '=') && w[0] >= 'A' && w[0] <= 'Z')

@@ -1,8 +1,18 @@
 // tiny_run: everything of a training run on the tiny model, in one process, for tests.
 #pragma once
 
+#include <string.h>
+
 #include "run_model.h"
 #include "trainer_internal.h"
+
+// Whether words, separated by spaces, set the key of `word`, "key=value".
+static inline bool sets_key_of(const char *words, const char *word) {
+    size_t n = strcspn(word, "=") + 1;
+    for (const char *at = words; at && *at; at += strcspn(at, " "), at += strspn(at, " "))
+        if (strncmp(at, word, n) == 0) return true;
+    return false;
+}
 
 // Opens the backend of a run; NULL: the fast CPU.
 typedef int (*TinyOpen)(Backend **b, void *user, Err *err);

@@ -19,14 +19,6 @@ enum { MAX_ARGS = 40 };
 
 static inline char *in_dir(const char *name) { return path_join(tiny_dir, name); }
 
-// Whether words, separated by spaces, set the key of `word`, "key=value".
-static inline bool sets_key_of(const char *words, const char *word) {
-    size_t n = strcspn(word, "=") + 1;
-    for (const char *at = words; at && *at; at += strcspn(at, " "), at += strspn(at, " "))
-        if (strncmp(at, word, n) == 0) return true;
-    return false;
-}
-
 // Starts `lorac train` into tiny_dir/out with other overrides (separated by spaces, may be NULL); its output goes to
 // tiny_dir/log.
 static inline pid_t start(const char *out, const char *extra) {

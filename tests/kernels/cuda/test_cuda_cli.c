@@ -13,7 +13,7 @@
 
 #define TRAIN                                                                                                          \
     "train model=tiny.gguf train_file=data.jsonl max_seq_length=48 val_set_size=4 eval_strategy=steps eval_steps=4 "   \
-    "save_steps=2 run_name=tiny learning_rate=1e-2 lora_dropout=0.1 neftune_noise_alpha=5 max_steps=8 "                \
+    "save_steps=2 run_name=tiny learning_rate=1e-2 lora_dropout=0.1 neftune_noise_alpha=5 "                            \
     "resume_from_checkpoint=auto "
 
 static int set_up(void **state) {
@@ -25,7 +25,7 @@ static int set_up(void **state) {
 }
 
 static void train(const char *words, int want_status, const char *part) {
-    char *command = mem_printf(TRAIN "%s", words);
+    char *command = mem_printf(TRAIN "%s%s", sets_key_of(words, "max_steps=") ? "" : "max_steps=8 ", words);
     check_has(command, want_status, part);
     mem_free(command);
 }
@@ -73,7 +73,8 @@ static void test_cuda_cli_trains_as_the_cpu_does(void **state) {
 
 // In the foreground: else timeout dies with its child, and the next run may find the lock of a process that still goes.
 static void begin_and_kill(double seconds) {
-    char *text = mem_printf("timeout --foreground -s KILL %.3f '%s' " TRAIN "output_dir=killed device=cuda >>log 2>&1",
+    char *text = mem_printf("timeout --foreground -s KILL %.3f '%s' " TRAIN
+                            "max_steps=8 output_dir=killed device=cuda >>log 2>&1",
                             seconds, LORAC);
     int status = system(text);
     assert_true(status != -1);

@@ -6,9 +6,9 @@
 
 #include <sys/stat.h>
 
-#define TRAIN                                                                                                          \
-    "train --model_name_or_path m.gguf --max_seq_length 64 --device cpu --max_steps 2 --save_steps 1 --report_to "     \
-    "none "
+#define TRAIN_STEPS                                                                                                    \
+    "train --model_name_or_path m.gguf --max_seq_length 64 --device cpu --save_steps 1 --report_to none --max_steps "
+#define TRAIN TRAIN_STEPS "2 "
 
 static void put_data(void) {
     tiny_model_write("m.gguf", &TINY_MODEL);
@@ -46,10 +46,10 @@ static void test_cli_folder_of_tables_trains_as_json_lines(void **state) {
     assert_same_adapter("x", "z");
     check_has("eval --model_name_or_path m.gguf --max_seq_length 64 --validation_file d", 0, "loss");
     put("d/c.csv", "prompt,completion\nq4,a4\n");
-    check_has(TRAIN "--train_file d/ --output_dir x --max_steps 3", 2, "a snapshot of another run: data was");
+    check_has(TRAIN_STEPS "3 --train_file d/ --output_dir x", 2, "a snapshot of another run: data was");
     unlink("d/c.csv");
     put("d/b.csv", "prompt,completion\nq3,a\n");
-    check_has(TRAIN "--train_file d/ --output_dir x --max_steps 3", 2, "a snapshot of another run: data was");
+    check_has(TRAIN_STEPS "3 --train_file d/ --output_dir x", 2, "a snapshot of another run: data was");
 }
 
 static void test_cli_inspect_folders_and_tables(void **state) {

@@ -7,18 +7,26 @@
 #include "path.h"
 #include "tiny_run.h"
 
-static const char common[] =
-    "device=cpu packing=false max_seq_length=48 val_set_size=4 eval_strategy=steps eval_steps=4 "
-    "save_steps=2 learning_rate=1e-2 lora_dropout=0.1 num_train_epochs=3 run_name=tiny "
-    "ddp_timeout=30";
+// The words of all runs, unless extra sets their keys; the caller frees.
+static char *common(const char *extra) {
+    static const char *const words[] = {"device=cpu",         "packing=false",       "max_seq_length=48",
+                                        "val_set_size=4",     "eval_strategy=steps", "eval_steps=4",
+                                        "save_steps=2",       "learning_rate=1e-2",  "lora_dropout=0.1",
+                                        "num_train_epochs=3", "run_name=tiny",       "ddp_timeout=30"};
+    StrBuf list = {0};
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+        if (!sets_key_of(extra, words[i])) str_printf(&list, "%s ", words[i]);
+    return list.data;
+}
 
 // Output and errors together; ranks 0: without mpirun. The caller frees.
 static char *train(int ranks, const char *out, const char *extra, int want_status) {
     AUTO_FREE char *launch = ranks ? mem_printf("sh %s/train/ranks/mpirun.sh %d ", TEST_DIR, ranks) : mem_strdup("");
+    AUTO_FREE char *words = common(extra);
     AUTO_FREE char *command = mem_printf(
         "D=%s OMP_NUM_THREADS=1; export OMP_NUM_THREADS; %s%s train model=%s/tiny.gguf train_file=%s/data.jsonl "
         "output_dir=%s/%s %s 2>&1 %s",
-        tiny_dir, launch, LORAC, tiny_dir, tiny_dir, tiny_dir, out, common, extra);
+        tiny_dir, launch, LORAC, tiny_dir, tiny_dir, tiny_dir, out, words, extra);
     return command_output(command, want_status);
 }
 

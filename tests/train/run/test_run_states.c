@@ -13,8 +13,10 @@
 #include "train_process.h"
 
 // Learns nothing but harm, so that the best evaluation comes before the last step.
-static const char harm[] = "learning_rate=2 max_grad_norm=0 eval_steps=1 save_steps=1 max_steps=6 num_train_epochs=8 "
-                           "gradient_accumulation_steps=1 lr_scheduler_type=constant";
+#define HARM                                                                                                           \
+    "learning_rate=2 max_grad_norm=0 eval_steps=1 save_steps=1 num_train_epochs=8 gradient_accumulation_steps=1 "      \
+    "lr_scheduler_type=constant "
+static const char harm[] = HARM "max_steps=6";
 
 static char *in_out(const char *out, const char *name) {
     char *dir = in_dir(out), *path = path_join(dir, name);
@@ -128,14 +130,13 @@ static void test_state_best_snapshot_lost_on_the_way(void **state) {
 
 static void test_state_early_stop_and_its_best_lost(void **state) {
     (void)state;
-    char *words = mem_printf("%s early_stopping_patience=2 max_steps=40", harm);
+    static const char words[] = HARM "early_stopping_patience=2 max_steps=40";
     must_end("early", words, 0, "stopping at step");
     char *best = optimizer_of("early", best_in_log());
     must_end("early", words, 0, NULL);
     flip(best);
     must_end("early", words, 0, "the best snapshot");
     mem_free(best);
-    mem_free(words);
 }
 
 // An adapter that is not what the run has made is written again.
