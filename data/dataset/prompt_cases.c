@@ -9,6 +9,8 @@
 typedef struct Cases {
     PromptCase *items;
     size_t count, capacity, limit;
+    const CaseChoice *choice;
+    int64_t record, chosen; // number of the next record; of chosen records before it
     const DatasetOptions *o;
     RecordTokenizer settings;
     Err *err;
@@ -125,6 +127,15 @@ static int add_record(Cases *c, RecordSpan span, const FileRule *rule) {
     return add_dialog(c, &d, json_root(doc), rule) ? err_context(c->err, "%s:%zu", span.name, span.line) : 0;
 }
 
+static bool is_chosen(Cases *c) {
+    const CaseChoice *choice = c->choice;
+    int64_t record = c->record++;
+    if (!choice->records) return true;
+    if (c->chosen == choice->n_records || choice->records[c->chosen] != record) return false;
+    c->chosen++;
+    return true;
+}
+
 static int add_file(Cases *c, const char *path, const FileRule *rule) {
     AUTO(records_close) RecordReader *r = NULL;
     RecordSpan span;
@@ -134,15 +145,16 @@ static int add_file(Cases *c, const char *path, const FileRule *rule) {
     if (records_are_text(r))
         return err_input(c->err, "%s: found plain text; expected conversations to generate against", path);
     for (int64_t n = 0; c->count < c->limit && n < range.to && (more = records_next(r, &span, c->err)) == 1; n++) {
-        if (n >= range.from && add_record(c, span, rule)) return -1;
+        if (n >= range.from && is_chosen(c) && add_record(c, span, rule)) return -1;
         records_release(r);
     }
     return more < 0 ? -1 : 0;
 }
 
-int prompt_cases_load(PromptCase **cases, int64_t *count, int64_t limit, const DatasetOptions *o, const Tokenizer *t,
-                      const ChatTemplate *chat, Err *err) {
-    Cases c = {.limit = limit ? (size_t)limit : SIZE_MAX,
+int prompt_cases_load(PromptCase **cases, int64_t *count, const CaseChoice *choice, const DatasetOptions *o,
+                      const Tokenizer *t, const ChatTemplate *chat, Err *err) {
+    Cases c = {.limit = choice->limit ? (size_t)choice->limit : SIZE_MAX,
+               .choice = choice,
                .o = o,
                .settings = {.tokenizer = t, .chat = chat, .parse_special = o->parse_special, .raw_pairs = o->raw_pairs},
                .err = err};

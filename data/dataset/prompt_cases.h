@@ -11,7 +11,11 @@ typedef struct PromptCase {
     char *prompt;    // readable: the last user message, or the raw prompt
     char *reference; // the answer, white space stripped at both ends
 } PromptCase;
-// limit: the first cases only; 0: all.
-int prompt_cases_load(PromptCase **cases, int64_t *count, int64_t limit, const DatasetOptions *o, const Tokenizer *t,
-                      const ChatTemplate *chat, Err *err);
+typedef struct CaseChoice {
+    int64_t limit;          // the first cases only; 0: all
+    const int64_t *records; // only of these: numbers over all files from 0, ascending (Sample.record); NULL: of all
+    int64_t n_records;
+} CaseChoice;
+int prompt_cases_load(PromptCase **cases, int64_t *count, const CaseChoice *choice, const DatasetOptions *o,
+                      const Tokenizer *t, const ChatTemplate *chat, Err *err);
 void prompt_cases_free(PromptCase *cases, int64_t count);

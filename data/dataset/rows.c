@@ -139,6 +139,18 @@ RowPlan *row_plan_new(const Dataset *d, const int64_t *samples, int64_t n, int64
     return p;
 }
 
+RowPlan *row_plan_assumed(int64_t rows, int64_t tokens) {
+    RowPlan *p = mem_calloc(1, sizeof *p);
+    p->count = rows;
+    p->most = (RowSize){(uint32_t)tokens, (uint32_t)(tokens - 1), 1, (uint32_t)tokens};
+    p->sizes = mem_alloc((size_t)rows, sizeof *p->sizes);
+    p->start = mem_alloc((size_t)rows + 1, sizeof *p->start);
+    p->samples = mem_calloc((size_t)rows, sizeof *p->samples);
+    for (int64_t i = 0; i <= rows; i++) p->start[i] = (uint32_t)i;
+    for (int64_t i = 0; i < rows; i++) p->sizes[i] = p->most;
+    return p;
+}
+
 void row_plan_free(RowPlan *p) {
     if (!p) return;
     mem_free(p->start);

@@ -24,6 +24,8 @@ typedef struct RowPlan {
 // (the data set's truncation; CHECKed). Memory: about 20 bytes per sample during the call, then 4 per sample and per
 // row 20.
 RowPlan *row_plan_new(const Dataset *d, const int64_t *samples, int64_t n, int64_t max_tokens, bool packing);
+// For sizes alone, without data: `rows` rows of one sample of `tokens` tokens, all supervised.
+RowPlan *row_plan_assumed(int64_t rows, int64_t tokens);
 void row_plan_free(RowPlan *p);
 RowSize row_plan_row(const RowPlan *p, int64_t row);
 // order[i] = the row trained as i-th in this epoch; shuffle false: 0, 1, 2, ...

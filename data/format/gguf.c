@@ -227,10 +227,11 @@ static int place_tensors(Gguf *g, Cursor *c, size_t alignment) {
     g->tensors = mem_calloc(g->n_tensors, sizeof *g->tensors);
     if (read_tensors(g, c, alignment, offsets, &data_end)) return -1;
     size_t header = (size_t)(c->p - g->map.data), start = (header + alignment - 1) & ~(alignment - 1);
-    if (g->n_tensors && (start > g->map.size || data_end > g->map.size - start))
+    g->is_cut = g->n_tensors && (start > g->map.size || data_end > g->map.size - start);
+    if (g->is_cut && !g->may_be_cut)
         return err_input(c->err, "the file is %zu bytes long; its tensors need %zu after byte %zu: it is truncated",
                          g->map.size, data_end, start);
-    for (size_t i = 0; i < g->n_tensors; i++) g->tensors[i].data = g->map.data + start + offsets[i];
+    for (size_t i = 0; i < g->n_tensors && !g->is_cut; i++) g->tensors[i].data = g->map.data + start + offsets[i];
     return 0;
 }
 
@@ -271,13 +272,22 @@ static int read_file(Gguf *g, Err *err) {
 
 bool gguf_str_is(GgufStr s, const char *text) { return s.len == strlen(text) && memcmp(s.data, text, s.len) == 0; }
 
-int gguf_open(Gguf **out, const char *path, Err *err) {
+static int open_file(Gguf **out, const char *path, bool may_be_cut, Err *err) {
     AUTO_GGUF Gguf *g = mem_calloc(1, sizeof *g);
     *out = NULL;
+    g->may_be_cut = may_be_cut;
     if (file_map(&g->map, path, err)) return -1;
     if (g->map.size == 0 ? err_input(err, "an empty file; expected a GGUF file") : read_file(g, err))
         return err_context(err, "%s", path);
     *out = mem_take(&g);
+    return 0;
+}
+
+int gguf_open(Gguf **out, const char *path, Err *err) { return open_file(out, path, false, err); }
+
+int gguf_open_header(Gguf **out, const char *path, bool *whole, Err *err) {
+    if (open_file(out, path, true, err)) return -1;
+    *whole = !(*out)->is_cut;
     return 0;
 }
 

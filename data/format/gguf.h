@@ -26,6 +26,8 @@ typedef struct GgufTensor {
 bool gguf_str_is(GgufStr s, const char *text);
 
 int gguf_open(Gguf **g, const char *path, Err *err);
+// The same for a file that may end before its tensors' data: then that is NULL, and *whole is false.
+int gguf_open_header(Gguf **g, const char *path, bool *whole, Err *err);
 void gguf_close(Gguf *g);
 DEFINE_AUTO(Gguf, gguf_close)
 #define AUTO_GGUF AUTO(gguf_close)

@@ -46,6 +46,7 @@ struct Gguf {
     GgufTensor *tensors;
     size_t n_tensors;
     NameIndex tensors_by_name;
+    bool may_be_cut, is_cut; // the file ends before its tensors' data
 };
 
 const GgufKey *gguf_find_key(const Gguf *g, const char *name); // NULL when absent

@@ -54,7 +54,7 @@ static inline int job_words(char **words, int n, int ranks, const char *out, con
     words[n++] = LORAC;
     words[n++] = "train";
     words[n++] = mem_printf("model=%s/tiny.gguf", tiny_dir);
-    words[n++] = mem_printf("train_file=%s/data.jsonl", tiny_dir);
+    if (!sets_key_of(extra, "train_file=")) words[n++] = mem_printf("train_file=%s/data.jsonl", tiny_dir);
     words[n++] = mem_printf("output_dir=%s/%s", tiny_dir, out);
     char *rows = mem_printf("gradient_accumulation_steps=%d", JOB_ROWS / ranks);
     const char *const standard[] = {rows,

@@ -52,11 +52,17 @@ static void load_config(TinyRun *r, const char *const *overrides, int n) {
     char *words[MAX_WORDS];
     int argc = 0;
     CHECK(n + 4 <= MAX_WORDS);
-    words[argc++] = mem_printf("--model=%s/tiny.gguf", tiny_dir);
-    words[argc++] = mem_printf("--train_file=%s/data.jsonl", tiny_dir);
-    words[argc++] = mem_printf("--output_dir=%s/out", tiny_dir);
-    words[argc++] = mem_strdup("--max_seq_length=48");
-    for (int i = 0; i < n; i++) words[argc++] = mem_strdup(overrides[i]);
+    AUTO_STR StrBuf given = {0};
+    for (int i = 0; i < n; i++) {
+        words[argc++] = mem_strdup(overrides[i]);
+        str_printf(&given, "%s ", overrides[i] + 2 * starts_with(overrides[i], "--"));
+    }
+    char *standard[] = {mem_printf("model=%s/tiny.gguf", tiny_dir), mem_printf("train_file=%s/data.jsonl", tiny_dir),
+                        mem_printf("output_dir=%s/out", tiny_dir), mem_strdup("max_seq_length=48")};
+    for (int i = 0; i < 4; i++) {
+        if (!sets_key_of(given.data, standard[i])) words[argc++] = mem_strdup(standard[i]);
+        mem_free(standard[i]);
+    }
     Err err;
     CHECK(config_load(&r->config, argc, words, CONFIG_FOR_TRAIN, &err) == 0, "%s", err.msg);
     for (int i = 0; i < argc; i++) mem_free(words[i]);

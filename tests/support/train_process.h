@@ -33,8 +33,8 @@ static inline pid_t start(const char *out, const char *extra) {
     int n = 0;
     args[n++] = mem_strdup("lorac");
     args[n++] = mem_strdup("train");
-    args[n++] = mem_printf("model=%s/tiny.gguf", tiny_dir);
-    args[n++] = mem_printf("train_file=%s/data.jsonl", tiny_dir);
+    if (!sets_key_of(extra, "model=")) args[n++] = mem_printf("model=%s/tiny.gguf", tiny_dir);
+    if (!sets_key_of(extra, "train_file=")) args[n++] = mem_printf("train_file=%s/data.jsonl", tiny_dir);
     if (!sets_key_of(extra, "output_dir=")) args[n++] = mem_printf("output_dir=%s/%s", tiny_dir, out);
     static const char *const more[] = {"max_seq_length=48",
                                        "val_set_size=4",

@@ -130,13 +130,13 @@ static int answer(const EvalRun *r, const Options *o, const PromptCase *cases, i
 
 static int exact_match(const EvalRun *r, const Options *o, MatchResult *m, Err *err) {
     const Config *c = &r->config;
-    if (!c->validation_file.count) return err_input(err, "eval --generate: needs validation_file");
     int64_t n;
     PromptCase *cases;
     AUTO_CALL(file_list_clear) FileList files = {0};
-    if (run_validation_files(&files, c, err)) return -1;
+    CaseChoice choice = {.limit = o->limit};
+    if (run_eval_files(&files, &choice, &r->data, c, err)) return -1;
     DatasetOptions data = run_dataset_options(c, &files, r->data.max_tokens);
-    if (prompt_cases_load(&cases, &n, o->limit, &data, r->model->tokenizer, r->data.chat, err)) return -1;
+    if (prompt_cases_load(&cases, &n, &choice, &data, r->model->tokenizer, r->data.chat, err)) return -1;
     Generation *answers = mem_calloc((size_t)n + 1, sizeof *answers);
     double start = time_now();
     int rc = answer(r, o, cases, n, answers, err);

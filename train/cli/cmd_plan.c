@@ -24,6 +24,12 @@ static const Key options[] = {
 
 static double mb(size_t bytes) { return (double)bytes / 1e6; }
 
+static bool steps_are_unknown(const RunPlan *p) {
+    for (const PlanRun *r = p->runs; r < p->runs + p->count; r++)
+        if (!r->data.train && r->config->max_steps <= 0) return true;
+    return false;
+}
+
 static double run_seconds(const RunPlan *p, const PlanLevel *l) {
     double all = 0;
     for (const PlanRun *r = p->runs; r < p->runs + p->count; r++) {
@@ -53,14 +59,16 @@ static void print_level(const RunPlan *p, const PlanLevel *l) {
 static void print_time(const RunPlan *p) {
     for (const PlanRun *r = p->runs; r < p->runs + p->count; r++) {
         const TrainerPlan *t = trainer_plan(r->trainer);
-        if (p->count > 1)
+        if (!r->data.train && r->config->max_steps <= 0)
+            say("steps    unknown without the data%s", p->count > 1 ? "\n" : "");
+        else if (p->count > 1)
             say("steps    %ld, batch size %ld (run %s)\n", t->total_steps, t->rows_per_step, r->config->run_name);
         else
             say("steps    %ld, batch size %ld", t->total_steps, t->rows_per_step);
     }
     if (p->count > 1) say("time     of all runs together");
     if (p->gpus > 1) say(", on %d GPUs with the memory above each", p->gpus);
-    if (p->chosen >= 0 && p->levels[p->chosen].tokens_per_second > 0) {
+    if (p->chosen >= 0 && p->levels[p->chosen].tokens_per_second > 0 && !steps_are_unknown(p)) {
         char duration[32];
         say("; about %s without evaluations", duration_text(duration, run_seconds(p, &p->levels[p->chosen])));
     }
@@ -75,10 +83,25 @@ static void print_adapter(const RunPlan *p, const PlanRun *r) {
         one ? "" : r->config->run_name, one ? "" : ")");
 }
 
+// What is not there, and what is assumed in its place.
+static void print_absent(const RunPlan *p) {
+    const Model *m = p->model;
+    if (m->lacks_weights && m->is_gguf)
+        say("model    %s: the file ends before its weights; their types and sizes are those of its header\n", m->name);
+    else if (m->lacks_weights)
+        say("model    %s: the weights are absent; assumed as %s (%s)\n", m->name, dtype_info(m->assumed_dtype)->name,
+            m->dtype_is_named ? "torch_dtype of config.json" : "config.json names no type; --dtype chooses it");
+    for (const PlanRun *r = p->runs; p->assumed_rows && r < p->runs + p->count; r++)
+        if (!r->data.train)
+            say("data     %s; assumed: rows of %ld tokens, all of them learnt\n",
+                m->tokenizer ? "no train_file" : "the tokenizer is absent", r->data.max_tokens);
+}
+
 static void print_plan(const RunPlan *p) {
     AUTO_STR StrBuf device = {0};
     run_device_describe(&device, p->backend);
     say("device   %s\n", device.data);
+    print_absent(p);
     for (const PlanRun *r = p->runs; r < p->runs + p->count; r++) print_adapter(p, r);
     say("memory   base %.1f MB, adapter with gradients and moments %.1f MB, %s %.1f MB\n", mb(p->base),
         mb(p->adapter_state), p->backend->host_memory ? "the process with data and tokenizer" : "tokens and workspaces",
@@ -110,7 +133,7 @@ static cJSON *level_json(const RunPlan *p, const PlanLevel *l) {
     cJSON_AddNumberToObject(o, "offloaded_bytes", (double)l->offloaded);
     cJSON_AddBoolToObject(o, "fits", l->fits);
     cJSON_AddNumberToObject(o, "tokens_per_second", timed ? l->tokens_per_second : NAN); // NaN is printed as null
-    cJSON_AddNumberToObject(o, "seconds", timed ? run_seconds(p, l) : NAN);
+    cJSON_AddNumberToObject(o, "seconds", timed && !steps_are_unknown(p) ? run_seconds(p, l) : NAN);
     return o;
 }
 
@@ -139,7 +162,14 @@ static void print_plan_json(const RunPlan *p) {
     cJSON_AddItemToObject(
         o, "chosen", p->chosen < 0 ? cJSON_CreateNull() : cJSON_CreateString(recompute_name((Recompute)p->chosen)));
     cJSON_AddNumberToObject(o, "gpus", p->gpus);
-    cJSON_AddNumberToObject(o, "steps", (double)trainer_plan(p->runs->trainer)->total_steps);
+    cJSON_AddNumberToObject(o, "steps",
+                            steps_are_unknown(p) ? NAN : (double)trainer_plan(p->runs->trainer)->total_steps);
+    cJSON_AddBoolToObject(o, "weights_absent", p->model->lacks_weights);
+    cJSON_AddItemToObject(o, "assumed_dtype",
+                          p->model->lacks_weights && !p->model->is_gguf
+                              ? cJSON_CreateString(dtype_info(p->model->assumed_dtype)->name)
+                              : cJSON_CreateNull());
+    cJSON_AddBoolToObject(o, "rows_assumed", p->assumed_rows);
     if (p->count > 1) cJSON_AddItemToObject(o, "runs", runs_json(p));
     cJSON *levels = cJSON_AddArrayToObject(o, "levels");
     for (int i = 0; i < PLAN_LEVELS; i++)
@@ -161,7 +191,7 @@ static int run_plan(const void *given, int argc, char **argv, Err *err) {
     AUTO_CALL(config_clear) Config c = {0};
     AUTO_CALL(config_list_clear) ConfigList runs = {0};
     AUTO_CALL(run_plan_close) RunPlan p = {0};
-    if (config_load(&c, argc, argv, CONFIG_FOR_TRAIN, err) || config_runs(&runs, &c, err) ||
+    if (config_load(&c, argc, argv, CONFIG_FOR_PLAN, err) || config_runs(&runs, &c, err) ||
         run_plan_open(&p, runs.items, runs.count, o->gpu ? gpu_by_key(o->gpu) : NULL, err))
         return -1;
     (o->json ? print_plan_json : print_plan)(&p);
@@ -173,9 +203,10 @@ const Verb verb_plan = {
     .usage = "lorac plan CONFIG.json [--key value ...] [--gpu NAME] [--json]",
     .summary = "Print the memory of a run by category and an estimate of its time",
     .help =
-        "Reads the config and the data, but no weights. Prints the memory of the run at each level of recomputation\n"
-        "(gradient_checkpointing), the level that it would choose, and an estimate of its speed. Exit status 3 if no\n"
-        "level fits max_memory or the device.",
+        "Reads the config and the data, but no weights: a config.json, or a GGUF file cut off after its header, is\n"
+        "enough. Without train_file, or the tokenizer to read it, all rows are as long as max_seq_length. Prints the\n"
+        "memory of the run at each level of recomputation (gradient_checkpointing), the level that it would choose,\n"
+        "and an estimate of its speed. Exit status 3 if no level fits max_memory or the device.",
     .example = "lorac plan configs/smollm2-tool-calls.json\n"
                "  lorac plan configs/smollm2-tool-calls.json --gpu h100 --per_device_train_batch_size 8",
     OPTIONS(options),

@@ -130,13 +130,23 @@ static void print_lengths(const Dataset *d, int64_t max_tokens) {
         length_at(with_length, n - 1), max_tokens);
 }
 
-static int print_rows(const Dataset *d, const Config *c, const FileList *files, int64_t max_tokens, Err *err) {
-    SampleList list;
-    if (run_weigh(&list, d, files, c, (SampleList){.count = d->count}, err)) return -1;
+static int print_rows(const Dataset *d, const Config *c, const FileList *files, int64_t max_tokens, bool is_train,
+                      Err *err) {
+    SampleList list, from = {.count = d->count}, eval = {0};
+    bool split = is_train && c->val_set_size > 0 && !c->validation_file.count;
+    if (split && subset_split(d, c->val_set_size, (uint64_t)c->seed, &from, &eval, err))
+        return err_context(err, "val_set_size");
+    if (split) say("  held out  %ld of the samples, for evaluation (val_set_size)\n", eval.count);
+    int rc = run_weigh(&list, d, files, c, from, err);
+    bool weighted = list.items != NULL;
+    if (!rc && !weighted) list = from, from.items = NULL;
+    mem_free(eval.items);
+    mem_free(from.items);
+    if (rc) return -1;
     RowPlan *p = row_plan_new(d, list.items, list.count, max_tokens, c->packing);
     int64_t rows = p->count, tokens = 0;
     for (int64_t r = 0; r < rows; r++) tokens += row_plan_row(p, r).tokens;
-    if (list.items) say("  weighted  %ld samples per epoch\n", list.count);
+    if (weighted) say("  weighted  %ld samples per epoch\n", list.count);
     say("  rows      %ld (%s), %.1f%% full, at most %u samples and %u tokens\n", rows,
         c->packing ? "packed" : "one sample each", percent(tokens, rows * max_tokens), p->most.samples, p->most.tokens);
     row_plan_free(p);
@@ -311,7 +321,7 @@ static int print_set(View *v, AuditPart part, const FileList *given, const FileL
     print_lost(&d->stats, v->audit, part);
     data_notes_print_labels(d, &LINES);
     print_lengths(d, v->max_tokens);
-    int rc = print_rows(d, &v->config, files, v->max_tokens, err);
+    int rc = print_rows(d, &v->config, files, v->max_tokens, part == AUDIT_TRAIN, err);
     if (!rc) rc = print_audit(v, part, d, err);
     if (!rc) print_samples(d, v->tokenizer, v->options->show);
     say("\n");

@@ -62,6 +62,7 @@ extern const KeyTable config_table;
 // What a verb needs beyond the table's own checks.
 typedef enum {
     CONFIG_FOR_TRAIN, // model, output_dir, train_file
+    CONFIG_FOR_PLAN,  // model
     CONFIG_FOR_EVAL,  // model, validation data
     CONFIG_FOR_DATA,  // model, train_file
     CONFIG_FOR_BENCH, // nothing

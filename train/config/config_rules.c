@@ -55,7 +55,7 @@ static void check_required(Loading *l, ConfigPurpose purpose) {
     const Config *c = l->c;
     if (purpose == CONFIG_FOR_BENCH) return;
     require(l, CONFIG_model_name_or_path, c->model_name_or_path);
-    if (purpose != CONFIG_FOR_EVAL) require(l, CONFIG_train_file, c->train_file.count);
+    if (purpose != CONFIG_FOR_EVAL && purpose != CONFIG_FOR_PLAN) require(l, CONFIG_train_file, c->train_file.count);
     bool validation = c->validation_file.count || c->val_set_size || l->wrong[CONFIG_validation_file];
     if (purpose == CONFIG_FOR_EVAL && !validation)
         problem(l, "%s: found no validation data; expected --validation_file FILE", c->file ? c->file : "command line");
@@ -140,7 +140,7 @@ static void check_precision(Loading *l) {
 
 void check_rules(Loading *l, ConfigPurpose purpose) {
     const Config *c = l->c;
-    if (c->runs.count && purpose == CONFIG_FOR_TRAIN) return; // each run is checked (config_runs)
+    if (c->runs.count && purpose <= CONFIG_FOR_PLAN) return; // each run is checked (config_runs)
     if (c->runs.count)
         refuse_key(l, CONFIG_runs,
                    "several runs are trained or planned together; expected the config of one, as it is "
@@ -158,6 +158,6 @@ void check_rules(Loading *l, ConfigPurpose purpose) {
     check_whole_steps(l, CONFIG_save_steps, c->save_steps);
     check_whole_steps(l, CONFIG_eval_steps, c->eval_steps);
     check_whole_steps(l, CONFIG_warmup_steps, c->warmup_steps);
-    if (purpose == CONFIG_FOR_TRAIN) check_evaluation(l);
+    if (purpose <= CONFIG_FOR_PLAN) check_evaluation(l);
     find_hub_names(l);
 }

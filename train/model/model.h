@@ -49,6 +49,9 @@ typedef struct Model {
     const float *cos_sin, *cos_sin_local; // [max_positions, rotated] or NULL; local: of sliding layers, may alias
     int64_t max_positions;                // of a row
     bool outline;                         // no weight was read (ModelOptions)
+    bool lacks_weights;                   // of an outline: the files have none
+    DType assumed_dtype;                  // of an outline: of the tensors that a folder lacks
+    bool dtype_is_named;                  // by config.json
     bool is_gguf;                         // loaded from GGUF, else from a Hugging Face folder
     const HfPrefix *hf_prefix;            // of the names of this model's modules (PEFT)
     const Module *gguf_modules;           // of the layers in a GGUF file of this model
@@ -61,7 +64,9 @@ typedef struct ModelOptions {
     float rope_factor;
     QuantizeKind quantize;
     const char *repository; // Model.repository; NULL: as the files have it
-    bool outline;           // shapes, types and sizes only: no weight is read, and the model computes nothing (`plan`)
+    bool outline;           // shapes, types and sizes only: no weight is read, and the model computes nothing (`plan`);
+                            // weights and the tokenizer of a folder without them may be absent
+    DType absent_dtype;     // of absent weights, where config.json names no type
     bool classifier;        // accepts models without a language-model head: encoders, ...ForSequenceClassification
 } ModelOptions;
 
@@ -69,6 +74,10 @@ typedef struct ModelOptions {
 // options NULL: all 0. Refuses with ERR_INPUT: missing tensors (first five named), shapes that disagree with the
 // configuration, unsupported types or architectures, non-finite weights.
 int model_load(Model **m, const char *path, Backend *b, const ModelOptions *options, Err *err);
+// The same in two parts: configuration, tokenizer and the headers of the files, in a fraction of a second; then the
+// weights, which are read, checked and moved to the device.
+int model_open(Model **m, const char *path, Backend *b, const ModelOptions *options, Err *err);
+int model_load_weights(Model *m, Err *err);
 void model_free(Model *m);
 DEFINE_AUTO(Model, model_free)
 #define AUTO_MODEL AUTO(model_free)

@@ -80,6 +80,8 @@ int model_config_gguf_read(ModelConfig *c, const WeightSource *s, Err *err);
 int model_config_hf_read(ModelConfig *c, const char *where, Err *err);
 // What transformers would do to this base during training and lorac does not, as "attn_pdrop 0.1, embd_pdrop 0.1"
 // (dropout inside the base, noise of a router). Adds nothing for a GGUF file, which has no such keys.
+// The type of the weights that the config.json of a folder names (dtype, torch_dtype); DTYPE_COUNT: none that is known.
+DType model_config_hf_dtype(const char *dir);
 int model_config_hf_training_noise(StrBuf *out, const char *path, Err *err);
 
 // *table [positions, rotated]: rotated / 2 cosines, then as many sines, times the attention factor. The float32

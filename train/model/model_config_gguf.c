@@ -140,6 +140,8 @@ static int read_divisor(const Reader *r, const RopeConfig *rope, const char *nam
     if (t->n_dims != 1 || t->shape[0] != rope->rotated / 2 || t->dtype > DTYPE_BF16)
         return err_input(r->err, "%s has %ld values of type %s; expected %ld of F32, F16 or BF16", name, t->shape[0],
                          t->dtype_name, rope->rotated / 2);
+    for (int64_t i = 0; t->is_absent && i < t->shape[0]; i++) out[i] = 1; // sizes do not depend on them
+    if (t->is_absent) return 0;
     dtype_expand(t->dtype, out, t->data, (size_t)t->shape[0]);
     for (int64_t i = 0; i < t->shape[0]; i++)
         if (!(out[i] > 0) || !isfinite(out[i]))

@@ -312,6 +312,25 @@ int model_config_hf_read(ModelConfig *c, const char *where, Err *err) {
     return read_config(c, &(JsonReader){json_root(doc), NULL, "", err}) ? err_context(err, "%s", path) : 0;
 }
 
+// ---- the type of the weights ----
+
+DType model_config_hf_dtype(const char *dir) {
+    static const struct {
+        const char *name;
+        DType dtype;
+    } types[] = {{"bfloat16", DTYPE_BF16}, {"float16", DTYPE_F16}, {"float32", DTYPE_F32}};
+    AUTO_FREE char *file = NULL;
+    AUTO_JSON JsonDoc *doc = NULL;
+    if (open_config(&doc, &file, dir, NULL)) return DTYPE_COUNT;
+    const Json *config = json_root(doc), *text = json_given(config, "text_config");
+    const Json *places[] = {json_given(config, "dtype"), json_given(config, "torch_dtype"),
+                            text ? json_given(text, "dtype") : NULL, text ? json_given(text, "torch_dtype") : NULL};
+    for (size_t p = 0; p < 4; p++)
+        for (size_t i = 0; places[p] && i < sizeof types / sizeof *types; i++)
+            if (json_is_string(places[p], types[i].name)) return types[i].dtype;
+    return DTYPE_COUNT;
+}
+
 // ---- noise ----
 
 static void list_noise(StrBuf *out, const Json *config, HfNoise noise) {

@@ -15,15 +15,18 @@ typedef struct ModelMemory {
     size_t bytes; // of weights and vectors, freed once the model is on its device; 0: kept
 } ModelMemory;
 
+typedef struct Slot Slot;
 struct ModelFile {
     WeightSource *source;
+    ModelOptions options;
+    Slot *slots; // from model_open to model_load_weights
+    size_t n_slots;
     int32_t *q_rows, *k_rows; // row maps of the projections, NULL where the file is in Hugging Face order
     ModelMemory *owned;
     size_t n_owned, owned_capacity;
 };
 
 typedef struct Loader Loader;
-typedef struct Slot Slot;
 typedef int (*SlotTake)(Loader *l, const Slot *s);
 enum { SLOT_PARTS = 3, SLOT_DIMS = 3 };
 

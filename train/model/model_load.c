@@ -29,7 +29,7 @@ static int read_config(ModelConfig *c, const WeightSource *s, const ModelOptions
 
 int model_read_config(ModelConfig *c, const char *path, const ModelOptions *options, Err *err) {
     AUTO_SOURCE WeightSource *s = NULL;
-    return weight_source_open(&s, path, err) ? -1 : read_config(c, s, options, err);
+    return weight_source_open_outline(&s, path, err) ? -1 : read_config(c, s, options, err);
 }
 
 // ---- names of the tensors ----
@@ -100,7 +100,19 @@ static char *find_name(const WeightSource *s, const char *path) {
 
 // ---- loading ----
 
-static int load_weights(Model *m, const ModelOptions *o, Err *err) {
+static Loader loader_of(Model *m, Err *err) {
+    const Architecture *a = m->config.arch;
+    return (Loader){.m = m,
+                    .options = &m->file->options,
+                    .names = m->is_gguf ? &a->gguf_names : &a->hf,
+                    .prefix = m->is_gguf ? "" : m->hf_prefix->file,
+                    .err = err,
+                    .slots = m->file->slots,
+                    .n_slots = m->file->n_slots};
+}
+
+// The tensors that the model needs, and whether the files have them.
+static int list_tensors(Model *m, Err *err) {
     const ModelConfig *c = &m->config;
     m->layers = mem_calloc((size_t)c->layers, sizeof *m->layers);
     if (c->permuted_qk) {
@@ -111,15 +123,20 @@ static int load_weights(Model *m, const ModelOptions *o, Err *err) {
     bool fused = n->fused_modules && m->is_gguf && weight_source_get(m->file->source, "blk.0.attn_qkv.weight");
     m->gguf_modules = fused ? n->fused_modules : n->modules;
     find_hf_prefix(m);
-    Loader l = {.m = m,
-                .options = o,
-                .names = m->is_gguf ? &c->arch->gguf_names : &c->arch->hf,
-                .prefix = m->is_gguf ? "" : m->hf_prefix->file,
-                .err = err};
+    Loader l = loader_of(m, err);
     model_list_slots(&l);
-    int rc = model_check_slots(&l) || model_take_slots(&l) ? -1 : 0;
-    if (c->tied_head && !c->arch->encoder) m->head = m->embedding;
-    mem_free(l.slots);
+    int rc = model_check_slots(&l);
+    m->file->slots = l.slots;
+    m->file->n_slots = l.n_slots;
+    return rc;
+}
+
+static int take_tensors(Model *m, Err *err) {
+    Loader l = loader_of(m, err);
+    int rc = model_take_slots(&l);
+    if (m->config.tied_head && !m->config.arch->encoder) m->head = m->embedding;
+    mem_free(m->file->slots);
+    m->file->slots = NULL;
     return rc;
 }
 
@@ -165,6 +182,11 @@ static int choose_positions(Model *m, int64_t asked, Err *err) {
                      c->context);
 }
 
+static bool has_tokenizer(const WeightSource *s) {
+    return !s->dir || dir_has(s->dir, "tokenizer.json") || dir_has(s->dir, "vocab.json") ||
+           dir_has(s->dir, "vocab.txt");
+}
+
 static int load_tokenizer(Tokenizer **t, const WeightSource *s, const char *path, Err *err) {
     if (s->dir) return tokenizer_from_hf(t, s->dir, err);
     return tokenizer_from_gguf(t, s->gguf, err) ? err_context(err, "%s", path) : 0;
@@ -186,31 +208,51 @@ static int check_vocabulary(const Model *m, Err *err) {
     return 0;
 }
 
-static int load_parts(Model *m, const ModelOptions *o, Err *err) {
+static int open_parts(Model *m, Err *err) {
     const WeightSource *s = m->file->source;
+    const ModelOptions *o = &m->file->options;
     if (read_config(&m->config, s, o, err) || choose_positions(m, o->max_positions, err)) return -1;
     m->is_gguf = !s->dir;
     m->repository = o->repository ? mem_strdup(o->repository) : find_repository(s);
     m->name = find_name(s, m->path);
-    if (load_weights(m, o, err) || check_heads(m, o, err) || make_tables(m, err) ||
-        (!o->outline && weight_source_fingerprint(m->fingerprint, s, err)) ||
-        load_tokenizer(&m->tokenizer, s, m->path, err))
+    m->lacks_weights = s->lacks_weights;
+    m->assumed_dtype = s->dir ? model_config_hf_dtype(s->dir) : DTYPE_COUNT;
+    m->dtype_is_named = m->assumed_dtype != DTYPE_COUNT;
+    if (!m->dtype_is_named) m->assumed_dtype = o->absent_dtype;
+    if (list_tensors(m, err)) return -1;
+    if (m->lacks_weights && !has_tokenizer(s)) return 0;
+    return load_tokenizer(&m->tokenizer, s, m->path, err) ? -1 : check_vocabulary(m, err);
+}
+
+int model_open(Model **out, const char *path, Backend *b, const ModelOptions *options, Err *err) {
+    AUTO_MODEL Model *m = mem_calloc(1, sizeof *m);
+    m->backend = m->host = b;
+    m->path = mem_strdup(path);
+    m->file = mem_calloc(1, sizeof *m->file);
+    if (options) m->file->options = *options;
+    m->outline = m->file->options.outline;
+    if ((m->outline ? weight_source_open_outline : weight_source_open)(&m->file->source, path, err) ||
+        (!b->host_memory && backend_open(&m->host, "cpu", 0, err)) || open_parts(m, err))
         return -1;
-    return check_vocabulary(m, err);
+    m->file->options.repository = NULL; // borrowed
+    *out = mem_take(&m);
+    return 0;
+}
+
+int model_load_weights(Model *m, Err *err) {
+    const ModelOptions *o = &m->file->options;
+    bool on_device = !m->backend->host_memory;
+    if (take_tensors(m, err) || check_heads(m, o, err) || make_tables(m, err) ||
+        (!o->outline && weight_source_fingerprint(m->fingerprint, m->file->source, err)) ||
+        (on_device && !m->outline && model_place(m, err)))
+        return -1;
+    if (on_device && m->outline) model_place_outline(m);
+    return 0;
 }
 
 int model_load(Model **out, const char *path, Backend *b, const ModelOptions *options, Err *err) {
-    static const ModelOptions all_default = {0};
-    AUTO_MODEL Model *m = mem_calloc(1, sizeof *m);
-    if (!options) options = &all_default;
-    m->backend = m->host = b;
-    m->path = mem_strdup(path);
-    m->outline = options->outline;
-    m->file = mem_calloc(1, sizeof *m->file);
-    if (weight_source_open(&m->file->source, path, err) || (!b->host_memory && backend_open(&m->host, "cpu", 0, err)) ||
-        load_parts(m, options, err) || (!b->host_memory && !m->outline && model_place(m, err)))
-        return -1;
-    if (!b->host_memory && m->outline) model_place_outline(m);
+    AUTO_MODEL Model *m = NULL;
+    if (model_open(&m, path, b, options, err) || model_load_weights(m, err)) return -1;
     *out = mem_take(&m);
     return 0;
 }
@@ -226,6 +268,7 @@ void model_free(Model *m) {
     mem_free(f->owned);
     if (m->device_memory) m->backend->k->free(m->backend, m->device_memory, m->device_bytes);
     if (m->host != m->backend) backend_close(m->host);
+    mem_free(f->slots);
     mem_free(f->q_rows);
     mem_free(f->k_rows);
     tokenizer_free(m->tokenizer);

@@ -186,8 +186,20 @@ static const SourceTensor *find_tensor(const Loader *l, const char *name) {
     return weight_source_get(l->m->file->source, old);
 }
 
+// Of an outline of a folder without weights; BERT's pooler is optional there.
+static bool is_assumed(const Loader *l, const Slot *s) {
+    return l->m->lacks_weights && !l->m->is_gguf && (!s->optional || l->m->config.arch->encoder);
+}
+
 static void check_slot(Loader *l, Slot *s) {
     const SourceTensor *t = s->tensor = find_tensor(l, s->name);
+    if (!t && is_assumed(l, s)) {
+        t = weight_source_assume(l->m->file->source, s->name, l->m->assumed_dtype, s->n_dims, s->shape);
+        s->tensor = t;
+        if (!t) problem_add(&l->problems, "%s is too large", s->name);
+        if (t) l->m->weight_bytes += t->bytes;
+        return;
+    }
     if (!t) {
         if (!s->optional) problem_add(&l->problems, "%s is missing", s->name);
     } else if (!same_shape(s)) {

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "fileio.h"
 #include "hash.h"
@@ -23,6 +24,45 @@ typedef struct SourceStamp { // of a file when it was opened
     char *path;
     FileStamp stamp;
 } SourceStamp;
+
+typedef struct SourceRange {
+    void *address;
+    size_t bytes;
+} SourceRange;
+
+// ---- absent weights ----
+
+// Addresses without memory: each tensor has its own, as those in a map do.
+static int make_absent(WeightSource *s, SourceTensor *t) {
+    void *at = mmap(NULL, t->bytes ? t->bytes : 1, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (at == MAP_FAILED) return -1;
+    MEM_GROW(s->ranges, s->ranges_capacity, s->n_ranges + 1);
+    s->ranges[s->n_ranges++] = (SourceRange){at, t->bytes ? t->bytes : 1};
+    t->data = at;
+    t->is_absent = s->lacks_weights = true;
+    return 0;
+}
+
+const SourceTensor *weight_source_assume(WeightSource *s, const char *name, DType dtype, int n_dims,
+                                         const int64_t *shape) {
+    size_t count = 1, length = strlen(name) + 1;
+    struct {
+        SourceTensor tensor;
+        char name[];
+    } *own = mem_calloc(1, sizeof *own + length);
+    memcpy(own->name, name, length);
+    own->tensor = (SourceTensor){.name = own->name, .file = s->path, .dtype_name = dtype_info(dtype)->name};
+    own->tensor.dtype = dtype;
+    own->tensor.n_dims = n_dims;
+    MEM_GROW(s->copies, s->copies_capacity, s->n_copies + 1);
+    s->copies[s->n_copies++] = own;
+    for (int d = 0; d < SOURCE_MAX_DIMS; d++) {
+        own->tensor.shape[d] = d < n_dims ? shape[d] : 1;
+        if (__builtin_mul_overflow(count, (size_t)own->tensor.shape[d], &count)) return NULL;
+    }
+    bool fits = dtype_bytes(dtype, count, &own->tensor.bytes);
+    return fits && make_absent(s, &own->tensor) == 0 ? &own->tensor : NULL;
+}
 
 // ---- one file ----
 
@@ -67,11 +107,14 @@ static SourceTensor *add_tensor(WeightSource *s, SourceTensor t) {
 }
 
 // In a repository cloned without git-lfs small text files replace the large ones.
-static int explain_pointer(const char *path, Err *err) {
-    static const char pointer[] = "version https://git-lfs";
+static bool is_pointer(const char *path) {
     AUTO_FREE char *text = NULL;
     size_t size;
-    if (!file_read(&text, &size, path, 4096, NULL) && starts_with(text, pointer))
+    return file_read(&text, &size, path, 4096, NULL) == 0 && starts_with(text, "version https://git-lfs");
+}
+
+static int explain_pointer(const char *path, Err *err) {
+    if (is_pointer(path))
         err_input(err, "%s: a Git LFS pointer, not the file itself; fetch the file with `git lfs pull`", path);
     return -1;
 }
@@ -79,14 +122,17 @@ static int explain_pointer(const char *path, Err *err) {
 // Both take ownership of path.
 static int add_gguf(WeightSource *s, char *path, Err *err) {
     SourceFile *f = add_file(s, path);
-    if (gguf_open(&f->gguf, path, err)) return explain_pointer(path, err);
+    bool whole = true;
+    if (s->may_lack_weights ? gguf_open_header(&f->gguf, path, &whole, err) : gguf_open(&f->gguf, path, err))
+        return explain_pointer(path, err);
     if (!s->gguf) s->gguf = f->gguf;
     for (int64_t i = 0; i < gguf_tensor_count(f->gguf); i++) {
         const GgufTensor *t = gguf_tensor_at(f->gguf, i);
         const char *type = dtype_info(t->dtype)->name;
         SourceTensor *added =
-            add_tensor(s, (SourceTensor){t->name, path, type, t->dtype, t->n_dims, {0}, t->data, t->bytes});
+            add_tensor(s, (SourceTensor){t->name, path, type, t->dtype, t->n_dims, {0}, t->data, t->bytes, false});
         for (int d = 0; d < t->n_dims; d++) added->shape[d] = t->shape[t->n_dims - 1 - d];
+        if (!whole && make_absent(s, added)) return err_input(err, "%s: tensor \"%s\": too large", path, t->name);
     }
     return 0;
 }
@@ -94,12 +140,17 @@ static int add_gguf(WeightSource *s, char *path, Err *err) {
 _Static_assert((int)SOURCE_MAX_DIMS == (int)SAFETENSORS_MAX_DIMS, "every tensor of a safetensors file has its place");
 
 static int add_safetensors(WeightSource *s, char *path, Err *err) {
+    if (s->may_lack_weights && (!path_exists(path) || is_pointer(path))) {
+        s->lacks_weights = true;
+        mem_free(path);
+        return 0;
+    }
     SourceFile *f = add_file(s, path);
     if (safetensors_open(&f->safetensors, path, err)) return explain_pointer(path, err);
     for (size_t i = 0; i < safetensors_count(f->safetensors); i++) {
         const SafetensorsTensor *t = safetensors_at(f->safetensors, i);
-        SourceTensor *added =
-            add_tensor(s, (SourceTensor){t->name, path, t->dtype_name, t->dtype, t->n_dims, {0}, t->data, t->bytes});
+        SourceTensor *added = add_tensor(
+            s, (SourceTensor){t->name, path, t->dtype_name, t->dtype, t->n_dims, {0}, t->data, t->bytes, false});
         memcpy(added->shape, t->shape, (size_t)t->n_dims * sizeof *t->shape);
     }
     return 0;
@@ -194,7 +245,7 @@ static int refuse_without_config(const WeightSource *s, Err *err) {
                      s->dir, single_name, index_name);
 }
 
-static int refuse_without_weights(const WeightSource *s, Err *err) {
+static int refuse_without_weights(WeightSource *s, Err *err) {
     static const char *const others[] = {"pytorch_model.bin", "pytorch_model.bin.index.json"};
     for (size_t i = 0; i < sizeof others / sizeof *others; i++)
         if (dir_has(s->dir, others[i]))
@@ -202,6 +253,8 @@ static int refuse_without_weights(const WeightSource *s, Err *err) {
                              "%s: found %s; expected %s: convert it with python -c \"from transformers import "
                              "AutoModelForCausalLM as M; M.from_pretrained('IN').save_pretrained('OUT')\"",
                              s->dir, others[i], single_name);
+    s->lacks_weights = s->may_lack_weights;
+    if (s->lacks_weights) return 0;
     return err_input(err, "%s: found config.json but no weights; expected %s or %s", s->dir, single_name, index_name);
 }
 
@@ -209,6 +262,7 @@ static int refuse_without_weights(const WeightSource *s, Err *err) {
 static int open_folder(WeightSource *s, Err *err) {
     const char *slash = strrchr(s->path, '/'), *only = path_is_dir(s->path) ? NULL : slash ? slash + 1 : s->path;
     if (!dir_has(s->dir, "config.json")) return refuse_without_config(s, err);
+    if (only && strcmp(only, "config.json") == 0) only = NULL;
     if (only && (strcmp(only, single_name) == 0 || !dir_has(s->dir, index_name)))
         return add_safetensors(s, mem_strdup(s->path), err);
     if (!only && dir_has(s->dir, single_name)) return add_safetensors(s, path_join(s->dir, single_name), err);
@@ -301,7 +355,9 @@ static int open_gguf(WeightSource *s, Err *err) {
     AUTO_GGUF Gguf *g = NULL;
     Split p;
     if (!path_exists(s->path)) return refuse_missing(s->path, err);
-    if (gguf_open(&g, s->path, err)) return add_gguf(s, mem_strdup(s->path), err);
+    bool whole;
+    if (s->may_lack_weights ? gguf_open_header(&g, s->path, &whole, err) : gguf_open(&g, s->path, err))
+        return add_gguf(s, mem_strdup(s->path), err);
     if (read_split(&p, g, err)) return -1;
     return p.count < 2 ? add_gguf(s, mem_strdup(s->path), err) : open_parts(s, &p, err);
 }
@@ -320,12 +376,13 @@ static int index_names(WeightSource *s, Err *err) {
 
 char *weight_source_folder(const char *path) {
     if (path_is_dir(path)) return mem_strdup(path);
-    return ends_with(path, ".safetensors") ? path_parent(path) : NULL;
+    return ends_with(path, ".safetensors") || strcmp(path_name(path), "config.json") == 0 ? path_parent(path) : NULL;
 }
 
-int weight_source_open(WeightSource **out, const char *path, Err *err) {
+static int open_source(WeightSource **out, const char *path, bool may_lack_weights, Err *err) {
     AUTO_SOURCE WeightSource *s = mem_calloc(1, sizeof *s);
     *out = NULL;
+    s->may_lack_weights = may_lack_weights;
     s->path = mem_strdup(path);
     s->dir = weight_source_folder(path);
     if (s->dir) stamp_folder(s);
@@ -333,6 +390,10 @@ int weight_source_open(WeightSource **out, const char *path, Err *err) {
     *out = mem_take(&s);
     return 0;
 }
+
+int weight_source_open(WeightSource **s, const char *path, Err *err) { return open_source(s, path, false, err); }
+
+int weight_source_open_outline(WeightSource **s, const char *path, Err *err) { return open_source(s, path, true, err); }
 
 void weight_source_close(WeightSource *s) {
     if (!s) return;
@@ -342,6 +403,8 @@ void weight_source_close(WeightSource *s) {
         mem_free(s->files[i].path);
     }
     for (size_t i = 0; i < s->n_copies; i++) mem_free(s->copies[i]);
+    for (size_t i = 0; i < s->n_ranges; i++) munmap(s->ranges[i].address, s->ranges[i].bytes);
+    mem_free(s->ranges);
     for (size_t i = 0; i < s->n_stamps; i++) mem_free(s->stamps[i].path);
     mem_free(s->stamps);
     mem_free(s->copies);

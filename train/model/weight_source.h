@@ -21,6 +21,7 @@ typedef struct SourceTensor {
     int64_t shape[SOURCE_MAX_DIMS]; // slowest first, as in PyTorch, for GGUF files too; unused are 1
     const void *data;               // into the map, may be unaligned: weight_source_aligned
     size_t bytes;
+    bool is_absent; // weight_source_open_outline: data is an address of its own that cannot be read
 } SourceTensor;
 
 typedef struct WeightSource {
@@ -28,7 +29,9 @@ typedef struct WeightSource {
     const Gguf *gguf;      // the file with the metadata; NULL for a folder
     SourceTensor *tensors; // in the order of the files
     size_t n_tensors, tensors_capacity;
+    bool lacks_weights; // weight_source_open_outline: some tensors are absent
     // of weight_source.c:
+    bool may_lack_weights;
     char *path;
     struct SourceFile *files;
     size_t n_files, files_capacity;
@@ -37,12 +40,20 @@ typedef struct WeightSource {
     NameIndex by_name;
     void **copies; // weight_source_aligned
     size_t n_copies, copies_capacity;
+    struct SourceRange *ranges; // addresses of absent tensors
+    size_t n_ranges, ranges_capacity;
 } WeightSource;
 
-// path: a folder with config.json; a .safetensors file in one (a shard: all shards of its index); a .gguf file (any one
-// of a split model's). ERR_INPUT names the file and what is wrong: missing or cut shard, an index that names files
-// outside the folder, a tensor in two files, PyTorch-only folders.
+// path: a folder with config.json, or that file; a .safetensors file in one (a shard: all shards of its index); a .gguf
+// file (any one of a split model's). ERR_INPUT names the file and what is wrong: missing or cut shard, an index that
+// names files outside the folder, a tensor in two files, PyTorch-only folders.
 int weight_source_open(WeightSource **s, const char *path, Err *err);
+// For shapes and sizes alone: the weights may be absent (a GGUF file cut off after its header; a folder without its
+// .safetensors files, or with Git LFS pointers in their places).
+int weight_source_open_outline(WeightSource **s, const char *path, Err *err);
+// Adds a tensor that the files of such a source do not have. NULL: its size exceeds memory.
+const SourceTensor *weight_source_assume(WeightSource *s, const char *name, DType dtype, int n_dims,
+                                         const int64_t *shape);
 void weight_source_close(WeightSource *s); // NULL is allowed
 DEFINE_AUTO(WeightSource, weight_source_close)
 #define AUTO_SOURCE AUTO(weight_source_close)
@@ -51,8 +62,8 @@ const SourceTensor *weight_source_get(const WeightSource *s, const char *name); 
 const void *weight_source_aligned(WeightSource *s, const SourceTensor *t);      // its data, or an aligned copy of
                                                                                 // it that belongs to s
 void weight_source_drop_pages(const WeightSource *s); // of the maps; they are read from the files again when used
-// The Hugging Face folder of a path: itself, or the parent of a .safetensors file; NULL: neither, expect GGUF. Opens
-// nothing. The caller frees.
+// The Hugging Face folder of a path: itself, or the parent of config.json or a .safetensors file; NULL: neither, expect
+// GGUF. Opens nothing. The caller frees.
 char *weight_source_folder(const char *path);
 
 // Adds every file of the model at `path` (all parts of a split GGUF model). NULL: none.

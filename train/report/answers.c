@@ -64,12 +64,13 @@ int answers_make(Answers *s, const Trainer *t, Err *err) {
     PromptCase *cases = NULL;
     int64_t n = 0;
     if (in->adapter->config.labels) return 0; // a classifier does not answer
-    s->held_out = c->validation_file.count > 0;
+    s->held_out = in->data->eval_rows != NULL;
     AUTO_CALL(file_list_clear) FileList files = {0};
-    if ((s->held_out ? run_validation_files(&files, c, NULL) : run_train_files(&files, c, NULL)) == 0) {
+    CaseChoice choice = {.limit = RECORDS_SEEN};
+    if ((s->held_out ? run_eval_files(&files, &choice, in->data, c, NULL) : run_train_files(&files, c, NULL)) == 0) {
         DatasetOptions o = run_dataset_options(c, &files, in->data->max_tokens);
-        o.n_files = 1;
-        prompt_cases_load(&cases, &n, RECORDS_SEEN, &o, in->model->tokenizer, in->data->chat, NULL); // or none is shown
+        if (!choice.records) o.n_files = 1;
+        prompt_cases_load(&cases, &n, &choice, &o, in->model->tokenizer, in->data->chat, NULL); // or none is shown
     }
     const PromptCase *chosen[ANSWERS_MAX];
     int count = 0;

@@ -111,7 +111,9 @@ static void add_data_table(StrBuf *out, const Trainer *t) {
     row(out, "format", "%s", dataset_format_name(s->format));
     row(out, "records read", "%ld", s->records);
     row(out, "training samples", "%ld in %ld rows", in->data->train_samples, in->data->rows->count);
-    if (in->data->eval_rows) row(out, "evaluation samples", "%ld", in->data->eval_samples);
+    if (in->data->eval_rows)
+        row(out, "evaluation samples", "%ld%s", in->data->eval_samples,
+            in->data->held_out ? ", held out of these files (val_set_size)" : "");
     row(out, "tokens", "%ld, of which supervised %ld (%.0f%%)", s->tokens, s->supervised,
         100 * (double)s->supervised / fmax((double)s->tokens, 1));
     row(out, "longest record", "%ld tokens", s->longest);

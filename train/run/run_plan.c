@@ -19,20 +19,32 @@ static int count_gpus(const RunPlan *p, const Config *c, const GpuSpec *planned)
 }
 
 static int set_up_run(RunPlan *p, PlanRun *r, const Config *c, Err *err) {
+    int64_t rows = config_global_batch(c) * p->gpus;
+    bool assumed = !c->train_file.count || !p->model->tokenizer;
     r->config = c;
-    if (run_data_open(&r->data, c, p->model, NULL, true, err) ||
-        run_adapter_new(&r->adapter, c, p->model, r->data.train->labels, err))
+    p->assumed_rows |= assumed;
+    if (assumed && c->task == TASK_CLASSIFICATION)
+        return err_input(err, "task: classification; expected train_file, which names the classes, and a tokenizer");
+    if (assumed ? run_data_assume(&r->data, c, p->model, rows, err)
+                : run_data_open(&r->data, c, p->model, NULL, true, err))
         return -1;
+    if (run_adapter_new(&r->adapter, c, p->model, assumed ? NULL : r->data.train->labels, err)) return -1;
     TrainerInputs in = {c, p->model, r->adapter, &r->data, NULL, adapter_verify_bytes(p->model, r->adapter), NULL};
     if (p->count > 1 && p->backend->host_memory) in.team = &p->team;
-    r->trainer = trainer_new(&in, config_global_batch(c) * p->gpus);
+    r->trainer = trainer_new(&in, rows);
     return 0;
+}
+
+// Of weights that are absent and whose type config.json does not name.
+static DType absent_dtype(const Config *c) {
+    return c->dtype == DTYPE_WORD_F32 ? DTYPE_F32 : c->dtype == DTYPE_WORD_F16 ? DTYPE_F16 : DTYPE_BF16;
 }
 
 static int set_up(RunPlan *p, const Config *runs, Err *err) {
     ModelOptions o;
     if (run_model_options_for(&o, runs, p->count, err)) return -1;
     o.outline = true;
+    o.absent_dtype = absent_dtype(runs);
     if (model_load(&p->model, runs->model_name_or_path, p->backend, &o, err)) return -1;
     for (size_t i = 0; i < p->count; i++)
         if (set_up_run(p, &p->runs[i], &runs[i], err))
@@ -41,8 +53,10 @@ static int set_up(RunPlan *p, const Config *runs, Err *err) {
 }
 
 // Mean number of keys that a token attends to, estimated from a part of the samples.
-static double mean_keys(const Dataset *d) {
+static double mean_keys(const RunData *data) {
     enum { LOOKED_AT = 4096 };
+    const Dataset *d = data->train;
+    if (!d) return ((double)data->max_tokens + 1) / 2;
     int64_t n = d->count, step = n / LOOKED_AT + 1;
     double keys = 0, tokens = 0;
     for (int64_t i = 0; i < n; i += step) {
@@ -60,7 +74,7 @@ static double tokens_per_second(const RunPlan *p, Recompute level, const Roof *r
         PassPlan pass = trainer_build_level(r->trainer, level);
         double tokens = (double)pass.shape.tokens, tape_keys = tokens / (double)pass.shape.samples / 2;
         all += tokens;
-        seconds += roofline_seconds(roof, pass.tape, mean_keys(r->data.train), tape_keys);
+        seconds += roofline_seconds(roof, pass.tape, mean_keys(&r->data), tape_keys);
     }
     return all / seconds;
 }

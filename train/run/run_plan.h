@@ -1,5 +1,5 @@
 // run_plan: the memory by category and the estimated time of a run, or of several over one base model, for each level
-// of recomputation, without running it. The data is read, the weights are not.
+// of recomputation, without running it. The data is read, the weights are not: they may be absent.
 #pragma once
 
 #include "roofline.h"
@@ -26,9 +26,10 @@ typedef struct RunPlan {
     Model *model;
     PlanRun *runs; // usually one
     size_t count;
-    PassTeam team;                      // of several runs in host memory
-    const GpuSpec *gpu;                 // NULL: the CPU, or a GPU that is not in the table
-    int gpus;                           // num_gpus, each with the memory below; 1 on the CPU
+    PassTeam team;      // of several runs in host memory
+    const GpuSpec *gpu; // NULL: the CPU, or a GPU that is not in the table
+    int gpus;           // num_gpus, each with the memory below; 1 on the CPU
+    bool assumed_rows;  // without data, or without the tokenizer to read it: rows of max_seq_length, all supervised
     size_t base, adapter_state, others; // others: tokens, inputs and workspaces; on the CPU the process itself
     MemoryBudget budget;
     PlanLevel levels[PLAN_LEVELS];

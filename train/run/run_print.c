@@ -50,6 +50,23 @@ static void print_files(const FileList *files) {
     }
 }
 
+static void print_evaluation(const RunData *d) {
+    int64_t tokens = 0, supervised = 0;
+    if (!d->eval_rows) return;
+    for (int64_t i = 0; i < d->eval_rows->count; i++) {
+        tokens += d->eval_rows->sizes[i].tokens;
+        supervised += d->eval_rows->sizes[i].supervised;
+    }
+    say("eval     %ld samples%s, %ld tokens, %ld supervised", d->eval_samples,
+        d->held_out ? " of these are held out" : "", tokens, supervised);
+    if (d->validation) {
+        const DatasetStats *s = &d->validation->stats;
+        say("; %ld dropped, %ld truncated, %ld without supervised tokens", s->dropped_long, s->truncated,
+            s->skipped_unsupervised);
+    }
+    say("\n");
+}
+
 static void print_data(const RunData *d, const Config *c, const Tokenizer *t) {
     const DatasetStats *s = &d->train->stats;
     print_files(&c->train_file);
@@ -57,8 +74,9 @@ static void print_data(const RunData *d, const Config *c, const Tokenizer *t) {
     DataLines lines = {.width = 8};
     say("data     %ld samples (%s), %ld tokens, %ld supervised; %ld dropped, %ld truncated, %ld without supervised "
         "tokens\n",
-        d->train_samples, dataset_format_name(s->format), s->tokens, s->supervised, s->dropped_long, s->truncated,
-        s->skipped_unsupervised);
+        d->held_out ? d->train->count : d->train_samples, dataset_format_name(s->format), s->tokens, s->supervised,
+        s->dropped_long, s->truncated, s->skipped_unsupervised);
+    print_evaluation(d);
     data_notes_print_labels(d->train, &lines);
     data_notes_print(d->train, t, &lines);
     lines.note = " in the validation data";

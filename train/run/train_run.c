@@ -34,8 +34,8 @@ static int check_profile(const Config *c, const Backend *b, Err *err) {
                      b->k->name);
 }
 
-// The device and the base model, for all runs.
-static int load_model(Runs *s, const ModelOptions *o, Err *err) {
+// The device and the base model without its weights, for all runs.
+static int open_model(Runs *s, const ModelOptions *o, Err *err) {
     Run *r = s->items;
     const Config *c = r->config;
     Err note;
@@ -47,8 +47,13 @@ static int load_model(Runs *s, const ModelOptions *o, Err *err) {
         return -1;
     run_print_device(s->backend, &note);
     int rc = check_profile(c, s->backend, err);
-    if (!rc) rc = model_load(&s->model, c->model_name_or_path, s->backend, o, err);
-    return run_agree(r, rc ? rc : run_device_check(s->backend, err), err);
+    if (!rc) rc = model_open(&s->model, c->model_name_or_path, s->backend, o, err);
+    return run_agree(r, rc, err);
+}
+
+static int load_weights(Runs *s, Err *err) {
+    int rc = model_load_weights(s->model, err);
+    return run_agree(s->items, rc ? rc : run_device_check(s->backend, err), err);
 }
 
 // Calls `part` for each run; its error names the run if there are several.
@@ -67,9 +72,7 @@ static int check_output(Run *r, Err *err) {
     return run_open_output(r, err);
 }
 
-static int open_run(Run *r, Err *err) {
-    return run_open_data(r, err) || run_open_adapter(r, err) || run_open_trainer(r, err) ? -1 : 0;
-}
+static int open_run(Run *r, Err *err) { return run_open_adapter(r, err) || run_open_trainer(r, err) ? -1 : 0; }
 
 // One level of recomputation for all runs.
 static int fit_memory(Runs *s, Err *err) {
@@ -93,13 +96,15 @@ static int set_up(Runs *s, Err *err) {
     if (s->items->lines && several_check_report(s->config, err)) return -1;
     if (each_run(s, check_output, err)) return -1;
     if (run_agree(s->items, run_model_options_for(&options, s->configs->items, s->count, err), err)) return -1;
-    if (load_model(s, &options, err)) return -1;
+    if (open_model(s, &options, err)) return -1;
     s->team.backend = s->backend;
     for (size_t i = 0; i < s->count; i++) {
         s->items[i].backend = s->backend;
         s->items[i].model = s->model;
         if (s->count > 1 && s->backend->host_memory) s->items[i].team = &s->team;
     }
+    // What is wrong with the data is found before the weights are read.
+    if (each_run(s, run_open_data, err) || load_weights(s, err)) return -1;
     if (each_run(s, open_run, err) || fit_memory(s, err) || each_run(s, resume_run, err)) return -1;
     model_keep(s->model, trainer_kept_bytes(s->items->trainer));
     return 0;

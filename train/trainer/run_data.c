@@ -112,6 +112,17 @@ int run_validation_files(FileList *files, const Config *c, Err *err) {
     return expand(files, &c->validation_file, &c->columns, "validation_file", err);
 }
 
+// A file that is missing is found before the training data is read.
+static int check_validation(const Config *c, Err *err) {
+    AUTO_CALL(file_list_clear) FileList files = {0};
+    if (!c->validation_file.count) return 0;
+    int rc = run_validation_files(&files, c, err);
+    for (size_t i = 0; i < files.count && !rc; i++)
+        if (!path_exists(files.items[i]))
+            rc = err_input(err, "validation_file: %s: no such file; expected a data file", files.items[i]);
+    return rc;
+}
+
 DatasetOptions run_dataset_options(const Config *c, const FileList *files, int64_t max_tokens) {
     return (DatasetOptions){.files = (const char *const *)files->items,
                             .n_files = files->count,
@@ -171,11 +182,21 @@ static void plan_eval(RunData *d, const Config *c, const Dataset *from, SampleLi
     d->eval_rows = row_plan_new(from, samples.items, samples.count, d->max_tokens, c->packing);
 }
 
+static void note_held_out(RunData *d, SampleList eval) {
+    d->held_out = mem_alloc((size_t)eval.count, sizeof *d->held_out);
+    for (int64_t i = 0; i < eval.count; i++) {
+        int64_t record = dataset_sample(d->train, eval.items[i]).record;
+        if (!d->n_held_out || d->held_out[d->n_held_out - 1] != record) d->held_out[d->n_held_out++] = record;
+    }
+    dataset_release(d->train);
+}
+
 static int plan_split(RunData *d, const Config *c, const FileList *files, Err *err) {
     SampleList train, eval;
     if (subset_split(d->train, c->val_set_size, (uint64_t)c->seed, &train, &eval, err))
         return err_context(err, "val_set_size");
     plan_eval(d, c, d->train, eval);
+    note_held_out(d, eval);
     int rc = plan_train(d, c, files, train, err);
     mem_free(eval.items);
     mem_free(train.items);
@@ -226,7 +247,8 @@ int run_data_open(RunData *d, const Config *c, const Model *m, const LabelList *
     *d = (RunData){0};
     AUTO_STR StrBuf identity = {0};
     bool from_train = c->val_set_size > 0 && !c->validation_file.count;
-    if (run_max_tokens(c, &m->config, &d->max_tokens, err) || run_chat_template(c, m->tokenizer, &d->chat, err) ||
+    if (run_max_tokens(c, &m->config, &d->max_tokens, err) || check_validation(c, err) ||
+        run_chat_template(c, m->tokenizer, &d->chat, err) ||
         ((train || from_train) && open_train(d, c, m, labels, &identity, err)) ||
         (c->validation_file.count && open_validation(d, c, m, labels, err)) || check_ids(d->train, m, err) ||
         check_ids(d->validation, m, err))
@@ -238,7 +260,22 @@ int run_data_open(RunData *d, const Config *c, const Model *m, const LabelList *
     return 0;
 }
 
+int run_data_assume(RunData *d, const Config *c, const Model *m, int64_t rows, Err *err) {
+    *d = (RunData){0};
+    if (run_max_tokens(c, &m->config, &d->max_tokens, err)) return -1;
+    d->rows = row_plan_assumed(rows, d->max_tokens);
+    if (c->validation_file.count || c->val_set_size > 0) d->eval_rows = row_plan_assumed(rows, d->max_tokens);
+    return 0;
+}
+
+int run_eval_files(FileList *files, CaseChoice *choice, const RunData *d, const Config *c, Err *err) {
+    choice->records = d->held_out;
+    choice->n_records = d->n_held_out;
+    return d->held_out ? run_train_files(files, c, err) : run_validation_files(files, c, err);
+}
+
 void run_data_close(RunData *d) {
+    mem_free(d->held_out);
     row_plan_free(d->rows);
     row_plan_free(d->eval_rows);
     dataset_close(d->train);

@@ -5,6 +5,7 @@
 #include "data_files.h"
 #include "dataset.h"
 #include "model.h"
+#include "prompt_cases.h"
 #include "rows.h"
 #include "subset.h"
 
@@ -15,8 +16,9 @@ typedef struct RunData {
     const Dataset *eval_set; // validation, or train when val_set_size takes from it; NULL: no evaluation data
     RowPlan *rows, *eval_rows;
     int64_t train_samples, eval_samples;
-    int64_t max_tokens;   // of a row (run_max_tokens)
-    char fingerprint[33]; // of all data that affects results
+    int64_t *held_out, n_held_out; // val_set_size: records with a sample in eval_rows (Sample.record), ascending
+    int64_t max_tokens;            // of a row (run_max_tokens)
+    char fingerprint[33];          // of all data that affects results
 } RunData;
 
 // Longest row: max_seq_length; only its default is clamped to the model's context.
@@ -29,6 +31,8 @@ DataName run_data_name(const FileList *files, size_t i);
 // Expands names, folders and patterns (data_files.h) to files with weights; the caller calls file_list_clear.
 int run_train_files(FileList *files, const Config *c, Err *err);
 int run_validation_files(FileList *files, const Config *c, Err *err);
+// The files that evaluation data comes from, and which of their records it is. Borrows from d.
+int run_eval_files(FileList *files, CaseChoice *choice, const RunData *d, const Config *c, Err *err);
 // Borrows the list.
 DatasetOptions run_dataset_options(const Config *c, const FileList *files, int64_t max_tokens);
 // The samples of an epoch: those of `from`, weighed by their files. out->items is NULL where all weights are 1.
@@ -37,4 +41,7 @@ int run_weigh(SampleList *out, const Dataset *d, const FileList *files, const Co
 // train false: only evaluation data. labels: allowed classes of classification data, NULL: those of the training data.
 // The caller calls run_data_close, also after a failure.
 int run_data_open(RunData *d, const Config *c, const Model *m, const LabelList *labels, bool train, Err *err);
+// Instead of data, for sizes alone: `rows` rows of the length that the config allows, all supervised; as many for
+// evaluations, if the config has any.
+int run_data_assume(RunData *d, const Config *c, const Model *m, int64_t rows, Err *err);
 void run_data_close(RunData *d);

@@ -449,7 +449,7 @@ static void check_prompt_case(Bench *b, const char *data, bool with_chat, const 
     StrBuf got = {0};
     put_text("d.jsonl", data);
     b->o.files = b->files;
-    ASSERT_OK(prompt_cases_load(&cases, &n, 0, &b->o, b->t, with_chat ? b->chat : NULL, &err), &err);
+    ASSERT_OK(prompt_cases_load(&cases, &n, &(CaseChoice){0}, &b->o, b->t, with_chat ? b->chat : NULL, &err), &err);
     assert_int_equal(n, 1);
     tokenizer_decode(b->t, cases[0].ids, (size_t)cases[0].count, true, &got);
     assert_string_equal(got.data, text);
@@ -477,13 +477,16 @@ static void test_prompt_cases_ask_for_the_last_assistant_turn(void **state) {
     PromptCase *cases;
     int64_t n;
     put_text("d.jsonl", "{\"prompt\":\"p\",\"completion\":\"c\"}\n{\"prompt\":\"q\",\"completion\":\"c\"}\n{broken");
-    ASSERT_OK(prompt_cases_load(&cases, &n, 2, &b.o, b.t, NULL, &err), &err); // no further than needed
+    ASSERT_OK(prompt_cases_load(&cases, &n, &(CaseChoice){.limit = 2}, &b.o, b.t, NULL, &err),
+              &err); // no further than needed
     assert_int_equal(n, 2);
     prompt_cases_free(cases, n);
     put_text("d.jsonl", "{\"text\":\"a\"}");
-    ASSERT_REFUSED(prompt_cases_load(&cases, &n, 0, &b.o, b.t, b.chat, &err), &err, "d.jsonl:1: found text data");
+    ASSERT_REFUSED(prompt_cases_load(&cases, &n, &(CaseChoice){0}, &b.o, b.t, b.chat, &err), &err,
+                   "d.jsonl:1: found text data");
     put_text("d.jsonl", "{\"messages\":[{\"role\":\"user\",\"content\":\"a\"}]}");
-    ASSERT_REFUSED(prompt_cases_load(&cases, &n, 0, &b.o, b.t, b.chat, &err), &err, "found no assistant turn");
+    ASSERT_REFUSED(prompt_cases_load(&cases, &n, &(CaseChoice){0}, &b.o, b.t, b.chat, &err), &err,
+                   "found no assistant turn");
     bench_free(&b);
 }
 
