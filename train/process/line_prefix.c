@@ -54,7 +54,7 @@ void line_prefix_close(LinePrefix *p) {
     if (!p) return;
     FILE *file = stdout;
     stdout = p->before;
-    fclose(file); // frees p
+    (void)fclose(file); // frees p; its lines are written already
 }
 
 void line_prefix_set(LinePrefix *p, const char *text) {
