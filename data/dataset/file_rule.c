@@ -109,6 +109,17 @@ static int fail_name(const Json *object, const char *what, const char *name, Rec
                      keys.len ? keys.data : "", object->count > 12 ? ", ..." : "");
 }
 
+// A wrong name of the mask's key would let masked turns be learnt.
+static void warn_mask(const Json *turns, const FileRule *r) {
+    const char *name = r->columns[COLUMN_TRAIN];
+    Err why;
+    for (size_t i = 0; name && i < turns->count; i++)
+        if (turns->items[i].type == JSON_OBJECT && find(&turns->items[i], name)) return;
+    if (!name) return;
+    fail_name(&turns->items[0], "the messages of the first record", name, COLUMN_TRAIN, &why);
+    log_warn("%s", why.msg);
+}
+
 static int check_turn_names(const Json *record, const FileRule *r, Err *err) {
     const char *name = r->columns[COLUMN_MESSAGES];
     const Json *turns = record->type == JSON_ARRAY ? record
@@ -119,6 +130,7 @@ static int check_turn_names(const Json *record, const FileRule *r, Err *err) {
     for (RecordKey c = COLUMN_ROLE; c <= COLUMN_CONTENT; c++)
         if (r->columns[c] && !find(&turns->items[0], r->columns[c]))
             return fail_name(&turns->items[0], "the first message", r->columns[c], c, err);
+    warn_mask(turns, r);
     return 0;
 }
 

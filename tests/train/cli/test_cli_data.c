@@ -200,6 +200,8 @@ static void test_inspect_and_train_name_what_is_lost(void **state) {
     check_has("train c.json --output_dir out --max_steps 1 --device cpu", 2, "messages[1].tool_calls[0]: found text");
     check_has("inspect c.json --unrendered warn", 0, "\n  not used  messages[].tool_calls (1 record)\n");
     check_has("inspect c.json --unrendered no", 2, "unrendered");
+    check_has("inspect c.json --unrendered warn --columns '{\"train\": \"learnt\"}'", 0,
+              "columns: train: found no \"learnt\" in the messages of the first record; its keys are {role, content}");
     put("d.jsonl", "{\"messages\":[{\"role\":\"user\",\"content\":\"<|im_end|>\"},"
                    "{\"role\":\"assistant\",\"content\":\"b\"}]}\n");
     check_has("inspect c.json", 0,
