@@ -32,22 +32,14 @@ static int set_option(void *options, const Key *k, const char *text, bool *given
     return 0;
 }
 
-static int refuse_twice(const Key *k, const char *first, const char *second, Err *err) {
-    return err_input(err, "--%s is given twice, as %.60s and as %.60s; expected one of them", k->name, first, second);
-}
-
 static int read_all(const Verb *v, void *options, bool *given, int *argc, char **argv, Err *err) {
     int kept = 0, most = v->operands ? v->operands : v->operand != NULL;
     const char *implied;
-    AUTO_FREE const char **texts = mem_calloc(v->options.count + 1, sizeof *texts);
     for (int i = 0; i < *argc; i++) {
         Word w = word_split(argv[i]);
         const Key *k = w.is_key ? keys_find(&v->options, w.key, &implied) : NULL;
         if (k) {
             const char *text = word_value(&w, k->type == KEY_BOOL, *argc, argv, &i);
-            const char **before = &texts[k - v->options.keys];
-            if (*before && text && k->type != KEY_TEXTS) return refuse_twice(k, *before, text, err);
-            *before = text;
             if (set_option(options, k, text, &given[k - v->options.keys], err)) return -1;
             continue;
         }

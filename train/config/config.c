@@ -143,37 +143,21 @@ static Word split_word(const char *argument) {
     return w;
 }
 
-// An override of the command line.
-typedef struct Override {
-    Word word;
-    const Key *key;   // NULL: unknown, or of another tool
-    const Key *form;  // of its value
-    const char *text; // NULL: none
-    bool other;       // of another tool
-} Override;
-
-// argv[*i], which w is; *i moves to its value.
-static Override take_override(Word w, int argc, char **argv, int *i) {
-    static const Key flag = {.type = KEY_BOOL}, any = {.type = KEY_TEXT};
-    const char *implied;
-    Override o = {w, keys_find(&config_table, w.key, &implied), NULL, NULL, foreign_knows(w.key)};
-    o.form = o.other || !o.key ? &any : implied ? &flag : o.key; // load_in_4bit is a flag, too
-    o.text = word_value(&w, o.form->type == KEY_BOOL, argc, argv, i);
-    return o;
-}
-
 // One argument. The file is read in the pass without overrides, the keys are set in the other.
 static int apply_word(Loading *l, bool overrides, int argc, char **argv, int *i, Err *err) {
+    static const Key flag = {.type = KEY_BOOL}, any = {.type = KEY_TEXT};
     AUTO_JSON JsonDoc *doc = NULL;
+    const char *implied;
     Word w = split_word(argv[*i]);
     if (!w.is_key) return overrides ? 0 : load_file(l, argv[*i], err);
-    Override o = take_override(w, argc, argv, i);
-    const Key *k = o.key;
-    const char *text = o.text;
+    const Key *k = keys_find(&config_table, w.key, &implied);
+    bool other = foreign_knows(w.key);
+    const Key *form = other || !k ? &any : implied ? &flag : k; // load_in_4bit is a flag, too
+    const char *text = word_value(&w, form->type == KEY_BOOL, argc, argv, i);
     if (!overrides) return 0;
-    if (o.other) {
+    if (other) {
         if (!text) text = "true"; // --do_train
-        if (yaml_parse_config(&doc, text, strlen(text), "command line", NULL) && key_from_text(&doc, o.form, text, err))
+        if (yaml_parse_config(&doc, text, strlen(text), "command line", NULL) && key_from_text(&doc, &any, text, err))
             return -1;
         set_named(l, w.key, json_root(doc), (Origin){"command line: ", SOURCE_COMMAND_LINE, 0});
         return 0;
@@ -186,26 +170,18 @@ static int apply_word(Loading *l, bool overrides, int argc, char **argv, int *i,
         problem(l, "command line: unknown option -%s", w.key);
         return 0;
     }
-    if (key_from_text(&doc, o.form, k ? text : "", err)) return -1;
+    if (key_from_text(&doc, form, k ? text : "", err)) return -1;
     set_named(l, w.key, json_root(doc), (Origin){"command line: ", SOURCE_COMMAND_LINE, 0});
     return 0;
 }
 
-// Keys that the command line sets, each once.
+// Keys that the command line sets.
 static void note_overrides(Loading *l, int argc, char **argv) {
-    AUTO_FREE Override *all = mem_alloc((size_t)argc + 1, sizeof *all);
-    size_t n = 0;
+    const char *implied;
     for (int i = 0; i < argc; i++) {
         Word w = split_word(argv[i]);
-        if (!w.is_key) continue;
-        Override o = all[n] = take_override(w, argc, argv, &i);
-        size_t k = 0;
-        while (k < n && (o.key && !o.other ? all[k].key != o.key : strcmp(all[k].word.key, w.key) != 0)) k++;
-        if (k < n)
-            problem(l, "command line: %s is given twice, as %.60s and as %.60s; expected one of them",
-                    o.key ? o.key->name : w.key, all[k].text ? all[k].text : "nothing", o.text ? o.text : "nothing");
-        if (o.key) l->overridden[o.key - config_table.keys] = true;
-        n++;
+        const Key *k = w.is_key ? keys_find(&config_table, w.key, &implied) : NULL;
+        if (k) l->overridden[k - config_table.keys] = true;
     }
 }
 

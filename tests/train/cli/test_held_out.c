@@ -76,7 +76,6 @@ static void test_held_out_records_are_the_same_everywhere(void **state) {
               0);
     assert_non_null(strstr(out, "; lorac eval text;")); // there is nothing to generate against
     mem_free(out);
-    check_has(TRAIN "--train_file d.jsonl --validation_file d.jsonl --output_dir=", 2, "given twice");
 }
 
 // Weights that are not finite, which are found when they are read.
