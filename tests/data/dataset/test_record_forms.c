@@ -113,7 +113,7 @@ static void test_segments_as_prompts(void **state) {
     put_text("d.jsonl",
              SEGMENTS(SEGMENT("<s>q", "false") "," SEGMENT("a</s>", "true") "," SEGMENT(" w ", "false") "," SEGMENT(
                  "b", "true") "," SEGMENT("c</s>", "true")) "\n" SEGMENTS(SEGMENT("a", "true")));
-    ASSERT_OK(prompt_cases_load(&cases, &n, 0, &b.o, b.t, NULL, &err), &err);
+    ASSERT_OK(prompt_cases_load(&cases, &n, &(CaseChoice){0}, &b.o, b.t, NULL, &err), &err);
     assert_int_equal(n, 1);
     assert_string_equal(cases[0].reference, "bc");
     assert_string_equal(cases[0].prompt, "qa w");
