@@ -236,6 +236,7 @@ static const OpSize linears[] = {
     {.t = 9, .n = 577, .k = 33, .dtype = DTYPE_F32, .residual = true, .kept = true},
     {.t = 17, .n = 33, .k = 2048, .dtype = DTYPE_BF16}, // rows a multiple of 4096 bytes apart
     {.t = 13, .n = 1024, .k = 65, .dtype = DTYPE_F32, .residual = true},
+    {.t = 19, .n = 1030, .k = 1024, .dtype = DTYPE_F32},
     {.t = 127, .n = 961, .k = 576, .dtype = DTYPE_Q8_0, .row_map = true, .segments = 3, .bias = true, .kept = true},
 };
 static const OpSize loras[] = {

@@ -134,6 +134,7 @@ static const OpSize grouped[] = {
     {GROUPED(.t = 67, .n = 130, .k = 512, .dtype = DTYPE_Q6_K, .bias = true, .accumulate = true)},
     {GROUPED(.t = 99, .n = 1100, .k = 320, .dtype = DTYPE_Q4_1, .accumulate = true)},
     {GROUPED(.t = 150, .n = 192, .k = 608, .dtype = DTYPE_Q8_0, .uneven = true)},
+    {GROUPED(.t = 40, .n = 1030, .k = 1024, .dtype = DTYPE_F32)}, // rows a multiple of 4096 bytes apart
     {GROUPED(.t = 67, .n = 97, .k = 320, .dtype = DTYPE_Q8_0, .row_map = true, .segments = 3)},
     {.experts = 3, .used = 3, .t = 300, .n = 200, .k = 100, .dtype = DTYPE_BF16},
     {.experts = 16, .used = 1, .t = 60, .n = 7, .k = 96, .dtype = DTYPE_F16},

@@ -60,8 +60,12 @@ typedef struct Left {
     int64_t ld;
 } Left;
 // Whether rows of k activations that follow each other in memory are copied: their parts, or, if they are multiples of
-// 4096 bytes, to another distance, since they would share one set of the first cache.
-static inline bool gemm_copies(int64_t k) { return SPLIT || k * (int64_t)sizeof(Act) % 4096 == 0; }
+// 4096 bytes, to another distance, since they would share one set of the first cache. Rows as long as a vocabulary are
+// not: nothing multiplies them.
+static inline bool gemm_copies(int64_t k) {
+    enum { LONGEST = 32768 };
+    return SPLIT || (k <= LONGEST && k * (int64_t)sizeof(Act) % 4096 == 0);
+}
 // Parts of such a row of A, and those that A [m, k] takes in memory: none where it is used as it is.
 static inline int64_t gemm_parts(int64_t k) { return SPLIT ? gemm_strip_size(k) / STRIP : k; }
 static inline int64_t gemm_left_row(int64_t k) { return SPLIT ? gemm_parts(k) : gemm_row_stride(k); }

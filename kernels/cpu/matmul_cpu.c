@@ -54,7 +54,7 @@ static int64_t scratch_elements(const Weight *w) {
 size_t CPU_FN(linear_workspace)(Backend *b, const Weight *w, int64_t t) {
     BackwardPanel p = backward_panel(w, PANEL_BYTES);
     size_t sums = p.rows < w->rows ? (size_t)(t * p.cols) * sizeof(float) : 0;
-    int64_t parts = panel_parts(w, PANEL_BYTES) + gemm_left_size(t, max64(w->rows, w->cols));
+    int64_t parts = panel_parts(w, PANEL_BYTES) + max64(gemm_left_size(t, w->rows), gemm_left_size(t, w->cols));
     return (size_t)parts * sizeof(Part) + (size_t)(b->threads * scratch_elements(w)) * sizeof(Act) + sums;
 }
 
@@ -345,7 +345,8 @@ static Part *expert_parts(Backend *b, void *ws, const Weight *w) {
 
 // Of each thread; then the parts of x or dout.
 size_t CPU_FN(grouped_linear_workspace)(Backend *b, const Weight *experts, const MoePlan *plan) {
-    int64_t parts = gemm_left_size(plan->tokens * plan->used, max64(experts->rows, experts->cols));
+    int64_t rows = plan->tokens * plan->used;
+    int64_t parts = max64(gemm_left_size(rows, experts->rows), gemm_left_size(rows, experts->cols));
     return (size_t)b->threads * expert_bytes(experts) + (size_t)parts * sizeof(Part);
 }
 
