@@ -54,8 +54,8 @@ static void test_held_out_records_are_the_same_everywhere(void **state) {
     *config = 0; // it has the names of the files alone
     unsigned shown = questions(report);
     assert_true(!(shown & ~held_out));
-    static const char *const parts[] = {
-        "<td>evaluation samples</td><td>5, held out of these files (val_set_size)</td>", "(held-out prompts)"};
+    static const char *const parts[] = {"<td>evaluation samples</td><td>5, held out of these files (val_set_size)</td>",
+                                        "(held-out prompts)"};
     check_parts(report, parts, SANITIZED ? 1 : 2); // memory that is freed and held back leaves no room for answers
     assert_true(shown || SANITIZED);
     mem_free(report);
