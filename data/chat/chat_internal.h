@@ -18,8 +18,7 @@
 //  - A tool's result that is neither a string nor a list of parts stays a value if the template renders its keys and
 //    values; else it is written as JSON text.
 //  - A thought (reasoning_content, reasoning, thinking) under a key that the template does not write gets the key that
-//  it
-//    writes, if there is one.
+//    it writes, if there is one.
 // JSON text is written as by Python's json.dumps(ensure_ascii=False).
 
 typedef enum { FORM_USER, FORM_ASSISTANT, FORM_SYSTEM, FORM_TOOL, FORM_ROLES } FormRole;

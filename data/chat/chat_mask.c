@@ -12,8 +12,7 @@
 //  - Text of the message that is repeated in a later turn (a call's name before its result) is not part of the region,
 //    nor is a copy before the preceding messages (a quotation at the beginning) if the text also follows them.
 //  - Of other roles that are learnt (LearntTurns) the region begins at the message's first byte and ends after the
-//  token
-//    that ends an assistant's turn, where it is found before the next message.
+//    token that ends an assistant's turn, where it is found before the next message.
 //  - A message without a byte in the text (empty content) has the region from header to end-of-turn token, if both are
 //    found between its neighbours; else none: the template dropped it.
 // Bytes of other messages inside a region are never supervised. {% generation %} spans replace all this.

@@ -6,7 +6,6 @@
 #include <strings.h>
 
 #include "byte_stream.h"
-#include "path.h"
 #include "temporary.h"
 
 // ---- kinds ----
@@ -66,28 +65,22 @@ int data_kind_refuse(const char *path, Err *err) {
 // ---- folders and patterns ----
 
 typedef struct Expansion {
-    char **items;
-    size_t count, first; // first: of this value
+    NameList *names;
+    size_t first; // of this value
     size_t n_left;
-    StrBuf *left;
+    StrBuf *left; // the names of the first LEFT_NAMED of them
 } Expansion;
-
-static void add(Expansion *e, char *name) {
-    e->items = mem_realloc(e->items, e->count + 1, sizeof *e->items);
-    e->items[e->count++] = name;
-}
+enum { LEFT_NAMED = 5 };
 
 static void leave_out(Expansion *e, const char *path) {
-    enum { NAMED = 5 };
     const char *name = path_name(path);
     if (*name == '.') return;
-    if (e->n_left++ >= NAMED || !e->left) return;
+    if (e->n_left++ >= LEFT_NAMED) return;
     str_printf(e->left, "%s%.80s%s", e->left->len ? ", " : "", name, path_is_dir(path) ? "/" : "");
 }
 
 static void end_left(const Expansion *e) {
-    enum { NAMED = 5 };
-    if (e->left && e->n_left > NAMED) str_printf(e->left, " and %zu more", e->n_left - NAMED);
+    if (e->n_left > LEFT_NAMED) str_printf(e->left, " and %zu more", e->n_left - LEFT_NAMED);
 }
 
 // Half-written files of downloads, editors and this program.
@@ -99,15 +92,21 @@ static bool is_temporary(const char *path) {
     return *name == '.' || *name == '#' || temporary_stem(name);
 }
 
-static int by_bytes(const void *a, const void *b) { return strcmp(*(char *const *)a, *(char *const *)b); }
+static const char *const split_words[] = {"train training", "validation valid dev val", "test testing eval evaluation"};
 
-// The split that a file's name has as a word, as in train-00000-of-00002.jsonl: 't'rain, 'v'alidation, or 0.
+const char *data_split_words(const char *split) {
+    for (size_t i = 0; i < sizeof split_words / sizeof *split_words; i++)
+        if (is_among(split, strlen(split), split_words[i])) return split_words[i];
+    return split;
+}
+
+// The split that a file's name has as a word, as in train-00000-of-00002.jsonl: 't'rain, 'v'alidation or test, or 0.
 static char split_of(const char *path) {
     const char *name = path_name(path);
     for (size_t n; *name; name += n + (name[n] != 0)) {
         for (n = 0; isalpha((unsigned char)name[n]);) n++;
-        if (is_among_nocase(name, n, "train training")) return 't';
-        if (is_among_nocase(name, n, "test testing eval evaluation valid validation val dev")) return 'v';
+        if (is_among_nocase(name, n, split_words[0])) return 't';
+        if (is_among_nocase(name, n, split_words[1]) || is_among_nocase(name, n, split_words[2])) return 'v';
     }
     return 0;
 }
@@ -121,24 +120,25 @@ static bool has_word(const char *name, const char *word, size_t len) {
 }
 
 static int check_folder(const Expansion *e, const char *folder, Err *err) {
-    size_t train = SIZE_MAX, test = SIZE_MAX;
-    if (e->count == e->first)
+    size_t train = SIZE_MAX, test = SIZE_MAX, count = e->names->count;
+    char **items = e->names->items;
+    bool others = e->left->len > 0;
+    if (count == e->first)
         return err_input(err, "%s: found no data file in the folder%s%s%s; expected " EXPECTED, folder,
-                         e->left && e->left->len ? " (" : "", e->left && e->left->len ? e->left->data : "",
-                         e->left && e->left->len ? ")" : "");
-    for (size_t i = e->first; i < e->count; i++) {
-        const char *a = suffixes[suffix_of(e->items[e->first])].suffix, *b = suffixes[suffix_of(e->items[i])].suffix;
+                         others ? " (" : "", others ? e->left->data : "", others ? ")" : "");
+    for (size_t i = e->first; i < count; i++) {
+        const char *a = suffixes[suffix_of(items[e->first])].suffix, *b = suffixes[suffix_of(items[i])].suffix;
         if (strcmp(a, b) != 0) {
             AUTO_FREE char *pattern = path_join(folder, "*");
             return err_input(err, "%s: found %s and %s files in the folder; expected one kind, or a pattern: %s%s",
                              folder, a, b, pattern, a);
         }
-        if (split_of(e->items[i]) == 't') train = i;
-        if (split_of(e->items[i]) == 'v') test = i;
+        if (split_of(items[i]) == 't') train = i;
+        if (split_of(items[i]) == 'v') test = i;
     }
     if (train == SIZE_MAX || test == SIZE_MAX) return 0;
     return err_input(err, "%s: found files of several splits in the folder, %s and %s; expected one, or a pattern",
-                     folder, path_name(e->items[train]), path_name(e->items[test]));
+                     folder, path_name(items[train]), path_name(items[test]));
 }
 
 static int expand_folder(Expansion *e, DataName name, Err *err) {
@@ -148,7 +148,7 @@ static int expand_folder(Expansion *e, DataName name, Err *err) {
     if (names.count > PATTERN_MAX_FILES)
         return err_input(err, "%s: found a folder of %zu files; expected at most %d", folder, names.count,
                          PATTERN_MAX_FILES);
-    if (names.count) qsort(names.items, names.count, sizeof *names.items, by_bytes);
+    name_list_sort(&names, 0);
     bool named = false; // without files of that name all are the split train
     for (size_t i = 0; name.split && i < names.count; i++)
         named |= has_word(names.items[i], name.split, name.split_len);
@@ -157,7 +157,7 @@ static int expand_folder(Expansion *e, DataName name, Err *err) {
         char *path = path_join(folder, names.items[i]);
         bool wanted = !name.split || has_word(names.items[i], name.split, name.split_len);
         if (wanted && !is_temporary(path) && data_kind(path) != DATA_UNKNOWN && !path_is_dir(path)) {
-            add(e, path);
+            name_list_add(e->names, path);
             continue;
         }
         leave_out(e, path);
@@ -168,46 +168,35 @@ static int expand_folder(Expansion *e, DataName name, Err *err) {
 }
 
 static int expand_pattern(Expansion *e, const char *pattern, Err *err) {
-    char **found = NULL;
-    size_t n = 0;
-    int rc = file_pattern_expand(&found, &n, pattern, err);
-    bool one = n == 1 && strcmp(found[0], pattern) == 0; // a name: whatever it is
-    for (size_t i = 0; i < n; i++) {
-        if (one || (!is_temporary(found[i]) && !path_is_dir(found[i]))) {
-            add(e, found[i]);
-            continue;
-        }
-        leave_out(e, found[i]);
-        mem_free(found[i]);
+    AUTO_NAMES NameList found = {0};
+    int rc = file_pattern_expand(&found, pattern, err);
+    bool one = found.count == 1 && strcmp(found.items[0], pattern) == 0; // a name: whatever it is
+    for (size_t i = 0; i < found.count; i++) {
+        if (one || (!is_temporary(found.items[i]) && !path_is_dir(found.items[i])))
+            name_list_add(e->names, mem_take(&found.items[i]));
+        else
+            leave_out(e, found.items[i]);
     }
-    mem_free(found);
     end_left(e);
-    if (!rc && e->count == e->first)
+    if (!rc && e->names->count == e->first)
         return err_input(err, "%s: found only folders and temporary files of that pattern; expected a data file",
                          pattern);
     return rc;
 }
 
-int data_files_expand(char ***names, size_t *count, DataName name, StrBuf *left, Err *err) {
+int data_files_expand(NameList *names, DataName name, StrBuf *left, Err *err) {
     AUTO_STR StrBuf unused = {0};
-    Expansion e = {.items = *names, .count = *count, .first = *count, .left = left ? left : &unused};
-    int rc = path_is_dir(name.given) ? expand_folder(&e, name, err) : expand_pattern(&e, name.given, err);
-    *names = e.items;
-    *count = e.count;
-    return rc;
+    Expansion e = {.names = names, .first = names->count, .left = left ? left : &unused};
+    return path_is_dir(name.given) ? expand_folder(&e, name, err) : expand_pattern(&e, name.given, err);
 }
 
 void data_files_show(StrBuf *out, DataName name) {
     enum { NAMED = 8 };
-    char **names = NULL;
-    size_t count = 0;
+    AUTO_NAMES NameList names = {0};
     AUTO_STR StrBuf left = {0};
-    if (data_files_expand(&names, &count, name, &left, NULL) == 0 && count && strcmp(names[0], name.given) != 0) {
-        str_printf(out, "%s: %zu file%s: ", name.given, count, count == 1 ? "" : "s");
-        for (size_t i = 0; i < count && i < NAMED; i++) str_printf(out, "%s%s", i ? ", " : "", names[i]);
-        if (count > NAMED) str_printf(out, " and %zu more", count - NAMED);
-        if (left.len) str_printf(out, "; not read: %s", left.data);
-    }
-    for (size_t i = 0; i < count; i++) mem_free(names[i]);
-    mem_free(names);
+    if (data_files_expand(&names, name, &left, NULL) || !names.count || strcmp(names.items[0], name.given) == 0) return;
+    str_printf(out, "%s: %zu file%s: ", name.given, names.count, names.count == 1 ? "" : "s");
+    for (size_t i = 0; i < names.count && i < NAMED; i++) str_printf(out, "%s%s", i ? ", " : "", names.items[i]);
+    if (names.count > NAMED) str_printf(out, " and %zu more", names.count - NAMED);
+    if (left.len) str_printf(out, "; not read: %s", left.data);
 }

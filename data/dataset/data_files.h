@@ -2,6 +2,7 @@
 #pragma once
 
 #include "base.h"
+#include "path.h"
 
 typedef enum {
     DATA_JSON,
@@ -14,10 +15,12 @@ typedef enum {
 } DataKind; // see records.h
 DataKind data_kind(const char *path);
 const char *data_kind_name(const char *path); // "json", ...; files of one kind and content are the same data
+// The words for a split in names of files, separated by spaces: "train training" for train; another split's own name.
+const char *data_split_words(const char *split);
 // The refusal of a name of unknown kind; -1.
 int data_kind_refuse(const char *path, Err *err);
 
-// Appends the files that `given`, a value of train_file, names; the caller frees each name and the array (mem_free):
+// Appends the files that `given`, a value of train_file, names:
 //
 //   a folder          its data files, by their names' bytes; with `split` (its first split_len bytes) those that have
 //                     this word in their names. Refused: several suffixes (.csv and .jsonl), and files of several
@@ -31,7 +34,7 @@ typedef struct DataName {
     const char *given, *split;
     size_t split_len;
 } DataName;
-int data_files_expand(char ***names, size_t *count, DataName name, StrBuf *left, Err *err);
+int data_files_expand(NameList *names, DataName name, StrBuf *left, Err *err);
 // What a folder or a pattern names, for the log: "data/: 2 files: data/a.csv, data/b.csv; not read: README.md"; nothing
 // for a path or if it cannot be read.
 void data_files_show(StrBuf *out, DataName name);

@@ -196,7 +196,8 @@ static int start_json(RecordReader *r, Err *err) {
 static int start_text(RecordReader *r, Err *err) {
     int rc = r->w.p < r->w.end ? 1 : more(r, err);
     r->next = next_text;
-    return rc ? rc - 1 : err_input(err, "%s: found an empty file; expected text", r->path);
+    if (rc == 0) return err_input(err, "%s: found an empty file; expected text", r->path);
+    return rc < 0 ? -1 : 0;
 }
 
 static int start_table(RecordReader *r, char delimiter, Err *err) {

@@ -59,8 +59,10 @@ static inline bool json_is_space(char c) { return c == ' ' || c == '\t' || c == 
 bool json_str_equal(JsonStr a, JsonStr b);
 bool json_str_is(JsonStr s, const char *text);        // all of s, which may hold NUL bytes
 bool json_is_string(const Json *v, const char *text); // v is a string equal to text
-bool json_is_off(const Json *v);                      // absent, null, false, [] or {}: an option that is not used
-bool json_whole(const Json *v, int64_t *out);         // v is a whole number, also if written as a float (1.0)
+static inline bool json_is_text(const Json *v) { return v->type == JSON_STRING; }
+static inline bool json_is_number(const Json *v) { return v->type == JSON_INT || v->type == JSON_FLOAT; }
+bool json_is_off(const Json *v);              // absent, null, false, [] or {}: an option that is not used
+bool json_whole(const Json *v, int64_t *out); // v is a whole number, also if written as a float (1.0)
 
 // Appends `s` as a JSON string with quotes: what say.h keeps from terminals, quote and backslash are escaped, other
 // UTF-8 is unchanged.

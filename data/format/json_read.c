@@ -33,8 +33,6 @@ int json_refuse(const JsonReader *r, const char *key, const Json *v, const char 
     return r->path ? err_context(r->err, "%s", r->path) : -1;
 }
 
-static bool is_number(const Json *v) { return v && (v->type == JSON_INT || v->type == JSON_FLOAT); }
-
 int json_read_int(const JsonReader *r, const JsonIntRule *rule, int64_t *out) {
     const char *key = rule->key;
     const Json *v = json_get(r->object, key);
@@ -56,7 +54,7 @@ int json_read_positive(const JsonReader *r, const JsonPositiveRule *rule, float 
     const Json *v = json_get(r->object, rule->key);
     *out = (float)(v ? rule->null : rule->absent);
     if (!json_given(r->object, rule->key)) return 0;
-    if (!is_number(v) || !((float)v->number > 0) || !isfinite((float)v->number))
+    if (!v || !json_is_number(v) || !((float)v->number > 0) || !isfinite((float)v->number))
         return json_refuse(r, rule->key, v, "a finite number above 0");
     *out = (float)v->number;
     return 0;
@@ -64,7 +62,7 @@ int json_read_positive(const JsonReader *r, const JsonPositiveRule *rule, float 
 
 int json_read_number(const JsonReader *r, const char *key, double *out) {
     const Json *v = json_get(r->object, key);
-    if (!is_number(v) || !isfinite(v->number)) return json_refuse(r, key, v, "a finite number");
+    if (!v || !json_is_number(v) || !isfinite(v->number)) return json_refuse(r, key, v, "a finite number");
     *out = v->number;
     return 0;
 }

@@ -135,12 +135,22 @@ int dir_list(NameList *names, const char *path, Err *err) {
     if (!dir) return errno == ENOENT ? 0 : err_runtime(err, "%s: cannot be listed: %s", path, strerror(errno));
     for (struct dirent *e; errno = 0, (e = readdir(dir));) {
         if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0) continue;
-        MEM_GROW(names->items, names->capacity, names->count + 1);
-        names->items[names->count++] = mem_strdup(e->d_name);
+        name_list_add(names, mem_strdup(e->d_name));
     }
     int why = errno;
     closedir(dir);
     return why ? err_runtime(err, "%s: cannot be listed: %s", path, strerror(why)) : 0;
+}
+
+void name_list_add(NameList *names, char *name) {
+    MEM_GROW(names->items, names->capacity, names->count + 1);
+    names->items[names->count++] = name;
+}
+
+static int by_bytes(const void *a, const void *b) { return strcmp(*(char *const *)a, *(char *const *)b); }
+
+void name_list_sort(NameList *names, size_t first) {
+    if (names->count > first) qsort(names->items + first, names->count - first, sizeof *names->items, by_bytes);
 }
 
 void name_list_clear(NameList *names) {
@@ -151,17 +161,16 @@ void name_list_clear(NameList *names) {
 
 // ---- patterns ----
 
-typedef struct Names {
-    char **items;
-    size_t count, first; // first: of this pattern
-} Names;
+typedef struct Expansion {
+    NameList *names;
+    size_t first; // of this pattern
+} Expansion;
 
-static int add_name(Names *n, const char *name, Err *err) {
-    if (n->count - n->first == PATTERN_MAX_FILES)
+static int add_name(Expansion *x, const char *name, Err *err) {
+    if (x->names->count - x->first == PATTERN_MAX_FILES)
         return err_input(err, "%s: found a pattern for more than %d files; expected at most that", name,
                          PATTERN_MAX_FILES);
-    n->items = mem_realloc(n->items, n->count + 1, sizeof *n->items);
-    n->items[n->count++] = mem_strdup(name);
+    name_list_add(x->names, mem_strdup(name));
     return 0;
 }
 
@@ -193,15 +202,13 @@ static bool find_brace(Brace *b, const char *text) {
     return false;
 }
 
-static int by_bytes(const void *a, const void *b) { return strcmp(*(char *const *)a, *(char *const *)b); }
-
 // Existing names that match; how many, or -1.
-static int add_matches(Names *n, const char *pattern, Err *err) {
+static int add_matches(Expansion *x, const char *pattern, Err *err) {
     glob_t found;
     int rc = glob(pattern, GLOB_ERR, NULL, &found); // GLOB_ERR: an unreadable folder may hold matches
     if (rc == GLOB_NOMATCH) return 0;
     if (rc) return err_runtime(err, "%s: a folder of the pattern cannot be read: %s", pattern, strerror(errno));
-    for (size_t i = 0; i < found.gl_pathc && !rc; i++) rc = add_name(n, found.gl_pathv[i], err);
+    for (size_t i = 0; i < found.gl_pathc && !rc; i++) rc = add_name(x, found.gl_pathv[i], err);
     int count = rc ? -1 : (int)found.gl_pathc;
     globfree(&found);
     return count;
@@ -215,7 +222,7 @@ static const char *last_names(const char *path, size_t n) {
 }
 
 // Not hidden files in a walk that match; folders that are links are not entered.
-static int add_walked(Names *n, FTS *walk, const char *names, Err *err) {
+static int add_walked(Expansion *x, FTS *walk, const char *names, Err *err) {
     size_t depth = 1;
     for (const char *p = names; *p; p++) depth += *p == '/';
     for (FTSENT *e; errno = 0, (e = fts_read(walk));) {
@@ -224,48 +231,44 @@ static int add_walked(Names *n, FTS *walk, const char *names, Err *err) {
         if (e->fts_level > 0 && e->fts_name[0] == '.') fts_set(walk, e, FTS_SKIP);
         if (e->fts_level < (int)depth || (e->fts_info != FTS_F && e->fts_info != FTS_SL)) continue;
         if (fnmatch(names, last_names(e->fts_path, depth), FNM_PATHNAME | FNM_PERIOD)) continue;
-        if (add_name(n, strncmp(e->fts_path, "./", 2) == 0 ? e->fts_path + 2 : e->fts_path, err)) return -1;
+        if (add_name(x, strncmp(e->fts_path, "./", 2) == 0 ? e->fts_path + 2 : e->fts_path, err)) return -1;
     }
     return errno ? err_runtime(err, "%s: cannot be listed: %s", walk->fts_path, strerror(errno)) : 0;
 }
 
 // "FOLDER/**/names", `stars` in it: how many, or -1.
-static int add_deep_matches(Names *n, const char *pattern, const char *stars, Err *err) {
-    size_t before = n->count;
+static int add_deep_matches(Expansion *x, const char *pattern, const char *stars, Err *err) {
+    size_t before = x->names->count;
     AUTO_FREE char *folder = stars == pattern ? mem_strdup("./") : mem_strndup(pattern, (size_t)(stars - pattern));
     if (!path_is_dir(folder)) return 0;
     FTS *walk = fts_open((char *[]){folder, NULL}, FTS_PHYSICAL | FTS_COMFOLLOW | FTS_NOCHDIR, NULL);
     if (!walk) return err_runtime(err, "%s: cannot be listed: %s", folder, strerror(errno));
-    int rc = add_walked(n, walk, stars + 3, err);
+    int rc = add_walked(x, walk, stars + 3, err);
     fts_close(walk);
-    if (n->count > before) qsort(n->items + before, n->count - before, sizeof *n->items, by_bytes);
-    return rc ? -1 : (int)(n->count - before);
+    name_list_sort(x->names, before);
+    return rc ? -1 : (int)(x->names->count - before);
 }
 
-static int expand_glob(Names *n, const char *pattern, Err *err) {
-    if (path_exists(pattern) || !strpbrk(pattern, "*?[")) return add_name(n, pattern, err);
+static int expand_glob(Expansion *x, const char *pattern, Err *err) {
+    if (path_exists(pattern) || !strpbrk(pattern, "*?[")) return add_name(x, pattern, err);
     const char *stars = strncmp(pattern, "**/", 3) == 0 ? pattern : strstr(pattern, "/**/");
     if (stars && stars != pattern) stars++;
-    int count = stars ? add_deep_matches(n, pattern, stars, err) : add_matches(n, pattern, err);
+    int count = stars ? add_deep_matches(x, pattern, stars, err) : add_matches(x, pattern, err);
     if (count) return count < 0 ? -1 : 0;
     return err_input(err, "%s: found no file of that pattern; expected at least one", pattern);
 }
 
-static int expand(Names *n, const char *pattern, Err *err) {
+static int expand(Expansion *x, const char *pattern, Err *err) {
     Brace b;
     int rc = 0;
-    if (path_exists(pattern) || !find_brace(&b, pattern)) return expand_glob(n, pattern, err);
+    if (path_exists(pattern) || !find_brace(&b, pattern)) return expand_glob(x, pattern, err);
     for (long k = b.from; k <= b.to && !rc; k++) {
         AUTO_FREE char *name = mem_printf("%.*s%0*ld%s", (int)b.begin, pattern, b.digits, k, pattern + b.end);
-        rc = expand(n, name, err);
+        rc = expand(x, name, err);
     }
     return rc;
 }
 
-int file_pattern_expand(char ***names, size_t *count, const char *pattern, Err *err) {
-    Names n = {.items = *names, .count = *count, .first = *count};
-    int rc = expand(&n, pattern, err);
-    *names = n.items;
-    *count = n.count;
-    return rc;
+int file_pattern_expand(NameList *names, const char *pattern, Err *err) {
+    return expand(&(Expansion){names, names->count}, pattern, err);
 }

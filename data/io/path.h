@@ -14,6 +14,8 @@ typedef struct NameList {                         // init with {0}
 // Names in a directory without "." and "..", unordered; a missing directory has none. A directory that cannot be read
 // completely is an error: an unread name must not count as missing. Clear names after an error too.
 int dir_list(NameList *names, const char *path, Err *err);
+void name_list_add(NameList *names, char *name);    // takes the name
+void name_list_sort(NameList *names, size_t first); // those from `first` on, by bytes
 void name_list_clear(NameList *names);
 #define AUTO_NAMES AUTO_CALL(name_list_clear)
 bool path_exists(const char *path);
@@ -30,6 +32,6 @@ const char *path_name(const char *path);    // after the last slash
 // {000000..000099} is a range of numbers, as wide as the first one (webdataset's syntax); several ranges give all
 // combinations; *, ? and [...] match existing names, sorted, and FOLDER/**/ the folders in it, links left out. A
 // pattern without a match is refused.
-// Appends to *names; the caller frees each name and the array (mem_free).
+// Appends to names.
 enum { PATTERN_MAX_FILES = 100000 };
-int file_pattern_expand(char ***names, size_t *count, const char *pattern, Err *err);
+int file_pattern_expand(NameList *names, const char *pattern, Err *err);

@@ -49,7 +49,7 @@ static const char *const overrides[] = {"--dataset_format=input_ids",
                                         "--num_gpus=1",
                                         "--per_device_train_batch_size=1",
                                         "--gradient_accumulation_steps=1"};
-enum { OVERRIDES = sizeof overrides / sizeof *overrides, OWN_WORDS = 6 };
+enum { OVERRIDES = sizeof overrides / sizeof *overrides, OWN_WORDS = 5 };
 
 // In the child: only async-signal-safe calls between fork and exec.
 __attribute__((noreturn)) static void become_train(char **argv, int log, pid_t parent) {
@@ -65,24 +65,24 @@ __attribute__((noreturn)) static void become_train(char **argv, int log, pid_t p
 static int start(pid_t *pid, const BenchTrain *b, const char *out, DtypeWord dtype, Err *err) {
     const char *word, *precision;
     run_device_config_words(dtype, &word, &precision);
-    char *own[OWN_WORDS] = {mem_printf("%s.json", out),         mem_printf("--train_file=%s/rows.jsonl", b->dir),
-                            mem_printf("--output_dir=%s", out), mem_printf("--max_seq_length=%ld", b->tokens),
-                            mem_printf("--dtype=%s", word),     mem_printf("--float32_matmul_precision=%s", precision)};
-    AUTO_FREE char **argv = mem_calloc(OVERRIDES + OWN_WORDS + 3, sizeof *argv);
-    AUTO_FREE char *log = path_join(b->dir, "log"), *config = config_json(b->config);
+    char *own[OWN_WORDS] = {mem_printf("--train_file=%s/rows.jsonl", b->dir), mem_printf("--output_dir=%s", out),
+                            mem_printf("--max_seq_length=%ld", b->tokens), mem_printf("--dtype=%s", word),
+                            mem_printf("--float32_matmul_precision=%s", precision)};
+    AUTO_FREE char **argv = mem_calloc((size_t)b->n_words + OVERRIDES + OWN_WORDS + 3, sizeof *argv);
+    AUTO_FREE char *log = path_join(b->dir, "log");
     int n = 0;
     argv[n++] = "lorac";
     argv[n++] = "train";
+    for (int i = 0; i < b->n_words; i++) argv[n++] = b->words[i];
     for (int i = 0; i < OVERRIDES; i++) argv[n++] = (char *)overrides[i];
     for (int i = 0; i < OWN_WORDS; i++) argv[n++] = own[i];
-    int rc = file_write_whole(own[0], config, strlen(config), NULL, err);
-    AUTO_FD int fd = rc ? -1 : open(log, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    AUTO_FD int fd = open(log, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     pid_t parent = getpid();
     *pid = fd < 0 ? -1 : fork();
     if (*pid == 0) become_train(argv, fd, parent);
     int reason = errno;
     for (int i = 0; i < OWN_WORDS; i++) mem_free(own[i]);
-    return rc ? -1 : *pid < 0 ? err_runtime(err, "lorac train cannot be started: %s", strerror(reason)) : 0;
+    return *pid < 0 ? err_runtime(err, "lorac train cannot be started: %s", strerror(reason)) : 0;
 }
 
 // ---- waiting for it ----

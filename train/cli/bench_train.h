@@ -5,10 +5,11 @@
 #include "config.h"
 
 typedef struct BenchTrain {
-    const char *dir;      // temporary; the child's output_dir and token cache are in it
-    const Config *config; // what the child does, but for the data and the steps
-    int64_t tokens;       // of a row
-    double seconds;       // after these the child is stopped, if it has done two steps
+    const char *dir;    // temporary; the child's output_dir and token cache are in it
+    char *const *words; // the config of the command line: what the child reads first
+    int n_words;
+    int64_t tokens; // of a row
+    double seconds; // after these the child is stopped, if it has done two steps
 } BenchTrain;
 
 typedef struct BenchSpeed {

@@ -175,7 +175,7 @@ static int run_bench(const void *given, int argc, char **argv, Err *err) {
         return err_input(err, "bench: this process is a rank of a launcher; expected a process of its own");
     AUTO_FREE char *first = argc ? first_word(argv[0]) : NULL;
     if (argc) argv[0] = first;
-    Bench b = {.json = o->json, .train = {.config = &b.config, .seconds = o->seconds}};
+    Bench b = {.json = o->json, .train = {.words = argv, .n_words = argc, .seconds = o->seconds}};
     int rc = config_load(&b.config, argc, argv, CONFIG_FOR_BENCH, err);
     if (!rc) rc = signals_install(err);
     if (!rc) rc = measure_in_temporary(&b, err);

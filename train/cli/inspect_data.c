@@ -100,12 +100,10 @@ int inspect_hub_data(bool *found, const char *name, const InspectOptions *o, Err
 }
 
 int inspect_data_files(const char *given, const InspectOptions *o, Err *err) {
-    StrList files = {0};
+    AUTO_NAMES NameList files = {0};
     AUTO_STR StrBuf left = {0};
-    int rc = data_files_expand(&files.items, &files.count, (DataName){.given = given}, &left, err);
+    int rc = data_files_expand(&files, (DataName){.given = given}, &left, err);
     if (!rc) rc = inspect_each(files.items, files.count, given, o, err);
-    for (size_t i = 0; i < files.count; i++) mem_free(files.items[i]);
-    mem_free(files.items);
     if (!rc && left.len) say("%s: not read: %s\n", given, left.data);
     return rc;
 }

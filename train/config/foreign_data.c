@@ -46,13 +46,11 @@ static void refuse(const Entry *e, const char *key, const Json *v, const char *e
             text.data, expected);
 }
 
-static bool is_text(const Json *v) { return v->type == JSON_STRING; }
-
 static bool is_one_of(const Json *v, const char *words) {
-    return is_text(v) && is_among(v->str.data, v->str.len, words);
+    return json_is_text(v) && is_among(v->str.data, v->str.len, words);
 }
 
-static bool is_word(const Json *v, const char *word) { return is_text(v) && json_str_is(v->str, word); }
+static bool is_word(const Json *v, const char *word) { return json_is_text(v) && json_str_is(v->str, word); }
 
 // ---- columns ----
 
@@ -65,7 +63,7 @@ static void add_column(Entry *e, const char *key, RecordKey column, const Json *
                                                    [COLUMN_CONTENT] = "content value",
                                                    [COLUMN_TRAIN] = "train training trainable weight loss",
                                                    [COLUMN_REASONING] = "reasoning_content reasoning thinking"};
-    if (!is_text(name) || !name->str.len) {
+    if (!json_is_text(name) || !name->str.len) {
         refuse(e, key, name, "expected the name of a key");
         return;
     }
@@ -125,7 +123,7 @@ static void take_roles(Entry *e, const char *key, const Json *roles) {
 
 // "train", "train[:100]", "train[10%:20%]"; of a folder and of a data set on the hub also another split.
 static void take_split(Entry *e, const Json *v) {
-    const char *text = is_text(v) ? v->str.data : "", *slice = strchr(text, '[');
+    const char *text = json_is_text(v) ? v->str.data : "", *slice = strchr(text, '[');
     size_t n = slice ? (size_t)(slice - text) : strlen(text);
     char *end = NULL;
     double count =
@@ -277,7 +275,7 @@ static void take_entry_key(Entry *e, const char *name, const Json *v) {
     case TAKE_PROPERTIES: take_properties(e, name, v); return;
     case TAKE_ROLES: take_roles(e, name, v); return;
     case TAKE_SPLIT: take_split(e, v); return;
-    case TAKE_REVISION: e->revision = is_text(v) ? v->str.data : NULL; return;
+    case TAKE_REVISION: e->revision = json_is_text(v) ? v->str.data : NULL; return;
     case TAKE_TYPE: take_type(e, v); return;
     case TAKE_LEARNT_ROLES: take_learnt_roles(e, v); return;
     case TAKE_EOS: take_eos(e, name, v); return;
@@ -307,11 +305,11 @@ static void add_file(cJSON *list, const Entry *e, const char *path) {
 // The path, or the files that data_files names in it.
 static void add_paths(cJSON *list, const Entry *e, const Json *path, const Json *files) {
     bool many = files && files->type == JSON_ARRAY;
-    bool ok = !path || (is_text(path) && path->str.len);
+    bool ok = !path || (json_is_text(path) && path->str.len);
     if (!files && path && ok) add_file(list, e, path->str.data);
     for (size_t i = 0; files && ok && i < (many ? files->count : 1); i++) {
         const Json *file = many ? &files->items[i] : files;
-        ok = is_text(file) && file->str.len;
+        ok = json_is_text(file) && file->str.len;
         if (!ok) break;
         bool within = path && (path_is_dir(path->str.data) || hub_is_name(path->str.data, HUB_DATASET));
         AUTO_FREE char *inside = within ? path_join(path->str.data, file->str.data) : NULL;
@@ -402,7 +400,7 @@ static void take_text(Entry *e, const Json *formatting, const Json *columns) {
     e->format = "text";
     if (formatting && !is_word(formatting, "alpaca"))
         refuse(e, "formatting", formatting, "with stage: pt expected alpaca, with columns: {prompt: KEY}");
-    else if (!prompt || !is_text(prompt))
+    else if (!prompt || !json_is_text(prompt))
         problem(e->f->l,
                 "%s%s: no column is the prompt; with stage: pt expected columns: {prompt: KEY}, the key that "
                 "holds the text",
@@ -427,7 +425,7 @@ static void add_info(cJSON *list, const Foreign *f, const char *dir, const char 
             !foreign_is_off(&info->items[i]) && (file || hub))
             refuse(&e, info->keys[i].data, &info->items[i], "this key of dataset_info.json is not in this version");
     const Json *from = file ? file : hub;
-    if (!from || !is_text(from) || !from->str.len) {
+    if (!from || !json_is_text(from) || !from->str.len) {
         problem(f->l, "%s%s: the data set %.80s is on another hub; download it, and name its file", f->from.where,
                 f->name, name);
         return;
@@ -466,8 +464,8 @@ static void add_names(cJSON *list, const Foreign *f, const char *dir, const Json
     bool many = v->type == JSON_ARRAY;
     for (size_t i = 0; i < (many ? v->count : 1); i++) {
         const Json *item = many ? &v->items[i] : v;
-        if (!is_text(item)) foreign_refuse(f, v, "expected names of data sets, or paths");
-        for (const char *p = is_text(item) ? item->str.data : ""; *p;) {
+        if (!json_is_text(item)) foreign_refuse(f, v, "expected names of data sets, or paths");
+        for (const char *p = json_is_text(item) ? item->str.data : ""; *p;) {
             size_t n = strcspn(p, ","), begin = strspn(p, " "), end = n;
             while (end > begin && p[end - 1] == ' ') end--;
             AUTO_FREE char *name = mem_strndup(p + begin, end > begin ? end - begin : 0);
@@ -482,7 +480,7 @@ void map_dataset_names(const Foreign *f, const Json *v) {
     ConfigKey key = *f->name == 'e' ? CONFIG_validation_file : CONFIG_train_file;
     if (f->from.source == SOURCE_FILE && f->l->overridden[key]) return;
     const Json *given = json_given(f->l->root, "dataset_dir");
-    const char *dir = given && is_text(given) ? given->str.data : "data";
+    const char *dir = given && json_is_text(given) ? given->str.data : "data";
     AUTO_FREE char *path = path_join(dir, "dataset_info.json");
     size_t before = f->l->n_problems;
     Err err = {0};

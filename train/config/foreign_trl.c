@@ -6,11 +6,9 @@
 #include "json_pool.h"
 #include "path.h"
 
-static bool is_text(const Json *v) { return v->type == JSON_STRING; }
-
 // DIR/NAME.jsonl, .json, .csv or .parquet, with the split's name.
 static char *split_file(const char *dir, const Json *split, const char *standard) {
-    const char *name = split && is_text(split) ? split->str.data : standard;
+    const char *name = split && json_is_text(split) ? split->str.data : standard;
     static const char *const kinds[] = {"jsonl", "json", "csv", "parquet"};
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
         AUTO_FREE char *file = mem_printf("%s.%s", name, kinds[i]);
@@ -21,7 +19,7 @@ static char *split_file(const char *dir, const Json *split, const char *standard
 }
 
 static void set_hub_split(const Foreign *f, ConfigKey key, const char *name, const Json *split, const char *standard) {
-    AUTO_FREE char *text = mem_printf("%s:%s", name, split && is_text(split) ? split->str.data : standard);
+    AUTO_FREE char *text = mem_printf("%s:%s", name, split && json_is_text(split) ? split->str.data : standard);
     Json path = json_string(json_str(text));
     foreign_set(f, key, &path);
 }
@@ -30,13 +28,13 @@ void map_dataset_name(const Foreign *f, const Json *v) {
     const Json *root = f->l->root;
     const Json *evaluates = json_given(root, "eval_strategy");
     bool with_test = evaluates && !json_is_string(evaluates, "no") && evaluates->type != JSON_FALSE;
-    if (is_text(v) && hub_is_name(v->str.data, HUB_DATASET)) {
+    if (json_is_text(v) && hub_is_name(v->str.data, HUB_DATASET)) {
         set_hub_split(f, CONFIG_train_file, v->str.data, json_given(root, "dataset_train_split"), "train");
         if (with_test)
             set_hub_split(f, CONFIG_validation_file, v->str.data, json_given(root, "dataset_test_split"), "test");
         return;
     }
-    if (!is_text(v) || !path_is_dir(v->str.data)) {
+    if (!json_is_text(v) || !path_is_dir(v->str.data)) {
         foreign_set(f, CONFIG_train_file, v);
         return;
     }
@@ -49,7 +47,7 @@ void map_dataset_name(const Foreign *f, const Json *v) {
 }
 
 void map_text_field(const Foreign *f, const Json *v) {
-    if (!is_text(v) || !v->str.len) {
+    if (!json_is_text(v) || !v->str.len) {
         foreign_refuse(f, v, "expected the name of a key");
     } else if (strcmp(v->str.data, "text") != 0) {
         mem_free(f->l->given.text_field);

@@ -7,19 +7,15 @@
 #include "json_pool.h"
 #include "path.h"
 
-static bool is_number(const Json *v) { return v->type == JSON_INT || v->type == JSON_FLOAT; }
-
-static bool is_text(const Json *v) { return v->type == JSON_STRING; }
-
 static bool is_one_of(const Json *v, const char *words) {
-    return is_text(v) && is_among(v->str.data, v->str.len, words);
+    return json_is_text(v) && is_among(v->str.data, v->str.len, words);
 }
 
 // Kept until all keys are read. The command line comes later than the file.
 static void keep(const Foreign *f, Given *to, double value) { *to = (Given){f->from.source, f->from.line, value}; }
 
 static void keep_number(const Foreign *f, Given *to, const Json *v, double min) {
-    if (is_number(v) && isfinite(v->number) && v->number >= min)
+    if (json_is_number(v) && isfinite(v->number) && v->number >= min)
         keep(f, to, v->number);
     else
         foreign_refuse(f, v, "expected a number");
@@ -51,7 +47,7 @@ void map_use_peft(const Foreign *f, const Json *v) {
 
 void map_lora_target(const Foreign *f, const Json *v) {
     AUTO_STR StrBuf list = {0};
-    if (!is_text(v)) {
+    if (!json_is_text(v)) {
         foreign_set(f, CONFIG_lora_target_modules, v);
         return;
     }
@@ -77,7 +73,7 @@ void map_target_linear(const Foreign *f, const Json *v) {
 }
 
 void map_quantization_bit(const Foreign *f, const Json *v) {
-    if (is_number(v) && (v->number == 4 || v->number == 8))
+    if (json_is_number(v) && (v->number == 4 || v->number == 8))
         foreign_set_text(f, CONFIG_quantize_base, v->number == 4 ? "\"nf4\"" : "\"int8\"");
     else
         foreign_refuse(f, v, "expected 4 (nf4) or 8 (int8)");
@@ -103,7 +99,7 @@ void map_scheduler_kwargs(const Foreign *f, const Json *v) {
 }
 
 void map_warmup_ratio(const Foreign *f, const Json *v) {
-    foreign_set(f, is_number(v) && v->number > 1 ? CONFIG_warmup_steps : CONFIG_warmup_ratio, v);
+    foreign_set(f, json_is_number(v) && v->number > 1 ? CONFIG_warmup_steps : CONFIG_warmup_ratio, v);
 }
 
 void map_save_strategy(const Foreign *f, const Json *v) {
@@ -119,7 +115,7 @@ void map_early_stopping(const Foreign *f, const Json *v) { foreign_set(f, CONFIG
 
 void map_optimizer(const Foreign *f, const Json *v) {
     static const char others[] = "adamw_anyprecision"; // with another rounding
-    bool adamw = is_text(v) && (starts_with(v->str.data, "adamw_") || starts_with(v->str.data, "paged_adamw")) &&
+    bool adamw = json_is_text(v) && (starts_with(v->str.data, "adamw_") || starts_with(v->str.data, "paged_adamw")) &&
                  strcmp(v->str.data, others) != 0;
     if (!adamw && !is_one_of(v, "adamw flash_adamw optimi_adamw ao_adamw_8bit ao_adamw_4bit"))
         foreign_refuse(f, v, "AdamW is the optimizer; expected adamw_torch or another adamw");
@@ -154,7 +150,7 @@ void map_assistant_only(const Foreign *f, const Json *v) {
 // A list, or text with commas.
 void map_interleave_probs(const Foreign *f, const Json *v) {
     GivenKeys *given = &f->l->given;
-    AUTO_FREE char *text = is_text(v) ? mem_printf("[%s]", v->str.data) : NULL;
+    AUTO_FREE char *text = json_is_text(v) ? mem_printf("[%s]", v->str.data) : NULL;
     AUTO_JSON JsonDoc *doc = NULL;
     if (text && json_parse(&doc, text, strlen(text), "", 0, NULL) == 0) v = json_root(doc);
     mem_free(given->interleave_probs);
@@ -180,14 +176,14 @@ void map_device_cpu(const Foreign *f, const Json *v) {
 }
 
 void map_num_gpus(const Foreign *f, const Json *v) {
-    if (!(is_number(v) && v->number == 1)) foreign_set(f, CONFIG_num_gpus, v);
+    if (!(json_is_number(v) && v->number == 1)) foreign_set(f, CONFIG_num_gpus, v);
 }
 
 // ZeRO divides the state of data-parallel training: the result is the same.
 void map_deepspeed(const Foreign *f, const Json *v) {
     static const char *const names[] = {"zero", "_z0", "_z1", "_z2", "_z3"};
     bool zero = v->type == JSON_OBJECT && json_get(v, "zero_optimization");
-    for (size_t i = 0; is_text(v) && i < sizeof names / sizeof *names; i++)
+    for (size_t i = 0; json_is_text(v) && i < sizeof names / sizeof *names; i++)
         zero |= strstr(v->str.data, names[i]) != NULL;
     if (zero)
         foreign_note(f, "ZeRO is data parallelism, which gives the same result; torchrun, mpirun, srun or num_gpus "
@@ -202,7 +198,7 @@ void map_plugins(const Foreign *f, const Json *v) {
     for (size_t i = 0; i < v->count; i++) {
         bool found = false;
         const Json *e = &v->items[i];
-        for (size_t k = 0; is_text(e) && k < sizeof known / sizeof *known; k++)
+        for (size_t k = 0; json_is_text(e) && k < sizeof known / sizeof *known; k++)
             found |= ends_with(e->str.data, known[k]);
         if (!found) foreign_refuse(f, e, "the plugin may change the result; leave it out");
     }
@@ -226,7 +222,7 @@ void map_report_to(const Foreign *f, const Json *v) {
 }
 
 void map_logging_steps(const Foreign *f, const Json *v) {
-    if (is_number(v) && v->number >= 0 && v->number < 1)
+    if (json_is_number(v) && v->number >= 0 && v->number < 1)
         foreign_note(f, "%s: every step is logged", v->str.data);
     else
         foreign_set(f, CONFIG_logging_steps, v);
@@ -241,16 +237,16 @@ static bool is_template_file(const char *path) {
 }
 
 void map_template(const Foreign *f, const Json *v) {
-    bool own = is_one_of(v, "tokenizer_default") || (is_text(v) && starts_with(v->str.data, "tokenizer_default_"));
+    bool own = is_one_of(v, "tokenizer_default") || (json_is_text(v) && starts_with(v->str.data, "tokenizer_default_"));
     if (is_one_of(v, "jinja") || own) return; // the file: chat_template_jinja
-    if (is_text(v) && is_template_file(v->str.data))
+    if (json_is_text(v) && is_template_file(v->str.data))
         foreign_set(f, CONFIG_chat_template, v);
     else
         foreign_set(f, CONFIG_template, v);
 }
 
 void map_template_file(const Foreign *f, const Json *v) {
-    if (is_text(v) && is_template_file(v->str.data))
+    if (json_is_text(v) && is_template_file(v->str.data))
         foreign_set(f, CONFIG_chat_template, v);
     else
         foreign_refuse(f, v, "expected a .jinja file");

@@ -35,7 +35,6 @@ cJSON *key_path_json(const Key *k, const char *path, bool absolute);
 void schema_float(cJSON *schema, const Key *k);
 // A list, or one item without brackets, or null.
 void schema_add_list(cJSON *schema, const Key *k, void (*item)(cJSON *schema, const Key *k));
-static inline bool json_is_number(const Json *v) { return v->type == JSON_INT || v->type == JSON_FLOAT; }
 
 // KEY_FILES and KEY_COLUMNS (key_files.c).
 int key_read_files(const Reading *r, const Json *v);

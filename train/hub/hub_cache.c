@@ -37,23 +37,21 @@ static int list_below(NameList *files, const char *folder, const char *below, in
     enum { MAX_DEPTH = 16 };
     AUTO_NAMES NameList names = {0};
     AUTO_FREE char *dir = path_join(folder, below);
-    if (depth > MAX_DEPTH || dir_list(&names, dir, err)) return depth > MAX_DEPTH ? 0 : -1;
+    if (depth > MAX_DEPTH) return err_input(err, "%s: found more than %d folders in each other", folder, MAX_DEPTH);
+    if (dir_list(&names, dir, err)) return -1;
     for (size_t i = 0; i < names.count; i++) {
         AUTO_FREE char *name = path_join(below, names.items[i]), *path = path_join(folder, name);
         if (names.items[i][0] == '.') continue;
         if (path_is_dir(path) && list_below(files, folder, name, depth + 1, err)) return -1;
         if (path_is_dir(path) || !path_exists(path)) continue; // a link whose blob is gone
-        MEM_GROW(files->items, files->capacity, files->count + 1);
-        files->items[files->count++] = mem_take(&name);
+        name_list_add(files, mem_take(&name));
     }
     return 0;
 }
 
-static int compare_names(const void *a, const void *b) { return strcmp(*(char *const *)a, *(char *const *)b); }
-
 static int list_snapshot(NameList *files, const char *snapshot, Err *err) {
     if (list_below(files, snapshot, "", 0, err)) return -1;
-    if (files->count) qsort(files->items, files->count, sizeof *files->items, compare_names);
+    name_list_sort(files, 0);
     return 0;
 }
 
@@ -76,8 +74,7 @@ static int find_gguf(char **file, const char *snapshot, const HubName *n, Err *e
         if (!ends_with_nocase(name, strlen(name), ".gguf") || (n->choice && !strcasestr(path_name(name), n->choice)))
             continue;
         if (stem && hub_part_stem(name) == stem && strncmp(name, last, stem) == 0) continue;
-        MEM_GROW(found.items, found.capacity, found.count + 1);
-        found.items[found.count++] = mem_strdup(name);
+        name_list_add(&found, mem_strdup(name));
     }
     AUTO_FREE char *names = hub_split_names(&found, NULL);
     if (found.count > 1)
@@ -124,11 +121,6 @@ char *hub_hint(const char *text, HubType type) {
 
 // ---- data sets ----
 
-static void add_path(NameList *files, const char *snapshot, const char *name) {
-    MEM_GROW(files->items, files->capacity, files->count + 1);
-    files->items[files->count++] = path_join(snapshot, name);
-}
-
 int hub_find_data(NameList *files, bool *found, const char *text, const char *split, Err *err) {
     AUTO_HUB_NAME HubName n = {0};
     AUTO_NAMES NameList all = {0};
@@ -138,7 +130,7 @@ int hub_find_data(NameList *files, bool *found, const char *text, const char *sp
     if (!snapshot) return 0;
     if (n.path) {
         *found = dir_has(snapshot, n.path);
-        if (*found) add_path(files, snapshot, n.path);
+        if (*found) name_list_add(files, path_join(snapshot, n.path));
         return 0;
     }
     if (list_snapshot(&all, snapshot, err)) return -1;
@@ -146,7 +138,7 @@ int hub_find_data(NameList *files, bool *found, const char *text, const char *sp
     if (hub_split_choose(wanted, &all, snapshot, n.choice ? n.choice : split, err))
         return err_context(err, "%s", n.repository);
     for (size_t i = 0; i < all.count; i++)
-        if (wanted[i]) add_path(files, snapshot, all.items[i]);
+        if (wanted[i]) name_list_add(files, path_join(snapshot, all.items[i]));
     *found = true;
     return 0;
 }

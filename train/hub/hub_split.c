@@ -30,14 +30,6 @@ static size_t count_wanted(const bool *wanted, size_t n) {
 
 // ---- by names ----
 
-// The hub's names of splits: of the three that it knows also other words.
-static const char *words_of(const char *split) {
-    static const char *const known[] = {"train training", "validation valid dev val", "test testing eval evaluation"};
-    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
-        if (is_among(split, strlen(split), known[i])) return known[i];
-    return split;
-}
-
 static bool path_has_word(const char *path, const char *words) {
     for (const char *p = path; *p;) {
         size_t n = strcspn(p, "-._ 0123456789/");
@@ -58,9 +50,10 @@ static const char *split_of_part(const char *path, size_t *len) {
 static bool is_of_split(const char *path, const char *split) {
     size_t len;
     const char *part = split_of_part(path, &len);
-    if (len) return (strlen(split) == len && memcmp(part, split, len) == 0) || is_among(part, len, words_of(split));
+    if (len)
+        return (strlen(split) == len && memcmp(part, split, len) == 0) || is_among(part, len, data_split_words(split));
     AUTO_FREE char *stem = mem_strndup(path_name(path), strcspn(path_name(path), "."));
-    return strcmp(stem, split) == 0 || path_has_word(path, words_of(split));
+    return strcmp(stem, split) == 0 || path_has_word(path, data_split_words(split));
 }
 
 static bool names_a_split(const char *path) {
@@ -81,7 +74,7 @@ static int choose_by_names(bool *wanted, const NameList *all, const char *split,
     for (size_t i = 0; i < all->count; i++) none &= !is_data(all->items[i]) || !names_a_split(all->items[i]);
     for (size_t i = 0; i < all->count; i++) {
         const char *name = all->items[i];
-        wanted[i] = is_data(name) && (none ? is_among("train", 5, words_of(split)) : is_of_split(name, split));
+        wanted[i] = is_data(name) && (none ? is_among("train", 5, data_split_words(split)) : is_of_split(name, split));
         if (!wanted[i]) continue;
         if (first && !same_kind(first, name)) mixed = true;
         first = name;
@@ -159,7 +152,7 @@ static int choose_by_readme(bool *wanted, bool *known, const NameList *all, cons
     if (!files) return 0;
     *known = true;
     bool by_split = files->type == JSON_ARRAY && files->count && files->items[0].type == JSON_OBJECT;
-    if (!by_split && is_among("train", 5, words_of(split))) want_patterns(wanted, all, files);
+    if (!by_split && is_among("train", 5, data_split_words(split))) want_patterns(wanted, all, files);
     for (size_t i = 0; by_split && i < files->count && i < MAX_PATTERNS; i++)
         if (json_is_string(json_given(&files->items[i], "split"), split))
             want_patterns(wanted, all, json_given(&files->items[i], "path"));

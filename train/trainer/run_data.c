@@ -72,9 +72,9 @@ DataName run_data_name(const FileList *files, size_t i) {
 }
 
 // A folder with a split: its files of that name. A slice is of one file.
-static int expand_one(StrList *found, DataName name, Err *err) {
+static int expand_one(NameList *found, DataName name, Err *err) {
     const char *path = name.given, *split = name.split;
-    if (data_files_expand(&found->items, &found->count, name, NULL, err)) return -1;
+    if (data_files_expand(found, name, NULL, err)) return -1;
     bool plain = split && strlen(split) == name.split_len;
     if (split && found->count > 1 && !plain)
         return err_input(err, "split: %s of %zu files, %s; expected the slice of one file", split, found->count, path);
@@ -88,7 +88,7 @@ static int expand_one(StrList *found, DataName name, Err *err) {
 static int expand(FileList *files, const FileList *given, const FileRule *columns, const char *key, Err *err) {
     *files = (FileList){0};
     for (size_t i = 0; i < given->count; i++) {
-        StrList found = {0};
+        AUTO_NAMES NameList found = {0};
         AUTO_FREE char *hint = hub_hint(given->items[i], HUB_DATASET);
         if (*hint) return err_input(err, "%s: %s: no such file%s", key, given->items[i], hint);
         int rc = expand_one(&found, run_data_name(given, i), err);
@@ -96,9 +96,7 @@ static int expand(FileList *files, const FileList *given, const FileRule *column
             file_list_add(files, found.items[k], given->weights[i], &given->rules[i]);
             file_rule_add_columns(&files->rules[files->count - 1], columns);
             files->rules[files->count - 1].entry = i;
-            mem_free(found.items[k]);
         }
-        mem_free(found.items);
         if (rc) return err_context(err, "%s", key);
     }
     return 0;

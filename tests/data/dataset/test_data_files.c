@@ -8,14 +8,10 @@
 static void touch(const char *path) { scratch_put(path, "x", 1); }
 
 static int expand_name(StrBuf *got, DataName name, StrBuf *left, Err *err) {
-    char **names = NULL;
-    size_t count = 0;
-    int rc = data_files_expand(&names, &count, name, left, err);
-    for (size_t i = 0; i < count; i++) {
-        str_printf(got, "%s%s", i ? " " : "", names[i]);
-        mem_free(names[i]);
-    }
-    mem_free(names);
+    NameList names = {0};
+    int rc = data_files_expand(&names, name, left, err);
+    for (size_t i = 0; i < names.count; i++) str_printf(got, "%s%s", i ? " " : "", names.items[i]);
+    name_list_clear(&names);
     return rc;
 }
 

@@ -134,24 +134,19 @@ static void test_weights_apply_to_the_samples_given(void **state) {
 // ---- patterns ----
 
 static void check_pattern(const char *pattern, const char *want) {
-    char **names = NULL;
-    size_t count = 0;
+    NameList names = {0};
     Err err;
     StrBuf got = {0};
-    ASSERT_OK(file_pattern_expand(&names, &count, pattern, &err), &err);
-    for (size_t i = 0; i < count; i++) {
-        str_printf(&got, "%s ", names[i]);
-        mem_free(names[i]);
-    }
+    ASSERT_OK(file_pattern_expand(&names, pattern, &err), &err);
+    for (size_t i = 0; i < names.count; i++) str_printf(&got, "%s ", names.items[i]);
     assert_string_equal(got.data, want);
-    mem_free(names);
+    name_list_clear(&names);
     str_clear(&got);
 }
 
 static void test_pattern_stands_for_files(void **state) {
     (void)state;
-    char **names = NULL;
-    size_t count = 0;
+    NameList names = {0};
     Err err;
     put_text("a-1.tar", "x");
     put_text("a-2.tar", "x");
@@ -163,11 +158,9 @@ static void test_pattern_stands_for_files(void **state) {
     check_pattern("a-*.tar", "a-1.tar a-2.tar ");
     check_pattern("a-[2-9].tar", "a-2.tar ");
     check_pattern("b{0..1}", "b{0..1} ");
-    ASSERT_REFUSED(file_pattern_expand(&names, &count, "c-*.tar", &err), &err,
-                   "c-*.tar: found no file of that pattern");
-    ASSERT_REFUSED(file_pattern_expand(&names, &count, "{0..999999999}", &err), &err, "more than 100000 files");
-    for (size_t i = 0; i < count; i++) mem_free(names[i]);
-    mem_free(names);
+    ASSERT_REFUSED(file_pattern_expand(&names, "c-*.tar", &err), &err, "c-*.tar: found no file of that pattern");
+    ASSERT_REFUSED(file_pattern_expand(&names, "{0..999999999}", &err), &err, "more than 100000 files");
+    name_list_clear(&names);
 }
 
 // ---- interleaving ----
