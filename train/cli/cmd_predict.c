@@ -28,8 +28,8 @@ static const Key options[] = {
     OPTION(TEXTS, text, .aliases = "p", .help = "A text; may be repeated."),
     OPTION(TEXT, text_pair, .help = "The second text, for a classifier of pairs."),
     OPTION(PATH, file, .aliases = "f",
-           .help = "Texts: one a line (.txt), or records as for training (.jsonl, .csv, ...), whose label may be "
-                   "absent."),
+           .help = "Texts: one a line (.txt), or records as for training (.jsonl, .csv, ...), with its columns, whose "
+                   "label may be absent."),
     OPTION(INT, top_k, .max = LABELS_MAX, .help = "Also the scores of the N most likely labels, best first."),
     OPTION(BOOL, all, .help = "Also the scores of all labels."),
     OPTION(BOOL, with_text, .help = "Repeat the text in its line."),
@@ -44,7 +44,8 @@ typedef struct Predictor {
     const Options *o;
     const Loaded *l;
     RecordTokenizer tokenizer;
-    int64_t cut; // texts
+    const FileRule *rule; // names of columns, as in training
+    int64_t cut;          // texts
 } Predictor;
 
 typedef struct Score {
@@ -126,8 +127,12 @@ static int add_text(Predictor *p, JsonStr text, const char *pair, Err *err) {
 
 static int add_json(Predictor *p, RecordSpan s, Err *err) {
     AUTO_JSON JsonDoc *doc = NULL;
+    AUTO_CALL(json_pool_clear) JsonPool pool = {0};
     if (record_parse(&doc, s, err)) return -1;
-    return add_record(p, json_root(doc), err) ? err_context(err, "%s:%zu", s.name, s.line) : 0;
+    Json record = *json_root(doc);
+    if (file_rule_rename(&record, p->rule, &pool, err) || add_record(p, &record, err))
+        return err_context(err, "%s:%zu", s.name, s.line);
+    return 0;
 }
 
 // The next line without its end: 1, 0 at the end, -1.
@@ -174,6 +179,7 @@ static int add_file(Predictor *p, const char *path, Err *err) {
     AUTO(records_close) RecordReader *r = NULL;
     RecordSpan span;
     int more = 0;
+    if (!path_exists(path)) return err_input(err, "%s: no such file", path);
     if (ends_with_nocase(path, strlen(path), ".txt")) {
         AUTO_FILE FILE *in = fopen(path, "r");
         return in ? add_lines(p, in, path, false, err) : err_input(err, "%s: cannot be opened", path);
@@ -232,6 +238,12 @@ static int model_options(ModelOptions *m, int64_t *limit, const Loaded *l, const
     return 0;
 }
 
+// The columns of the run, else those of the first entry of its train_file.
+static const FileRule *rule_of(const Config *run) {
+    bool own = !file_rule_has_columns(&run->columns) && run->train_file.count;
+    return own ? &run->train_file.rules[0] : &run->columns;
+}
+
 static int check_call(const Options *o, int texts, Err *err) {
     texts += (int)o->text.count;
     if (o->file && texts) return err_input(err, "predict: expected texts or --file, not both");
@@ -259,7 +271,7 @@ static int run_predict(const void *given, int argc, char **argv, Err *err) {
     if (check_call(o, argc - has_run, err) || run_folder_names(&load, &l, &o->load, has_run ? argv[0] : NULL, err) ||
         open_classifier(&l, &limit, &load, o, err))
         return -1;
-    Predictor p = {.o = o, .l = &l};
+    Predictor p = {.o = o, .l = &l, .rule = rule_of(&l.run)};
     p.tokenizer = (RecordTokenizer){
         .tokenizer = l.model->tokenizer, .parse_special = (ParseSpecial)l.run.parse_special, .shorten_to = limit};
     return predict(&p, argc - has_run, argv + has_run, err);

@@ -116,6 +116,20 @@ static void test_cli_predict(void **state) {
     check_has("predict none A", 2, "none: no config.json with adapter/ beside it");
 }
 
+// The file to label has the training data's names of columns, and no label.
+static void test_cli_predict_reads_columns(void **state) {
+    (void)state;
+    put_data();
+    tiny_model_write("m.gguf", &TINY_MODEL);
+    put("c.csv", "review,mood\nGOOD FILM,good\nBAD FILM,bad\nGOOD,good\nBAD,bad\n");
+    mem_free(run(TRAIN("m.gguf") "--train_file c.csv --columns '{\"text\": \"review\", \"label\": \"mood\"}' "
+                                 "--validation_file c.csv --output_dir out",
+                 0));
+    put("new.csv", "id,review\n7,GOOD FILM\n");
+    check_has("predict out --file new.csv --with_text", 0, "{\"text\": \"GOOD FILM\", \"label\": ");
+    check_has("predict out --file nothere.csv", 2, "nothere.csv: no such file");
+}
+
 static void test_cli_predict_pairs_of_bert(void **state) {
     (void)state;
     Family f;
@@ -184,4 +198,5 @@ static void test_cli_classify_refusals(void **state) {
 
 TEST_MAIN(SCRATCH_TEST(test_cli_classify_decoder), SCRATCH_TEST(test_cli_classify_resumes),
           SCRATCH_TEST(test_cli_classify_encoder), SCRATCH_TEST(test_cli_predict),
-          SCRATCH_TEST(test_cli_predict_pairs_of_bert), SCRATCH_TEST(test_cli_classify_refusals))
+          SCRATCH_TEST(test_cli_predict_reads_columns), SCRATCH_TEST(test_cli_predict_pairs_of_bert),
+          SCRATCH_TEST(test_cli_classify_refusals))
