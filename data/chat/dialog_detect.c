@@ -42,7 +42,7 @@ static bool names_a_pair(const char *key) {
 static bool is_verdict(const char *key, const Json *v, bool answers) {
     static const char keys[] =
         "label kto_tag kto_label desirable is_desirable undesirable thumbs_up thumbs_down is_preferred preferred";
-    static const char words[] = "true false chosen rejected desirable undesirable good bad";
+    static const char words[] = "true false chosen rejected desirable undesirable good bad 0 1";
     int64_t n;
     if (!is_among_nocase(key, strlen(key), keys)) return false;
     if (v->type == JSON_TRUE || v->type == JSON_FALSE) return true;

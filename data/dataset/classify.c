@@ -2,9 +2,8 @@
 #include "record_tokenizer.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
-
-#include "labels.h"
 
 // ---- the record ----
 
@@ -50,25 +49,34 @@ static bool is_printable(JsonStr s) {
     return true;
 }
 
-static int read_text_label(RecordTokens *out, JsonStr s, Err *err) {
+static int read_text_label(char **name, JsonStr s, Err *err) {
     if (!s.len || s.len >= LABEL_MAX_BYTES || !is_printable(s))
         return err_input(err, "label: found a text of %zu bytes; expected 1 to %d bytes without control characters",
                          s.len, LABEL_MAX_BYTES - 1);
-    out->label = mem_strdup(s.data);
+    *name = mem_strdup(s.data);
     return 0;
 }
 
-static int read_label(RecordTokens *out, const Json *record, Err *err) {
+int classify_read_label(char **name, LabelKind *kind, const Json *record, bool untyped, Err *err) {
     static const char expected[] = "an integer from 0, a text, true or false";
     const Json *v = json_given(record, "label");
     int64_t n = 0;
-    if (v && v->type == JSON_STRING) return read_text_label(out, v->str, err);
+    *kind = LABEL_TEXT;
+    *name = NULL;
+    bool digits = v && v->type == JSON_STRING && untyped && json_text_is_integer(v->str.data, v->str.len);
+    if (v && v->type == JSON_STRING && !digits) return read_text_label(name, v->str, err);
+    *kind = digits ? LABEL_EITHER : LABEL_INTEGER;
+    if (digits) n = strtol(v->str.data, NULL, 10);
     bool truth = v && (v->type == JSON_TRUE || v->type == JSON_FALSE);
-    if (!truth && !json_whole(v, &n)) return dialog_fail_type("label", json_get(record, "label"), expected, err);
+    if (!truth && !digits && !json_whole(v, &n))
+        return dialog_fail_type("label", json_get(record, "label"), expected, err);
     if (truth) n = v->type == JSON_TRUE;
-    if (n < 0) return err_input(err, "label: found %ld, a record without a label; expected %s", n, expected);
-    out->label = mem_printf("%ld", n);
-    out->label_integer = true;
+    if (n < 0)
+        return err_input(err,
+                         "label: found %ld, which marks a record without a label; expected %s: drop the record, or "
+                         "give its class a name",
+                         n, expected);
+    *name = mem_printf("%ld", n);
     return 0;
 }
 
@@ -158,9 +166,10 @@ int classify_tokenize(RecordTokens *out, const RecordTokenizer *e, const Classif
     return record_take_tokens(out, &t, SIZE_MAX, err);
 }
 
-int classify_record(RecordTokens *out, const RecordTokenizer *e, const Json *record, Err *err) {
+int classify_record(RecordTokens *out, const RecordTokenizer *e, const Json *record, bool untyped, Err *err) {
     ClassifiedText texts;
-    if (classify_read(&texts, record, err) || read_label(out, record, err)) return -1;
+    if (classify_read(&texts, record, err) || classify_read_label(&out->label, &out->label_kind, record, untyped, err))
+        return -1;
     note_unread(&out->unread, record, &texts);
     return classify_tokenize(out, e, &texts, err);
 }

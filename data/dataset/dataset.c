@@ -41,7 +41,7 @@ static int make_key(char key[TOKEN_KEY_LEN + 1], const DatasetInput *in, Err *er
     str_printf(&what, "parse_special=%d\nunrendered=%d\n", o->parse_special, o->unrendered);
     str_printf(&what, "tokenizer=%s bos %d %d eos %d\ntemplate=%s\n", t->fingerprint, t->add_bos, t->bos, t->eos,
                template);
-    if (o->classification) str_printf(&what, "classification, %zu labels given\n", o->labels ? o->labels->count : 0);
+    if (o->classification) str_printf(&what, "classification 2, %zu labels given\n", o->labels ? o->labels->count : 0);
     for (size_t i = 0; o->classification && o->labels && i < o->labels->count; i++)
         str_add(&what, o->labels->names[i], strlen(o->labels->names[i]) + 1);
     if (o->completion_only) str_puts(&what, "completion_only\n");

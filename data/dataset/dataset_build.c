@@ -92,7 +92,7 @@ static int add_record(Build *b, const RecordTokens *e, const RecordSpan *span) {
     s->cannot_stop += e->cannot_stop;
     key_counts_add(&b->unread, &e->unread);
     if ((int64_t)(keep + cut) > s->longest) s->longest = (int64_t)(keep + cut);
-    if (e->label && label_table_add(b->labels, e->label, e->label_integer, &label, b->err))
+    if (e->label && label_table_add(b->labels, e->label, e->label_kind, &label, b->err))
         return err_context(b->err, "%s:%zu", span->name, span->line);
     if (!e->label && !e->windows && keep > max && b->o->truncation == TRUNCATION_TRUNCATE) {
         cut = keep - max;

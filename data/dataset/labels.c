@@ -5,6 +5,8 @@
 
 #include <xxhash.h>
 
+#include "json_pool.h"
+
 // ---- lists ----
 
 void label_list_add(LabelList *l, const char *name) {
@@ -23,6 +25,22 @@ const char *label_list_repeated(const LabelList *l) {
     return NULL;
 }
 
+// *n: of digits without a zero before them.
+static bool is_integer(const char *name, int64_t *n) {
+    *n = strtol(name, NULL, 10);
+    return json_text_is_integer(name, strlen(name)) && *n >= 0;
+}
+
+bool label_list_renumbers(const LabelList *l, int64_t *missing) {
+    int64_t before = -1, n;
+    *missing = -1;
+    for (size_t i = 0; i < l->count; i++, before = n) {
+        if (!is_integer(l->names[i], &n) || n <= before) return false;
+        if (i && *missing < 0 && n > before + 1) *missing = before + 1;
+    }
+    return l->count && before != (int64_t)l->count - 1;
+}
+
 void label_list_clear(LabelList *l) {
     for (size_t i = 0; i < l->count; i++) mem_free(l->names[i]);
     mem_free(l->names);
@@ -37,7 +55,7 @@ struct LabelTable {
     LabelList list;        // in the order of ids
     uint32_t slots[SLOTS]; // hash table: a label's id + 1; 0: free
     bool fixed;
-    bool integers; // of found ones, as the first is
+    bool found[LABEL_EITHER + 1]; // labels of that kind
 };
 
 // The slot that a label has, or would have.
@@ -73,19 +91,23 @@ static int fail_unknown(const LabelList *l, const char *name, Err *err) {
     return err_input(err, "label: found \"%.80s\"; expected a label of the training data: %s", name, names.data);
 }
 
-int label_table_add(LabelTable *t, const char *name, bool integer, uint32_t *id, Err *err) {
+static int fail_mix(const char *name, LabelKind kind, Err *err) {
+    if (kind == LABEL_INTEGER)
+        return err_input(err, "label: found the integer %s; expected text, as the labels before it are", name);
+    return err_input(err, "label: found the text \"%.64s\"; expected an integer, as the labels before it are", name);
+}
+
+int label_table_add(LabelTable *t, const char *name, LabelKind kind, uint32_t *id, Err *err) {
     uint32_t *slot = slot_of(t, name);
     if (!*slot) {
         if (t->fixed) return fail_unknown(&t->list, name, err);
         if (t->list.count == LABELS_MAX)
             return err_input(err, "label: found more than %d different labels", LABELS_MAX);
-        if (!t->list.count) t->integers = integer;
         add(t, slot, name);
     }
-    if (!t->fixed && integer != t->integers)
-        return err_input(err, "label: found %s%s%.64s%s; expected %s, as the first record has",
-                         integer ? "the integer " : "the text ", integer ? "" : "\"", name, integer ? "" : "\"",
-                         integer ? "text" : "an integer");
+    if (!t->fixed && kind != LABEL_EITHER && t->found[kind == LABEL_TEXT ? LABEL_INTEGER : LABEL_TEXT])
+        return fail_mix(name, kind, err);
+    t->found[kind] = true;
     *id = *slot - 1;
     return 0;
 }
@@ -95,16 +117,10 @@ static int by_number(const void *a, const void *b) {
     return x < y ? -1 : x > y;
 }
 
-static int check_found(const LabelList *l, bool integers, Err *err) {
+static int check_found(const LabelList *l, Err *err) {
     if (l->count == 0) return err_input(err, "found no label; expected at least two different labels");
     if (l->count == 1)
         return err_input(err, "found only the label \"%s\"; expected at least two different labels", l->names[0]);
-    for (size_t i = 0; integers && i < l->count; i++)
-        if (strtol(l->names[i], NULL, 10) != (long)i)
-            return err_input(err,
-                             "found %zu different labels up to %s, but no label %zu; expected the integers 0 to n-1 "
-                             "without a gap, or labels as text",
-                             l->count, l->names[l->count - 1], i);
     return 0;
 }
 
@@ -113,8 +129,8 @@ int label_table_finish(LabelTable *t, LabelList *list, uint32_t **place, Err *er
     *place = NULL;
     for (size_t i = 0; i < t->list.count; i++) label_list_add(list, t->list.names[i]);
     if (!t->fixed && list->count)
-        qsort(list->names, list->count, sizeof *list->names, t->integers ? by_number : by_text);
-    if (!t->fixed && check_found(list, t->integers, err)) return -1;
+        qsort(list->names, list->count, sizeof *list->names, t->found[LABEL_TEXT] ? by_text : by_number);
+    if (!t->fixed && check_found(list, err)) return -1;
     *place = mem_alloc(list->count + 1, sizeof **place);
     for (size_t i = 0; i < list->count; i++) (*place)[*slot_of(t, list->names[i]) - 1] = (uint32_t)i;
     return 0;

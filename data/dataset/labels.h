@@ -1,8 +1,9 @@
 // labels: the classes of a classification data set, by name; a class's id is its index in the list.
 //
-// Labels found in data: integers must be 0 to n-1 without a gap (their names are "0", "1", ...); texts are sorted by
-// their bytes, as in Hugging Face's examples. true and false are 1 and 0. If a list is given (of the training data, of
-// a model), every label must be in it; an integer is looked up by its digits.
+// Labels found in data: the names of integers are their digits, in numeric order: 0 to n-1 are their own ids, the
+// ratings 1 to 5 get the ids 0 to 4. Texts are sorted by their bytes, as in Hugging Face's examples. Cells of a table
+// have no type: they are integers if all of them are. true and false are 1 and 0. If a list is given (of the training
+// data, of a model), every label must be in it; an integer is looked up by its digits.
 #pragma once
 
 #include "base.h"
@@ -15,14 +16,19 @@ void label_list_add(LabelList *l, const char *name);
 const char *label_list_repeated(const LabelList *l); // a name that occurs twice; NULL: none
 void label_list_clear(LabelList *l);
 
+// The names are integers in numeric order, but not 0 to n-1: "1" to "5". *missing: the first integer without a label
+// between the least and the greatest, -1 where there is none.
+bool label_list_renumbers(const LabelList *l, int64_t *missing);
+
 enum { LABELS_MAX = 1 << 16, LABEL_MAX_BYTES = 256 };
 
-// Labels while data is read.
+// Labels while data is read. LABEL_EITHER: digits in a table.
+typedef enum { LABEL_TEXT, LABEL_INTEGER, LABEL_EITHER } LabelKind;
 typedef struct LabelTable LabelTable;
 LabelTable *label_table_new(const LabelList *given); // borrowed; NULL: labels are found in the data
 void label_table_free(LabelTable *t);
 // *id: by first appearance, or index in the given list. Fails on a label that is not in the list, on a mix of integers
 // and texts, and on more than LABELS_MAX.
-int label_table_add(LabelTable *t, const char *name, bool integer, uint32_t *id, Err *err);
-// The final list, and for each id its place there (mem_free). Fails on a gap, and on fewer than two.
+int label_table_add(LabelTable *t, const char *name, LabelKind kind, uint32_t *id, Err *err);
+// The final list, and for each id its place there (mem_free). Fails on fewer than two.
 int label_table_finish(LabelTable *t, LabelList *list, uint32_t **place, Err *err);

@@ -297,7 +297,7 @@ int record_tokenize(RecordTokens *out, const RecordTokenizer *e, RecordSpan span
     Json record = *json_root(doc);
     int rc = place->rule ? file_rule_rename(&record, place->rule, &pool, err) : 0;
     if (!rc)
-        rc = place->format == FORMAT_CLASSIFICATION ? classify_record(out, e, &record, err)
+        rc = place->format == FORMAT_CLASSIFICATION ? classify_record(out, e, &record, span.untyped, err)
                                                     : tokenize_dialogs_record(out, e, &record, place, err);
     if (rc == 0) return 0;
     record_tokens_clear(out);

@@ -14,6 +14,7 @@
 #include "chat.h"
 #include "dialog.h"
 #include "file_rule.h"
+#include "labels.h"
 #include "records.h"
 #include "tokenizer.h"
 
@@ -35,7 +36,7 @@ typedef struct RecordTokens { // init with {0}; record_tokens_clear frees
     size_t left_out; // bytes without a token in the vocabulary: left out, or an unknown token
     bool windows;    // text: cut into windows when it is too long, not dropped
     char *label;     // classification: its name; else NULL
-    bool label_integer;
+    LabelKind label_kind;
     size_t second;   // classification: index of the first token of type 1; count: none
     size_t cut;      // tokens that shortening removed
     KeyNotes unread; // keys of the record that nothing reads
@@ -71,8 +72,10 @@ int record_tokenize(RecordTokens *out, const RecordTokenizer *e, RecordSpan span
 // A sample longer than e->shorten_to (0: no limit) is shortened as Hugging Face's fast tokenizers do (longest_first):
 // the longer text loses tokens first, each text at its end; special tokens stay. out->cut counts the removed tokens;
 // out->count is 0 where only special tokens would be left.
-int classify_record(RecordTokens *out, const RecordTokenizer *e, const Json *record, Err *err);
-// Its parts: the texts of a record, borrowed, whose label is not read; their tokens.
+// untyped: RecordSpan.untyped.
+int classify_record(RecordTokens *out, const RecordTokenizer *e, const Json *record, bool untyped, Err *err);
+// Its parts: the label (mem_free *name); the texts of a record, borrowed, whose label is not read; their tokens.
+int classify_read_label(char **name, LabelKind *kind, const Json *record, bool untyped, Err *err);
 typedef struct ClassifiedText {
     JsonStr first, second;
     bool pair;

@@ -403,7 +403,7 @@ static int next_row(RecordReader *r, RecordSpan *span, Err *err) {
                          r->row.count, r->names.count);
     csv_print_record(&text, &r->names, &r->row);
     JsonStr record = json_pool_text(&r->held, &text);
-    *span = (RecordSpan){.text = record.data, .len = record.len, .line = line, .name = r->path};
+    *span = (RecordSpan){.text = record.data, .len = record.len, .line = line, .name = r->path, .untyped = true};
     return record.len > RECORD_MAX_BYTES ? fail_length(r, record.len, err) : 1;
 }
 

@@ -153,8 +153,6 @@ void csv_print_record(StrBuf *out, const CsvRow *names, const CsvRow *row) {
         str_puts(out, ": ");
         if (!len)
             str_puts(out, "null");
-        else if (json_text_is_integer(cell, len) && strcmp(name, "label") == 0)
-            str_add(out, cell, len);
         else
             json_quote(out, cell, len);
     }

@@ -31,6 +31,6 @@ void csv_row_clear(CsvRow *row);
 // Makes a first row the names of columns: one without a name is "Unnamed: I", as in pandas, whose to_csv writes the
 // index so. Refused: a name twice, too many, a header with other delimiters.
 int csv_take_names(CsvRow *names, char delimiter, const char *name, size_t line, Err *err);
-// Appends the row, with as many cells as there are names, as an object: cells are strings, a `label` that is an integer
-// is one, an empty cell is null, which is absence.
+// Appends the row, with as many cells as there are names, as an object: cells are strings, an empty cell is null, which
+// is absence.
 void csv_print_record(StrBuf *out, const CsvRow *names, const CsvRow *row);

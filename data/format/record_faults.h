@@ -10,6 +10,7 @@ typedef struct RecordSpan { // borrowed from the reader (records.h), until recor
     size_t line;      // of its first byte, counted from 1
     const char *name; // for messages: the file, or "shard.tar/member"
     bool columns;     // text of json_parse_columns
+    bool untyped;     // a row of a table: its values are strings, digits may be a number
 } RecordSpan;
 // Parses a record; a fault in it is explained.
 int record_parse(JsonDoc **doc, RecordSpan span, Err *err);

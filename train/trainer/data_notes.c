@@ -1,5 +1,8 @@
 #include "data_notes.h"
 
+#include <string.h>
+
+#include "json_pool.h"
 #include "say.h"
 
 static void add(StrBuf *out, int64_t records, const char *what) {
@@ -50,12 +53,30 @@ static void print_line(const char *title, const StrBuf *value, const DataLines *
         say("%s%-*s %s%s\n", l->indent ? l->indent : "", l->width, title, value->data, l->note ? l->note : "");
 }
 
+// Names that are hardly meant so: a gap in integers, integers among texts.
+static void warn_labels(const LabelList *l) {
+    const char *first = l->names[0], *last = l->names[l->count - 1], *number = NULL, *text = NULL;
+    int64_t missing;
+    if (label_list_renumbers(l, &missing) && missing >= 0)
+        log_warn("labels: found integers from %s to %s, but no %ld; each of the %zu that occur is a class of its own",
+                 first, last, missing, l->count);
+    for (size_t i = 0; i < l->count; i++)
+        *(json_text_is_integer(l->names[i], strlen(l->names[i])) ? &number : &text) = l->names[i];
+    if (number && text)
+        log_warn("labels: found the integer %s and the text \"%s\"; all labels are names, sorted as text", number,
+                 text);
+}
+
 void data_notes_print_labels(const Dataset *d, const DataLines *l) {
     AUTO_STR StrBuf labels = {0};
+    int64_t missing;
     if (!d->labels) return;
     str_printf(&labels, "%zu: ", d->labels->count);
     dataset_show_labels(&labels, d);
+    if (label_list_renumbers(d->labels, &missing))
+        str_printf(&labels, "; the integers are names, their ids are 0 to %zu", d->labels->count - 1);
     print_line("labels", &labels, l);
+    warn_labels(d->labels);
 }
 
 void data_notes_print(const Dataset *d, const Tokenizer *t, const DataLines *l) {

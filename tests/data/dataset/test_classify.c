@@ -76,6 +76,33 @@ static void test_classify_sorts_labels(void **state) {
     bench_free(&b);
 }
 
+// Integers that are not 0 to n-1, star ratings: their digits are names, in numeric order.
+static void test_classify_names_other_integers(void **state) {
+    (void)state;
+    Bench b = classify_bench(false);
+    StrBuf text = {0};
+    for (int i = 12; i > 0; i--) str_printf(&text, "{\"text\":\"a\",\"label\":%d}\n", i);
+    Dataset *d = open_text(&b, text.data);
+    int64_t missing;
+    assert_int_equal(d->labels->count, 12);
+    assert_string_equal(d->labels->names[9], "10");
+    for (int i = 0; i < 12; i++) assert_int_equal(dataset_sample(d, i).label, 11 - i);
+    assert_true(label_list_renumbers(d->labels, &missing));
+    assert_int_equal(missing, -1);
+    dataset_close(d);
+    d = open_text(&b, "{\"text\":\"a\",\"label\":7}\n{\"text\":\"b\",\"label\":0}\n{\"text\":\"b\",\"label\":1}\n");
+    assert_int_equal(dataset_sample(d, 0).label, 2);
+    assert_string_equal(d->labels->names[2], "7");
+    assert_true(label_list_renumbers(d->labels, &missing));
+    assert_int_equal(missing, 2);
+    dataset_close(d);
+    d = open_text(&b, "{\"text\":\"a\",\"label\":1}\n{\"text\":\"b\",\"label\":0}\n");
+    assert_false(label_list_renumbers(d->labels, &missing));
+    dataset_close(d);
+    str_clear(&text);
+    bench_free(&b);
+}
+
 // A validation file: the labels of the training data and no other, in their order, whichever of them occur.
 static void test_classify_takes_given_labels(void **state) {
     (void)state;
@@ -108,17 +135,16 @@ static void test_classify_refuses_by_file_and_line(void **state) {
     } cases[] = {
         {"{\"text\":\"a\"}", "d.jsonl:2: label: found nothing; expected an integer from 0"},
         {"{\"text\":\"a\",\"label\":null}", "d.jsonl:2: label: found null"},
-        {"{\"text\":\"a\",\"label\":-1}", "d.jsonl:2: label: found -1, a record without a label"},
+        {"{\"text\":\"a\",\"label\":-1}", "d.jsonl:2: label: found -1, which marks a record without a label"},
         {"{\"text\":\"a\",\"label\":0.5}", "d.jsonl:2: label: found a float"},
         {"{\"text\":\"a\",\"label\":[1]}", "d.jsonl:2: label: found an array"},
         {"{\"text\":\"a\",\"label\":\"x\"}",
-         "d.jsonl:2: label: found the text \"x\"; expected an integer, as the first"},
+         "d.jsonl:2: label: found the text \"x\"; expected an integer, as the labels before"},
         {"{\"text\":\"a\",\"label\":\"\"}", "d.jsonl:2: label: found a text of 0 bytes"},
         {"{\"text\":\"a\",\"label\":\"\\u001b[2J\"}", "d.jsonl:2: label: found a text of 4 bytes"},
         {"{\"text\":\"a\",\"label\":\"\\u009b\"}", "d.jsonl:2: label: found a text of 2 bytes"},
         {"{\"text\":\"a\",\"label\":\"a\\u0000\"}", "d.jsonl:2: label: found a text of 2 bytes"},
         {"{\"text\":\"a\",\"label\":0}", "d.jsonl: found only the label \"0\"; expected at least two"},
-        {"{\"text\":\"a\",\"label\":2}", "d.jsonl: found 2 different labels up to 2, but no label 1"},
         {"{\"text\":7,\"label\":1}", "d.jsonl:2: text: found an integer; expected a string"},
         {"{\"sentence1\":\"a\",\"sentence2\":1,\"label\":1}", "d.jsonl:2: sentence2: found an integer"},
         {"{\"foo\":\"a\",\"label\":1}", "d.jsonl:2: found a record with the keys {foo, label}; expected label and"},
@@ -279,7 +305,8 @@ static void test_classify_rows_score_one_place_a_sample(void **state) {
 }
 
 TEST_MAIN(SCRATCH_TEST(test_classify_reads_the_names_of_glue), SCRATCH_TEST(test_classify_sorts_labels),
-          SCRATCH_TEST(test_classify_takes_given_labels), SCRATCH_TEST(test_classify_refuses_by_file_and_line),
+          SCRATCH_TEST(test_classify_names_other_integers), SCRATCH_TEST(test_classify_takes_given_labels),
+          SCRATCH_TEST(test_classify_refuses_by_file_and_line),
           SCRATCH_TEST(test_classify_shortens_the_longer_text_first),
           SCRATCH_TEST(test_classify_keeps_special_tokens_at_the_end),
           SCRATCH_TEST(test_classify_counts_what_is_too_long),

@@ -43,11 +43,12 @@ static void test_csv_rows_are_records(void **state) {
                "2:{\"prompt\": \"a, \\\"b\\\"\\r\\nc\", \"x\\\"y\": null}|5:{\"prompt\": \"d\", \"x\\\"y\": null}|");
     check_rows("a.tsv", "text\tn\nit is 5\" long, \"really\"\t7\n",
                "2:{\"text\": \"it is 5\\\" long, \\\"really\\\"\", \"n\": \"7\"}|");
-    check_rows("a.csv", ",text,label\n0,a,1\n1,b,-3\n2,c,01\n3,d,\n4,e,9999999999999999999\n",
-               "2:{\"Unnamed: 0\": \"0\", \"text\": \"a\", \"label\": 1}|3:{\"Unnamed: 0\": \"1\", \"text\": \"b\", "
-               "\"label\": -3}|4:{\"Unnamed: 0\": \"2\", \"text\": \"c\", \"label\": \"01\"}|5:{\"Unnamed: 0\": \"3\", "
-               "\"text\": \"d\", \"label\": null}|6:{\"Unnamed: 0\": \"4\", \"text\": \"e\", \"label\": "
-               "\"9999999999999999999\"}|");
+    check_rows(
+        "a.csv", ",text,label\n0,a,1\n1,b,-3\n2,c,01\n3,d,\n4,e,9999999999999999999\n",
+        "2:{\"Unnamed: 0\": \"0\", \"text\": \"a\", \"label\": \"1\"}|3:{\"Unnamed: 0\": \"1\", \"text\": \"b\", "
+        "\"label\": \"-3\"}|4:{\"Unnamed: 0\": \"2\", \"text\": \"c\", \"label\": \"01\"}|5:{\"Unnamed: 0\": \"3\", "
+        "\"text\": \"d\", \"label\": null}|6:{\"Unnamed: 0\": \"4\", \"text\": \"e\", \"label\": "
+        "\"9999999999999999999\"}|");
     check_rows("a.csv", "\n\ntext\nNA\nnull\nx\xC3\xA9\x01\n",
                "4:{\"text\": \"NA\"}|5:{\"text\": \"null\"}|6:{\"text\": \"x\xC3\xA9\\u0001\"}|");
 }
@@ -162,6 +163,17 @@ static void test_csv_gives_the_samples_of_json_lines(void **state) {
                "{\"text\":\"a\",\"label\":1}\n{\"text\":\"b\",\"label\":0}\n{\"text\":\"c\",\"label\":1}\n", true,
                NULL);
     check_same("text,label\na,yes\nb,no\n", "{\"text\":\"a\",\"label\":\"yes\"}\n{\"text\":\"b\",\"label\":\"no\"}\n",
+               true, NULL);
+    // cells are typed as a column: digits alone are integers, in numeric order; also under another name, and quoted
+    static const char ten[] = "\"text\":\"a\",\"label\":10}\n{\"text\":\"b\",\"label\":9}\n";
+    AUTO_FREE char *want = mem_printf("{%s", ten);
+    check_same("text,label\na,10\nb,9\n", want, true, NULL);
+    check_same("text,label\n\"a\",\"10\"\n\"b\",\"9\"\n", want, true, NULL);
+    check_same("stars,text\n10,a\n9,b\n", "{\"text\":\"a\",\"stars\":10}\n{\"text\":\"b\",\"stars\":9}\n", true,
+               &(FileRule){.columns = {[COLUMN_LABEL] = "stars"}});
+    check_same("text,label\na,10\nb,9\nc,9+\n",
+               "{\"text\":\"a\",\"label\":\"10\"}\n{\"text\":\"b\",\"label\":\"9\"}\n"
+               "{\"text\":\"c\",\"label\":\"9+\"}\n",
                true, NULL);
 }
 

@@ -130,6 +130,27 @@ static void test_cli_predict_reads_columns(void **state) {
     check_has("predict out --file nothere.csv", 2, "nothere.csv: no such file");
 }
 
+// Star ratings of a table, quoted or not: 1 to 5 are the names of the classes.
+static void test_cli_classify_star_ratings(void **state) {
+    (void)state;
+    tiny_model_write("m.gguf", &TINY_MODEL);
+    put("s.csv", "\"text\",\"label\"\n\"GOOD\",\"5\"\n\"BAD\",\"1\"\n\"ODD\",\"3\"\n\"FAIR\",\"2\"\n\"FINE\",\"4\"\n");
+    put("v.csv", "text,label\nGOOD,5\nODD,3\n");
+    check_has(TRAIN("m.gguf") "--train_file s.csv --validation_file v.csv --output_dir out", 0,
+              "labels   5: 1 (1), 2 (1), 3 (1), 4 (1), 5 (1); the integers are names, their ids are 0 to 4\n");
+    check_file("out/adapter/labels.json", "\"0\":\t\"1\"");
+    check_file("out/adapter/labels.json", "\"4\":\t\"5\"");
+    put("v.csv", "text,label\nGOOD,0\n");
+    check_has("eval out --validation_file v.csv", 2,
+              "v.csv:2: label: found \"0\"; expected a label of the training data: 1, 2, 3, 4, 5");
+    put("s.csv", "text,label\nGOOD,2\nBAD,0\nODD,2\n");
+    check_has(TRAIN("m.gguf") "--train_file s.csv --validation_file s.csv --output_dir gap", 0,
+              "labels: found integers from 0 to 2, but no 1; each of the 2 that occur is a class of its own\n");
+    put("s.csv", "text,label\nGOOD,2\nBAD,0\nODD,l\n");
+    check_has(TRAIN("m.gguf") "--train_file s.csv --validation_file s.csv --output_dir mix", 0,
+              "labels: found the integer 2 and the text \"l\"; all labels are names, sorted as text\n");
+}
+
 static void test_cli_predict_pairs_of_bert(void **state) {
     (void)state;
     Family f;
@@ -197,6 +218,6 @@ static void test_cli_classify_refusals(void **state) {
 }
 
 TEST_MAIN(SCRATCH_TEST(test_cli_classify_decoder), SCRATCH_TEST(test_cli_classify_resumes),
-          SCRATCH_TEST(test_cli_classify_encoder), SCRATCH_TEST(test_cli_predict),
-          SCRATCH_TEST(test_cli_predict_reads_columns), SCRATCH_TEST(test_cli_predict_pairs_of_bert),
-          SCRATCH_TEST(test_cli_classify_refusals))
+          SCRATCH_TEST(test_cli_classify_encoder), SCRATCH_TEST(test_cli_classify_star_ratings),
+          SCRATCH_TEST(test_cli_predict), SCRATCH_TEST(test_cli_predict_reads_columns),
+          SCRATCH_TEST(test_cli_predict_pairs_of_bert), SCRATCH_TEST(test_cli_classify_refusals))
