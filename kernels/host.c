@@ -75,7 +75,7 @@ void host_close(Backend *b) {}
 void host_sync(Backend *b) {}
 void host_settle(Backend *b) {}
 void host_record(Backend *b, uint64_t key) {}
-void host_record_end(Backend *b) {}
+bool host_record_end(Backend *b) { return true; }
 void host_forget(Backend *b) {}
 void host_describe(Backend *b, StrBuf *out) {}
 void host_weight_place(Backend *b, Weight *w, bool fp8, void *memory) {}

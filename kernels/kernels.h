@@ -293,9 +293,9 @@ struct Kernels {
 
     // ---- recorded passes; `key` identifies everything that the calls between record and record_end depend on ----
     bool (*replay)(Backend *b, uint64_t key); // false: not recorded (host backends: never)
-    void (*record)(Backend *b, uint64_t key); // the following calls are recorded and run
-    void (*record_end)(Backend *b);
-    void (*forget)(Backend *b); // drops all recorded passes: memory that they use moves
+    void (*record)(Backend *b, uint64_t key); // the following calls are recorded and run, or only run
+    bool (*record_end)(Backend *b);           // false: recording failed and nothing was run: make the calls again
+    void (*forget)(Backend *b);               // drops all recorded passes: memory that they use moves
 
     // ---- several ranks, one device each ----
     // Collective, called once; g outlives the backend. Waits for other ranks at most `seconds`, here and in all_reduce.

@@ -1,6 +1,6 @@
 // choices: autotuning results, on which the bits of results depend: saved by choices_get, restored by choices_set. One
 // JSON object of texts {"device": ..., "cublaslt": ..., key: value, ...}; the first two name the device and the library
-// version that the choices are valid for.
+// version that the choices are valid for. LORAC_ATTENTION decides for shapes that have no choice yet, so it is one too.
 #include <stdio.h>
 #include <string.h>
 
@@ -9,6 +9,8 @@
 #include "cuda.h"
 
 DEFINE_AUTO(cJSON, cJSON_Delete)
+
+static const char *const ASKED = "LORAC_ATTENTION";
 
 struct CudaChoices {
     cJSON *list;
@@ -53,6 +55,7 @@ void cuda_choices_get(Backend *b, StrBuf *json) {
     AUTO(cJSON_Delete) cJSON *all = mem_checked(cJSON_CreateObject());
     mem_checked(cJSON_AddStringToObject(all, "device", s->name));
     mem_checked(cJSON_AddStringToObject(all, "cublaslt", s->choices->library));
+    if (s->attention_asked) mem_checked(cJSON_AddStringToObject(all, ASKED, s->attention_asked));
     for (const cJSON *item = s->choices->list->child; item; item = item->next)
         mem_checked(cJSON_AddStringToObject(all, item->string, item->valuestring));
     char *text = mem_checked(cJSON_Print(all));
@@ -79,6 +82,13 @@ static int check_item(const Backend *b, const cJSON *item, Err *err) {
         value, library ? library : "none");
 }
 
+static int check_asked(const CudaState *s, const cJSON *stored, Err *err) {
+    const char *was = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(stored, ASKED)), *now = s->attention_asked;
+    if (was ? now && !strcmp(was, now) : !now) return 0;
+    return err_input(err, "the run was made %s%s, here it is %s: the run cannot be resumed bit-identically here",
+                     was ? "with LORAC_ATTENTION=" : "without LORAC_ATTENTION", was ? was : "", now ? now : "not set");
+}
+
 int cuda_choices_set(Backend *b, const char *json, Err *err) {
     CudaState *s = cuda_state(b);
     const char *end = json;
@@ -91,9 +101,11 @@ int cuda_choices_set(Backend *b, const char *json, Err *err) {
         if (check_item(b, item, err)) return -1;
         headers += header_here(s, item->string) != NULL;
     }
+    if (check_asked(s, stored, err)) return -1;
     if (headers != 2) return err_input(err, "the run was made on another kind of device than %s", b->k->name);
     for (const cJSON *item = stored->child; item; item = item->next)
-        if (!header_here(s, item->string)) cuda_choice_set(b, item->string, item->valuestring);
+        if (!header_here(s, item->string) && strcmp(item->string, ASKED) != 0)
+            cuda_choice_set(b, item->string, item->valuestring);
     s->choices->settled = true;
     return 0;
 }

@@ -33,15 +33,17 @@ typedef struct CudaState {
     CudaScratch scratch; // first: kernels/planned/sizes.c reads it
     const Kernels *host; // the CPU's table, for the two slots that work in host memory on every backend
     int device;
-    char name[128];           // "NVIDIA H100 80GB HBM3"
-    int capability;           // 90 for 9.0
-    int processors;           // streaming multiprocessors
-    size_t shared_bytes;      // shared memory that a block may ask for
-    bool emulated;            // cuda_emulated
-    bool recording;           // between record and record_end
-    uint64_t epoch;           // grows at record, record_end and replay: an event is valid in its own epoch only
-    cudaStream_t stream;      // of all ops
-    cudaStream_t side_stream; // expansion of quantised weights
+    char name[128];              // "NVIDIA H100 80GB HBM3"
+    int capability;              // 90 for 9.0
+    int processors;              // streaming multiprocessors
+    size_t shared_bytes;         // shared memory that a block may ask for
+    bool emulated;               // cuda_emulated
+    bool graphs;                 // passes may be recorded
+    const char *attention_asked; // by LORAC_ATTENTION: "own", "cudnn"; NULL: not set
+    bool recording;              // between record and record_end
+    uint64_t epoch;              // grows at record, record_end and replay: an event is valid in its own epoch only
+    cudaStream_t stream;         // of all ops
+    cudaStream_t side_stream;    // expansion of quantised weights
     cublasLtHandle_t blas;
     void *workspace;   // of cuBLASLt
     void *expanded[2]; // tiles of quantised weights in the activation type, used in turn
@@ -66,6 +68,11 @@ bool cuda_check(Backend *b, cudaError_t error, const char *what);
 bool cuda_check_blas(Backend *b, cublasStatus_t status, const char *what);
 cudaEvent_t cuda_new_event(Backend *b, bool timed); // NULL: b has failed
 void cuda_fail(Backend *b, ErrKind kind, const char *fmt, ...) PRINTF_LIKE(3, 4);
+
+// LORAC_CUDA_GRAPHS and LORAC_ATTENTION, before the areas are opened; kind: BackendOptions.attention. Check:
+// afterwards.
+int cuda_environment(Backend *b, AttentionKind kind, Err *err);
+int cuda_environment_check(const Backend *b, Err *err);
 
 // Of each area. open: allocates for the backend's lifetime; -1 with *err (the caller then closes b's state).
 #define DECLARE_CUDA_AREA(name, type)                                                                                  \

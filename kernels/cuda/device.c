@@ -186,8 +186,10 @@ int lorac_cuda_open(Backend *b, const BackendOptions *o, const Kernels *host, Er
     CudaState *s = mem_calloc(1, sizeof *s);
     s->device = index;
     s->host = host;
-    if (take_properties(s, o, err)) {
+    b->state = s;
+    if (cuda_environment(b, o->attention, err) || take_properties(s, o, err)) {
         mem_free(s);
+        b->state = NULL;
         return -1;
     }
     b->k = &cuda_kernels;
@@ -195,11 +197,9 @@ int lorac_cuda_open(Backend *b, const BackendOptions *o, const Kernels *host, Er
     b->host_memory = false;
     b->precision = o->precision;
     b->fp8 = o->fp8;
-    b->attention_kind = o->attention;
     snprintf(b->name, sizeof b->name, "%.*s", (int)sizeof b->name - 1, s->name);
-    b->state = s;
     open_streams(b);
-    if (cuda_status(b, err) || open_areas(b, err) || cuda_status(b, err)) {
+    if (cuda_status(b, err) || open_areas(b, err) || cuda_status(b, err) || cuda_environment_check(b, err)) {
         cuda_close(b);
         return -1;
     }

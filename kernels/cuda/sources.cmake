@@ -11,6 +11,7 @@ set(CUDA_KERNEL_SOURCES
   ${CMAKE_CURRENT_LIST_DIR}/choices.c
   ${CMAKE_CURRENT_LIST_DIR}/cuda_ranks.c
   ${CMAKE_CURRENT_LIST_DIR}/device.c
+  ${CMAKE_CURRENT_LIST_DIR}/environment.c
   ${CMAKE_CURRENT_LIST_DIR}/ops/activation.cu
   ${CMAKE_CURRENT_LIST_DIR}/ops/moe.cu
   ${CMAKE_CURRENT_LIST_DIR}/ops/norm.cu

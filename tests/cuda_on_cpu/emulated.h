@@ -5,8 +5,9 @@
 // ends the process with one line that names kernel, block and source line. Streams put work off until somebody waits.
 // In the module build/emulated/lorac-cuda.so the same settings come from the environment: LORAC_EMULATED_MEMORY
 // (bytes), LORAC_EMULATED_FAIL_LAUNCH (n), LORAC_EMULATED_ORDER (ascending, descending, shuffled),
-// LORAC_EMULATED_CUDNN (set: there is one), LORAC_EMULATED_DEVICES, LORAC_EMULATED_FIRST_DEVICE (which of the machine's
-// devices cuda:0 is: as a launcher shows each process its own).
+// LORAC_EMULATED_CUDNN (set: there is one), LORAC_EMULATED_FAIL_RECORDING (the number of an EmulatedRecording),
+// LORAC_EMULATED_DEVICES, LORAC_EMULATED_FIRST_DEVICE (which of the machine's devices cuda:0 is: as a launcher shows
+// each process its own).
 #pragma once
 
 #include "kernels.h"
@@ -22,14 +23,22 @@ int emulated_open(Backend **b, DType activation, Err *err);
 int emulated_open_with(Backend **b, const BackendOptions *options, Err *err);
 
 // For the devices of this process, before anything is opened or between tests.
-void emulated_set_memory(size_t bytes);             // of each device; 0: 1 GiB
-void emulated_set_devices(int n);                   // 1 unless set
-void emulated_set_order(EmulatedOrder order);       // in which threads and blocks run
-void emulated_fail_launch(uint64_t n);              // the n-th launch from now on fails (1: the next); 0: none
-uint64_t emulated_launches(void);                   // kernels launched so far
-size_t emulated_memory_used(void);                  // bytes of device memory that are allocated now
-void emulated_set_capability(int major, int minor); // 9.0 unless set
-void emulated_set_cudnn(bool there);                // what is opened from now on finds cuDNN, or not: unless set
+void emulated_set_memory(size_t bytes);       // of each device; 0: 1 GiB
+void emulated_set_devices(int n);             // 1 unless set
+void emulated_set_order(EmulatedOrder order); // in which threads and blocks run
+void emulated_fail_launch(uint64_t n);        // the n-th launch from now on fails (1: the next); 0: none
+typedef enum {
+    EMULATED_RECORDS,
+    EMULATED_NO_BEGIN,
+    EMULATED_NO_CALL,
+    EMULATED_NO_END,
+    EMULATED_NO_GRAPH
+} EmulatedRecording;
+void emulated_fail_recording(EmulatedRecording where); // of the next recording: what fails, once; or nothing
+uint64_t emulated_launches(void);                      // kernels launched so far
+size_t emulated_memory_used(void);                     // bytes of device memory that are allocated now
+void emulated_set_capability(int major, int minor);    // 9.0 unless set
+void emulated_set_cudnn(bool there);                   // what is opened from now on finds cuDNN, or not: unless set
 
 #ifdef __cplusplus
 }

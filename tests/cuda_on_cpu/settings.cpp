@@ -22,6 +22,7 @@ struct FromEnvironment : Settings {
         if (const char *s = getenv("LORAC_EMULATED_FIRST_DEVICE")) first_device = atoi(s);
         cudnn = getenv("LORAC_EMULATED_CUDNN") != nullptr;
         if (const char *s = getenv("LORAC_EMULATED_FAIL_LAUNCH")) fail_at = strtoull(s, nullptr, 10);
+        if (const char *s = getenv("LORAC_EMULATED_FAIL_RECORDING")) fail_recording = atoi(s);
         if (const char *s = getenv("LORAC_EMULATED_ORDER")) order = order_from(s);
     }
 };
@@ -31,6 +32,8 @@ Settings &settings() {
     static FromEnvironment s;
     return s;
 }
+
+bool recording_fails(int where) { return settings().fail_recording.compare_exchange_strong(where, EMULATED_RECORDS); }
 } // namespace emu
 
 void emulated_set_memory(size_t bytes) { emu::settings().memory = bytes ? bytes : (size_t)1 << 30; }
@@ -45,4 +48,5 @@ void emulated_fail_launch(uint64_t n) {
     emu::Settings &s = emu::settings();
     s.fail_at = n ? s.launches + n : 0;
 }
+void emulated_fail_recording(EmulatedRecording where) { emu::settings().fail_recording = where; }
 uint64_t emulated_launches(void) { return emu::settings().launches; }

@@ -14,9 +14,11 @@ struct Settings {
     int devices = 1;
     int first_device = 0; // of the machine's, that this process sees
     int major = 9, minor = 0;
-    bool cudnn = false; // there is one
+    bool cudnn = false;                 // there is one
+    std::atomic<int> fail_recording{0}; // EmulatedRecording
     std::atomic<uint64_t> launches{0};
     std::atomic<uint64_t> fail_at{0}; // number of the launch that fails; 0: none
 };
-Settings &settings(); // from the environment at first
+Settings &settings();            // from the environment at first
+bool recording_fails(int where); // an EmulatedRecording: once, where emulated_fail_recording says
 } // namespace emu

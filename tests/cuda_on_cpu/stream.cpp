@@ -8,7 +8,9 @@
 #include <deque>
 #include <mutex>
 
+#include "emulated.h"
 #include "emulation.h"
+#include "settings.h"
 
 using namespace emu;
 
@@ -100,6 +102,10 @@ bool any_capture() { return captures > 0; }
 void enqueue(cudaStream_t stream, Work work) {
     cudaStream_t s = resolve(stream);
     if (s->capture) {
+        if (recording_fails(EMULATED_NO_CALL)) {
+            invalidate(s->capture);
+            fail(cudaErrorStreamCaptureUnsupported);
+        }
         s->capture->work.push_back(std::move(work));
         s->forked_work = true;
         return;
@@ -236,6 +242,7 @@ cudaError_t cudaStreamBeginCapture(cudaStream_t s, enum cudaStreamCaptureMode) {
     if (sticky()) return sticky();
     if (!s) return fail(cudaErrorStreamCaptureUnsupported);
     if (s->capture) return fail(cudaErrorIllegalState);
+    if (recording_fails(EMULATED_NO_BEGIN)) return fail(cudaErrorStreamCaptureUnsupported);
     s->capture = new CUgraph_st;
     s->capture->origin = s;
     s->capture->streams = {s};
@@ -247,6 +254,7 @@ cudaError_t cudaStreamEndCapture(cudaStream_t s, cudaGraph_t *g) {
     if (!s->capture || s->capture->origin != s) return fail(cudaErrorIllegalState);
     cudaGraph_t graph = s->capture;
     bool joined = true;
+    if (recording_fails(EMULATED_NO_END)) invalidate(graph);
     for (cudaStream_t part : graph->streams) {
         if (part != s && part->forked_work) joined = false;
         part->capture = nullptr;
@@ -266,6 +274,7 @@ cudaError_t cudaStreamIsCapturing(cudaStream_t s, enum cudaStreamCaptureStatus *
 }
 cudaError_t cudaGraphInstantiate(cudaGraphExec_t *x, cudaGraph_t g, unsigned long long) {
     if (sticky()) return sticky();
+    if (recording_fails(EMULATED_NO_GRAPH)) return fail(cudaErrorMemoryAllocation);
     *x = new CUgraphExec_st;
     (*x)->work = std::make_shared<std::vector<Work>>(g->work);
     return cudaSuccess;

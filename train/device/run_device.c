@@ -100,7 +100,12 @@ static bool has_driver(void) {
 
 static int open_best(Backend **b, DtypeWord dtype, Err *note, Err *err) {
     Err why = {0};
-    if (has_driver() && run_device_open_gpu(b, "cuda", dtype, ATTENTION_FASTER, &why) == 0) return 0;
+    bool gpu = has_driver() && !check_gpu_dtype(dtype, &why);
+    if (gpu && run_device_open_gpu(b, "cuda", dtype, ATTENTION_FASTER, &why) == 0) return 0;
+    if (gpu && why.kind == ERR_INPUT) { // the environment is wrong, not the GPU
+        *err = why;
+        return -1;
+    }
     if (note) *note = why;
     if (open_cpu(b, dtype, 0, err) == 0) return 0;
     return why.msg[0] ? err_context(err, "no GPU (%s)", why.msg) : -1;

@@ -194,7 +194,7 @@ static void run_tape(PassRunner *r, const PassOptions *o, TapeMode mode) {
     bool known = was_seen(r, key);
     if (known) b->k->record(b, key);
     tape_run(r->tape, r->arena);
-    if (known) b->k->record_end(b);
+    if (known && !b->k->record_end(b)) tape_run(r->tape, r->arena);
     if (!known) r->seen[r->n_seen++ % RUNNER_SHAPES] = key;
 }
 
