@@ -47,57 +47,85 @@ Left gemm_left_by_team(Part *memory, Mat x) {
     return (Left){memory, ld};
 }
 
-// Rows [row, row + rows) and columns [col, col + n) of C from a tile. Inlined once for whole strips.
-__attribute__((always_inline)) static inline void store(Output c, const float *tile, float alpha, int64_t row,
-                                                        int64_t rows, int64_t col, const int64_t n) {
-    const Act *residual = c.residual ? c.residual + row * c.residual_stride + col : NULL;
-    float *f32 = c.f32 ? c.f32 + row * c.stride + col : NULL;
-    Act *act = c.f32 ? NULL : c.act + row * c.stride + col;
-    for (int64_t i = 0; i < rows; i++, tile += STRIP) {
-        float sum[STRIP];
-        for (int64_t j = 0; j < n; j++) sum[j] = alpha * tile[j];
-        for (int64_t j = 0; j < n && c.bias; j++) sum[j] += c.bias[col + j];
-        for (int64_t j = 0; j < n && residual; j++) sum[j] += act_load(residual[i * c.residual_stride + j]);
-        for (int64_t j = 0; j < n && act; j++) act[i * c.stride + j] = act_store(sum[j]);
-        for (int64_t j = 0; j < n && f32 && c.add; j++) f32[i * c.stride + j] += sum[j];
-        for (int64_t j = 0; j < n && f32 && !c.add; j++) f32[i * c.stride + j] = sum[j];
+// n columns of a row of C from a row of a tile. Inlined once for each kind of output, so that all of it is registers.
+typedef struct Row {
+    const float *tile, *bias;
+    const Act *residual;
+    Act *act;
+    float *f32;
+    float alpha;
+} Row;
+__attribute__((always_inline)) static inline void store_row(Row r, int64_t n, const bool bias, const bool residual,
+                                                            const bool act, const bool add) {
+#pragma omp simd
+    for (int64_t j = 0; j < n; j++) {
+        float sum = r.alpha * r.tile[j];
+        if (bias) sum += r.bias[j];
+        if (residual) sum += act_load(r.residual[j]);
+        if (act)
+            r.act[j] = act_store(sum);
+        else
+            r.f32[j] = add ? r.f32[j] + sum : sum;
     }
 }
 
-// C += the last k % K_STEP columns of A, which are copied with zeros after them, times theirs of B.
-static void add_tail(Tile t, int64_t whole, int64_t k, int64_t rows) {
-    Part tail[TILE_ROWS * K_STEP] = {0};
-    for (int64_t i = 0; i < rows; i++)
-        memcpy(tail + i * K_STEP, t.a + i * t.lda + whole, (size_t)(k - whole) * sizeof *tail);
-    gemm_tile(&(Tile){t.c, t.ldc, tail, K_STEP, t.b + whole * STRIP, K_STEP}, rows, true);
+// Rows [row, row + rows) and columns [col, col + n) of C from a tile. Inlined once for whole strips.
+__attribute__((always_inline)) static inline void store(const Output *c, const float *tile, float alpha, int64_t row,
+                                                        int64_t rows, int64_t col, const int64_t n) {
+    for (int64_t i = row; i < row + rows; i++, tile += STRIP) {
+        Row r = {tile,
+                 c->bias ? c->bias + col : NULL,
+                 c->residual ? c->residual + i * c->residual_stride + col : NULL,
+                 c->f32 ? NULL : c->act + i * c->stride + col,
+                 c->f32 ? c->f32 + i * c->stride + col : NULL,
+                 alpha};
+        if (r.act && !r.bias && !r.residual)
+            store_row(r, n, false, false, true, false);
+        else if (r.act && !r.bias)
+            store_row(r, n, false, true, true, false);
+        else if (r.f32 && !r.bias && !r.residual && c->add)
+            store_row(r, n, false, false, false, true);
+        else
+            store_row(r, n, r.bias, r.residual, r.act, c->add);
+    }
 }
 
-// C (+)= A B for K = t.k, any number.
-static void multiply_tile(Tile t, int64_t rows, bool add) {
-    int64_t k = t.k;
-    t.k = k / K_STEP * K_STEP;
-    gemm_tile(&t, rows, add);
-    if (k > t.k) add_tail(t, t.k, k, rows);
+// C += the columns of A after those of t, fewer than K_STEP, copied with zeros after them, times theirs of B.
+static void add_tail(const Tile *t, int64_t columns, int64_t rows) {
+    Part tail[TILE_ROWS * K_STEP] = {0};
+    for (int64_t i = 0; i < rows; i++)
+        memcpy(tail + i * K_STEP, t->a + i * t->lda + t->k, (size_t)columns * sizeof *tail);
+    gemm_tile(&(Tile){t->c, t->ldc, tail, K_STEP, t->b + t->k * STRIP, K_STEP}, rows, true);
+}
+
+// C (+)= A B for K = t->k, any number. A tile is passed by address: a copy of what was just written stalls.
+static inline void multiply_tile(const Tile *t, int64_t rows, bool add) {
+    int64_t tail = t->k % K_STEP;
+    if (tail == 0) {
+        gemm_tile(t, rows, add);
+        return;
+    }
+    Tile whole = *t;
+    whole.k -= tail;
+    gemm_tile(&whole, rows, add);
+    add_tail(&whole, tail, rows);
 }
 
 // Longer sums are cut into blocks, so that they lose fewer bits.
 enum { BLOCK_K = 768 };
 
-// The same into a tile of its own.
-static void multiply_blocks(float *tile, Tile t, int64_t rows) {
-    enum { BLOCK_PARTS = BLOCK_K * PARTS };
+// The blocks of K after the first, each summed into a tile of its own.
+static void add_blocks(const Tile *t, int64_t k, int64_t rows) {
     float part[TILE_ROWS * STRIP] __attribute__((aligned(64)));
-    int64_t k = t.k;
-    multiply_tile((Tile){tile, STRIP, t.a, t.lda, t.b, min64(BLOCK_PARTS, k)}, rows, false);
-    for (int64_t first = BLOCK_PARTS; first < k; first += BLOCK_PARTS) {
-        Tile block = {part, STRIP, t.a + first, t.lda, t.b + first * STRIP, min64(BLOCK_PARTS, k - first)};
-        multiply_tile(block, rows, false);
-        for (int64_t i = 0; i < rows * STRIP; i++) tile[i] += part[i];
+    for (int64_t first = t->k; first < k; first += t->k) {
+        Tile block = {part, STRIP, t->a + first, t->lda, t->b + first * STRIP, min64(t->k, k - first)};
+        multiply_tile(&block, rows, false);
+        for (int64_t i = 0; i < rows * STRIP; i++) t->c[i] += part[i];
     }
 }
 
 void gemm(Output c, Product p) {
-    enum { SHORT_K = 512 }; // added to what is there in one sum
+    enum { SHORT_K = 512, BLOCK_PARTS = BLOCK_K * PARTS }; // SHORT_K: added to what is there in one sum
     float tile[TILE_ROWS * STRIP] __attribute__((aligned(64)));
     int64_t strip = p.strip ? p.strip : gemm_strip_size(p.k), k = gemm_parts(p.k);
     bool direct = c.f32 && !c.bias && !c.residual && p.alpha == 1 && p.k <= (c.add ? SHORT_K : BLOCK_K);
@@ -106,18 +134,21 @@ void gemm(Output c, Product p) {
         const Part *b = p.b;
         for (int64_t col = 0; col < p.n; col += STRIP, b += strip)
             for (int64_t row = block; row < min64(block + GEMM_ROWS, p.m); row += TILE_ROWS) {
-                int64_t rows = min64(TILE_ROWS, p.m - row);
-                Tile t = {
-                    direct ? c.f32 + row * c.stride + col : NULL, c.stride, p.a.rows + row * p.a.ld, p.a.ld, b, k};
-                if (direct && p.n - col >= STRIP) {
-                    multiply_tile(t, rows, c.add);
-                    continue;
-                }
-                multiply_blocks(tile, t, rows);
-                if (p.n - col >= STRIP)
-                    store(c, tile, p.alpha, row, rows, col, STRIP);
+                int64_t rows = min64(TILE_ROWS, p.m - row), n = p.n - col;
+                bool in_place = direct && n >= STRIP;
+                Tile t = {.c = in_place ? c.f32 + row * c.stride + col : tile,
+                          .ldc = in_place ? c.stride : STRIP,
+                          .a = p.a.rows + row * p.a.ld,
+                          .lda = p.a.ld,
+                          .b = b,
+                          .k = min64(BLOCK_PARTS, k)};
+                multiply_tile(&t, rows, in_place && c.add);
+                if (in_place) continue;
+                if (k > t.k) add_blocks(&t, k, rows);
+                if (n >= STRIP)
+                    store(&c, tile, p.alpha, row, rows, col, STRIP);
                 else
-                    store(c, tile, p.alpha, row, rows, col, p.n - col);
+                    store(&c, tile, p.alpha, row, rows, col, n);
             }
     }
     gemm_tile_end();
