@@ -2,8 +2,9 @@
 //
 // Uploads go through a ring of pinned chunks, so that the caller may reuse its memory at once and the host runs ahead
 // of the device. Several uploads fill a chunk, then an event marks when the device has read it; the host waits only
-// when the ring returns to a chunk that is not read yet. Offloads and reloads run on a second stream between two
-// events: they wait for earlier ops, and ops after settle() wait for them.
+// when the ring returns to a chunk that is not read yet. Downloads land in pinned memory too: a copy to other memory
+// waits in the driver, where nobody notices that another rank is gone. Offloads and reloads run on a second stream
+// between two events: they wait for earlier ops, and ops after settle() wait for them.
 
 #include <string.h>
 
@@ -16,7 +17,8 @@ static _Alignas(256) const char nowhere[256];
 #define NOWHERE ((void *)nowhere)
 
 struct CudaTransfer {
-    char *ring; // CHUNKS * CHUNK_BYTES, pinned
+    char *ring;    // CHUNKS * CHUNK_BYTES, pinned
+    char *landing; // CHUNK_BYTES, pinned: of downloads
     cudaEvent_t read[CHUNKS];
     int chunk;   // being filled
     size_t used; // of it
@@ -30,6 +32,7 @@ static CudaTransfer *transfer(Backend *b) { return cuda_state(b)->transfer; }
 int cuda_transfer_open(Backend *b, Err *err) {
     CudaTransfer *t = cuda_state(b)->transfer = mem_calloc(1, sizeof *t);
     t->ring = cuda_host_alloc(b, (size_t)CHUNKS * CHUNK_BYTES);
+    t->landing = cuda_host_alloc(b, CHUNK_BYTES);
     for (int i = 0; i < CHUNKS; i++) t->read[i] = cuda_new_event(b, false);
     t->before = cuda_new_event(b, false);
     t->after = cuda_new_event(b, false);
@@ -46,6 +49,7 @@ void cuda_transfer_close(Backend *b) {
     for (int i = 0; i < CHUNKS; i++)
         if (t->read[i]) cudaEventDestroy(t->read[i]);
     cuda_host_free(b, t->ring, (size_t)CHUNKS * CHUNK_BYTES);
+    cuda_host_free(b, t->landing, CHUNK_BYTES);
     mem_free(t);
 }
 
@@ -151,13 +155,19 @@ void cuda_upload_rows(Backend *b, void *dst, const void *src, size_t row_bytes, 
 
 void cuda_download(Backend *b, void *host, const void *src, size_t bytes) {
     CHECK(!cuda_state(b)->recording, "download in a recording");
-    if (!bytes) return;
-    if (cuda_failed(b)) {
-        memset(host, 0, bytes);
-        return;
+    CudaTransfer *t = transfer(b);
+    for (size_t done = 0; done < bytes; done += CHUNK_BYTES) {
+        size_t n = bytes - done < CHUNK_BYTES ? bytes - done : CHUNK_BYTES;
+        char *to = (char *)host + done;
+        const char *from = (const char *)src + done;
+        if (!cuda_failed(b))
+            cuda_check(b, cudaMemcpyAsync(t->landing, from, n, cudaMemcpyDeviceToHost, cuda_stream(b)), "downloading");
+        cuda_sync(b);
+        if (cuda_failed(b))
+            memset(to, 0, n);
+        else
+            memcpy(to, t->landing, n);
     }
-    cuda_check(b, cudaMemcpyAsync(host, src, bytes, cudaMemcpyDeviceToHost, cuda_stream(b)), "downloading");
-    cuda_sync(b);
 }
 
 void cuda_copy(Backend *b, void *dst, const void *src, size_t bytes) {

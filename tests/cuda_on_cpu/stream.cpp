@@ -318,8 +318,7 @@ cudaError_t cudaMemcpyAsync(void *dst, const void *src, size_t bytes, enum cudaM
         enqueue(s, [dst, copy] { memcpy(dst, copy->data(), copy->size()); });
     } else
         enqueue(s, [dst, src, bytes] { memmove(dst, src, bytes); });
-    if (waits) finish(s);
-    return sticky();
+    return waits ? cudaStreamSynchronize(s) : sticky(); // of memory that is not pinned: the call waits in the driver
 }
 cudaError_t cudaMemcpy(void *dst, const void *src, size_t bytes, enum cudaMemcpyKind kind) {
     if (any_capture()) return fail(cudaErrorStreamCaptureImplicit);
