@@ -6,7 +6,8 @@
 // module by module, A before B, Hugging Face row order; last the weight and bias of a classifier's head, which are
 // trained whole (no low rank, no scaling).
 // Files of this header: adapter.c (parameters), adapter_head.c (a classifier's head), adapter_peft.c and adapter_gguf.c
-// (file formats; llama.cpp's q/k row order exists only in the latter), adapter_own.c (which files may be replaced).
+// (file formats; llama.cpp's q/k row order exists only in the latter), adapter_own.c (which files may be replaced),
+// adapter_siblings.c.
 #pragma once
 
 #include "adapter_config.h"
@@ -104,6 +105,8 @@ int adapter_check(const Adapter *a, Err *err);
 // Both run adapter_check, write under a temporary name, fsync and rename. model_card: text of README.md in the folder.
 int adapter_save_peft(const Adapter *a, const Model *m, const char *dir, const char *model_card, Err *err);
 int adapter_save_gguf(const Adapter *a, const Model *m, const char *file, const char *name, Err *err);
+// *out: the same with siblings of its modules that are zero, as SGLang needs them; NULL: it needs none.
+int adapter_fill_siblings(Adapter **out, const Model *m, const Adapter *a, Err *err);
 // Files that may be replaced (overwrite.h): those with this mark in their metadata.
 #define ADAPTER_MARK_KEY "lorac.written"
 #define ADAPTER_MARK "adapter"

@@ -16,6 +16,10 @@ static double typed(float v) {
     return strtod(text, NULL);
 }
 
+static double written_alpha(const Adapter *a, float alpha, int64_t rank) {
+    return a->config.rslora ? typed(alpha) * sqrt((double)rank) : typed(alpha);
+}
+
 static int64_t trained_layers(const Adapter *a, const Module *module) {
     int64_t n = 0;
     for (int64_t i = 0; i < a->n_segments; i++)
@@ -99,8 +103,8 @@ static cJSON *target_modules(const Adapter *a, const Model *m) {
 
 // ---- rank_pattern and alpha_pattern ----
 
-static double pattern_value(const AdapterSegment *s, bool is_alpha) {
-    return is_alpha ? (double)s->alpha : (double)s->rows;
+static double pattern_value(const Adapter *a, const AdapterSegment *s, bool is_alpha) {
+    return is_alpha ? written_alpha(a, s->alpha, s->rows) : (double)s->rows;
 }
 
 // True when all trained layers of all modules that end with `name` have this value.
@@ -108,7 +112,7 @@ static bool is_shared(const Adapter *a, bool is_alpha, const char *name, double 
     for (int64_t i = 0; i < a->n_segments; i++) {
         const AdapterSegment *s = &a->segments[i];
         if (s->kind == SEGMENT_A && architecture_is_end_of(name, s->module->name) &&
-            pattern_value(s, is_alpha) != value)
+            pattern_value(a, s, is_alpha) != value)
             return false;
     }
     return true;
@@ -120,22 +124,22 @@ static cJSON *pattern(const Adapter *a, bool is_alpha, double usual) {
     cJSON *object = cJSON_CreateObject();
     for (int64_t i = 0; i < a->n_segments; i++) {
         const AdapterSegment *s = &a->segments[i];
-        double value = pattern_value(s, is_alpha);
+        double value = pattern_value(a, s, is_alpha);
         if (s->kind != SEGMENT_A || value == usual) continue;
         AUTO_FREE char *path = module_path(s);
         const char *name = is_shared(a, is_alpha, leaf_of(s->module), value) ? leaf_of(s->module)
                            : is_shared(a, is_alpha, s->module->name, value)  ? s->module->name
                                                                              : path;
-        if (!cJSON_GetObjectItemCaseSensitive(object, name))
-            cJSON_AddNumberToObject(object, name, is_alpha ? typed(s->alpha) : value);
+        if (!cJSON_GetObjectItemCaseSensitive(object, name)) cJSON_AddNumberToObject(object, name, value);
     }
     return object;
 }
 
 cJSON *peft_config_write(const Adapter *a, const Model *m, const char *base_model) {
     const AdapterConfig *c = &a->config;
+    double alpha = written_alpha(a, c->alpha, c->rank);
     cJSON *o = cJSON_CreateObject();
-    cJSON_AddItemToObject(o, "alpha_pattern", pattern(a, true, (double)c->alpha));
+    cJSON_AddItemToObject(o, "alpha_pattern", pattern(a, true, alpha));
     cJSON_AddNullToObject(o, "auto_mapping");
     cJSON_AddStringToObject(o, "base_model_name_or_path", base_model);
     cJSON_AddStringToObject(o, "bias", "none");
@@ -146,7 +150,7 @@ cJSON *peft_config_write(const Adapter *a, const Model *m, const char *base_mode
     cJSON_AddNullToObject(o, "layers_pattern");
     cJSON_AddItemToObject(o, "layers_to_transform", layers_to_transform(a));
     cJSON_AddObjectToObject(o, "loftq_config");
-    cJSON_AddNumberToObject(o, "lora_alpha", typed(c->alpha));
+    cJSON_AddNumberToObject(o, "lora_alpha", alpha);
     cJSON_AddNumberToObject(o, "lora_dropout", typed(c->dropout));
     cJSON_AddNullToObject(o, "megatron_config");
     cJSON_AddStringToObject(o, "megatron_core", "megatron.core");
@@ -159,6 +163,6 @@ cJSON *peft_config_write(const Adapter *a, const Model *m, const char *base_mode
     cJSON_AddItemToObject(o, "target_modules", target_modules(a, m));
     cJSON_AddStringToObject(o, "task_type", c->labels ? "SEQ_CLS" : "CAUSAL_LM");
     cJSON_AddFalseToObject(o, "use_dora");
-    cJSON_AddBoolToObject(o, "use_rslora", c->rslora);
+    cJSON_AddFalseToObject(o, "use_rslora");
     return o;
 }

@@ -16,6 +16,8 @@
 int peft_config_read(AdapterConfig *c, bool *has_head, const JsonReader *config, const Model *m, const char *prefix);
 // The keys that every release of PEFT and every engine takes, sorted. PEFT resolves the names in target_modules,
 // rank_pattern and alpha_pattern to exactly the trained modules. The caller deletes it (cJSON_Delete).
+// Rank-stabilised scaling is written as alpha * sqrt(r) without use_rslora, which SGLang does not read: the same scale
+// everywhere, to one rounding.
 cJSON *peft_config_write(const Adapter *a, const Model *m, const char *base_model);
 
 // ---- peft_targets.c: modules with their rank and alpha, by PEFT's rules (check_target_module_exists and

@@ -57,7 +57,8 @@ static void describe_adapter(StrBuf *out, const Model *m, const Adapter *a) {
     str_printf(out, "| | |\n|---|---|\n| rank | %ld |\n| alpha | %g |\n| dropout | %g |\n", c->rank, (double)c->alpha,
                (double)c->dropout);
     if (c->each) describe_ranks(out, a);
-    if (c->rslora) str_puts(out, "| scaling | alpha / sqrt(rank) (rsLoRA) |\n");
+    if (c->rslora)
+        str_puts(out, "| scaling | alpha / sqrt(rank) (rsLoRA); as `lora_alpha` / `r` in adapter_config.json |\n");
     if (c->labels) str_printf(out, "| classes | %ld (labels.json has their names) |\n", c->labels);
     str_puts(out, "| modules |");
     for (Projection p = 0; p < PROJ_COUNT; p++)
@@ -106,8 +107,8 @@ static void describe_use(StrBuf *out, const Model *m, const Adapter *a) {
         "```sh\nllama-server -m base.gguf --lora adapter.gguf\n```\n",
         m->is_gguf ? "" : " (from its `convert_hf_to_gguf.py`)");
     if (adapter_has_patterns(a))
-        str_puts(out, "\nModules differ in rank or alpha (`rank_pattern`, `alpha_pattern`). vLLM and SGLang ignore "
-                      "these keys: they scale all modules by `lora_alpha` / `r`, which gives wrong results.\n");
+        str_puts(out, "\nModules differ in rank or alpha (`rank_pattern`, `alpha_pattern`). SGLang ignores these keys: "
+                      "it scales all modules by `lora_alpha` / `r`, which gives wrong results.\n");
 }
 
 // What another program must be told to compute the base as it was computed in training.

@@ -160,14 +160,19 @@ static bool same_layers(const AdapterConfig *a, const IntList *l) {
            memcmp(a->layers, l->items, l->count * sizeof *l->items) == 0;
 }
 
+// The files that lorac writes have use_rslora as alpha * sqrt(r) (peft_config_write).
+static bool same_alpha(const AdapterConfig *a, const Config *c) {
+    double folded = c->use_rslora && !a->rslora ? sqrt((double)a->rank) : 1, alpha = c->lora_alpha * folded;
+    return fabs(alpha - (double)a->alpha) <= 1e-5 * alpha;
+}
+
 static int check_loaded(const Adapter *a, const Config *c, uint32_t targets, Err *err) {
     const char *path = c->adapter_name_or_path;
     if (config_is_set(c, CONFIG_lora_r) && c->lora_r != a->config.rank) return refuse("lora_r", path, err);
-    if (config_is_set(c, CONFIG_lora_alpha) && fabs(c->lora_alpha - (double)a->config.alpha) > 1e-5 * c->lora_alpha)
-        return refuse("lora_alpha", path, err);
+    if (config_is_set(c, CONFIG_lora_alpha) && !same_alpha(&a->config, c)) return refuse("lora_alpha", path, err);
     if (config_is_set(c, CONFIG_lora_target_modules) && targets != a->config.projections)
         return refuse("lora_target_modules", path, err);
-    if (config_is_set(c, CONFIG_use_rslora) && c->use_rslora != a->config.rslora)
+    if (config_is_set(c, CONFIG_use_rslora) && !c->use_rslora && a->config.rslora)
         return refuse("use_rslora", path, err);
     if (c->layers_to_transform.items && !same_layers(&a->config, &c->layers_to_transform))
         return refuse("layers_to_transform", path, err);

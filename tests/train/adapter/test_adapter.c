@@ -138,7 +138,7 @@ static void check_round_trip(const Fixture *f, const AdapterConfig *c, uint32_t 
     ASSERT_OK(adapter_save_peft(a, f->model, "peft", NULL, &err), &err);
     ASSERT_OK(adapter_load(&b, f->model, "peft", false, &err), &err);
     assert_same(a, b);
-    assert_true(b->config.dropout == c->dropout && b->config.rslora == c->rslora);
+    assert_true(b->config.dropout == c->dropout && !b->config.rslora);
     ASSERT_OK(adapter_save_gguf(b, f->model, "a.gguf", "x", &err), &err);
     ASSERT_OK(adapter_load(&d, f->model, "a.gguf", true, &err), &err);
     assert_same(a, d);
@@ -223,6 +223,70 @@ static void test_adapter_writes_the_config_that_every_release_reads(void **state
     mem_free(text);
     mem_free(card);
     adapter_free(a);
+    close_tiny(&f);
+}
+
+// Every program reads alpha * sqrt(r) / r.
+static void test_adapter_writes_rslora_as_plain_lora(void **state) {
+    (void)state;
+    Fixture f = open_tiny();
+    for (int64_t rank = 1; rank <= 24; rank++) {
+        AdapterConfig c = config_of(Q_AND_V);
+        c.rank = rank;
+        c.alpha = (float)(rank % 3 ? 32.1 : 6.3e-3);
+        c.rslora = true;
+        Adapter *a = random_adapter(&f, &c, (uint32_t)rank), *b;
+        AUTO_FREE char *text = NULL;
+        size_t size;
+        Err err;
+        ASSERT_OK(adapter_save_peft(a, f.model, "peft", NULL, &err), &err);
+        ASSERT_OK(adapter_load(&b, f.model, "peft", false, &err), &err);
+        assert_memory_equal(a->params, b->params, (size_t)a->count * sizeof(float));
+        double scale = (double)a->segments[0].scale, want = (double)c.alpha / sqrt((double)rank);
+        assert_true(!b->config.rslora && fabs((double)b->segments[0].scale - scale) < 2.5e-7 * scale);
+        ASSERT_OK(file_read(&text, &size, "peft/adapter_config.json", 1 << 20, &err), &err);
+        assert_non_null(strstr(text, "\"use_rslora\":\tfalse"));
+        double alpha = strtod(strstr(text, "\"lora_alpha\":") + sizeof "\"lora_alpha\":" - 1, NULL);
+        assert_true(fabs(alpha / (double)rank - want) < 1e-6 * want);
+        adapter_free(a);
+        adapter_free(b);
+    }
+    close_tiny(&f);
+}
+
+// What SGLang stacks is whole, and computes the same.
+static void test_adapter_has_siblings_for_sglang(void **state) {
+    (void)state;
+    Fixture f = open_tiny();
+    const struct {
+        uint32_t trained, filled; // 0: nothing is filled
+    } cases[] = {{Q_AND_V, 0},
+                 {ALL, 0},
+                 {PROJ_BIT(PROJ_O) | PROJ_BIT(PROJ_DOWN), 0},
+                 {PROJ_BIT(PROJ_Q), Q_AND_V},
+                 {PROJ_BIT(PROJ_V), Q_AND_V},
+                 {PROJ_BIT(PROJ_K), Q_AND_V | PROJ_BIT(PROJ_K)},
+                 {Q_AND_V | PROJ_BIT(PROJ_UP), Q_AND_V | PROJ_BIT(PROJ_UP) | PROJ_BIT(PROJ_GATE)}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        AdapterConfig c = config_of(cases[i].trained);
+        int64_t second[] = {1};
+        if (i % 2) c.layers = second, c.n_layers = 1;
+        Adapter *a = random_adapter(&f, &c, 5), *b;
+        Err err;
+        ASSERT_OK(adapter_fill_siblings(&b, f.model, a, &err), &err);
+        assert_true(!b == !cases[i].filled);
+        for (int p = 0; b && p < PROJ_COUNT; p++) {
+            AdapterPair x, y;
+            assert_true(adapter_pair(b, 1, (Projection)p, &y) == (cases[i].filled >> p & 1));
+            if (!(cases[i].filled >> p & 1)) continue;
+            assert_true(adapter_pair(b, 0, (Projection)p, &x) == !(i % 2)); // layers stay
+            bool trained = adapter_pair(a, 1, (Projection)p, &x);
+            const float *got = b->params + y.b_offset, *want = trained ? a->params + x.b_offset : NULL;
+            for (int64_t k = 0; k < y.rows * y.b->cols; k++) assert_true(got[k] == (want ? want[k] : 0));
+        }
+        adapter_free(a);
+        adapter_free(b);
+    }
     close_tiny(&f);
 }
 
@@ -443,5 +507,6 @@ TEST_MAIN(SCRATCH_TEST(test_adapter_export_under_any_path), SCRATCH_TEST(test_ad
           SCRATCH_TEST(test_adapter_starts_as_peft_does), SCRATCH_TEST(test_adapter_refuses_bad_configs),
           SCRATCH_TEST(test_adapter_round_trips_bit_for_bit), SCRATCH_TEST(test_adapter_gguf_has_llama_cpps_rows),
           SCRATCH_TEST(test_adapter_writes_the_config_that_every_release_reads),
+          SCRATCH_TEST(test_adapter_writes_rslora_as_plain_lora), SCRATCH_TEST(test_adapter_has_siblings_for_sglang),
           SCRATCH_TEST(test_adapter_refuses_what_it_does_not_compute),
           SCRATCH_TEST(test_adapter_refuses_foreign_gguf_files), SCRATCH_TEST(test_adapter_verify_compares_both_forms))

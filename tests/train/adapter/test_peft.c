@@ -217,7 +217,8 @@ static void test_peft_adapters_compute_what_peft_does(void **state) {
     (void)state;
     check_case("patterns",
                "\"rank_pattern\":{\"v_proj\":1,\"gate_proj\":3,\"model.layers.1.mlp.up_proj\":3,\"down_proj\":3};"
-               "\"r\":2;\"alpha_pattern\":{\"up_proj\":3,\"model.layers.1.self_attn.k_proj\":2.5}");
+               "\"r\":2;\"use_rslora\":false;\"lora_alpha\":8.48528137423857;"
+               "\"alpha_pattern\":{\"v_proj\":6,\"model.layers.0.mlp.up_proj\":4.2426406871192857");
     check_case("full-names",
                "[\"model.layers.0.self_attn.q_proj\",\"model.layers.1.mlp.up_proj\"];\"rank_pattern\":{}");
     check_case("above-the-side", "\"rank_pattern\":{\"v_proj\":36};\"r\":40");

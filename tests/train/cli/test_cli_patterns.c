@@ -71,12 +71,12 @@ static void test_cli_patterns_in_every_verb(void **state) {
     check_has("export a --format gguf --out a.gguf" BASE, 0,
               "one alpha (8); in 2 of 4 modules with another alpha B is multiplied by the ratio, rounded once");
     check_has("inspect a.gguf", 0, "rank         2 to 40\n");
-    check_has("export a.gguf --format peft --out b" BASE, 0, "vLLM and SGLang do not read rank_pattern");
+    check_has("export a.gguf --format peft --out b" BASE, 0, "SGLang does not read rank_pattern");
     char *card;
     size_t n;
     Err err;
     ASSERT_OK(file_read(&card, &n, "b/README.md", 1 << 20, &err), &err);
-    if (!strstr(card, "| rank 40, alpha 8 | mlp.up_proj (layers 1) |\n") || !strstr(card, "vLLM and SGLang ignore"))
+    if (!strstr(card, "| rank 40, alpha 8 | mlp.up_proj (layers 1) |\n") || !strstr(card, "SGLang ignores these"))
         fail_msg("%s", card);
     mem_free(card);
     char *peft = run("generate" BASE "--adapter_name_or_path a --prompt hello --max_new_tokens 8", 0);
@@ -151,6 +151,26 @@ static void test_cli_patterns_that_say_nothing(void **state) {
     assert_same_file("one/adapter/adapter_config.json", "two/adapter/adapter_config.json");
 }
 
+// use_rslora is written as alpha * sqrt(r): the keys of the run fit its adapter nevertheless. SGLang's form has v, too.
+#define RSLORA "--lora_r 3 --lora_alpha 5 --lora_target_modules q_proj "
+static void test_cli_patterns_of_rslora(void **state) {
+    (void)state;
+    put_all();
+    mem_free(run(TRAIN RSLORA "--output_dir out --use_rslora", 0));
+    check_has("inspect out/adapter", 0, "lora_alpha: 8.66025403784438");
+    check_has("inspect out/adapter", 0, "use_rslora: false");
+    check_has(TRAIN RSLORA "--output_dir one --use_rslora --adapter_name_or_path out/adapter", 0, "one/adapter");
+    check_has(TRAIN RSLORA "--output_dir two --adapter_name_or_path out/adapter", 2,
+              "lora_alpha: differs from that of the adapter");
+    mem_free(run("export out --format peft --out engine --for sglang", 0));
+    check_has("inspect engine", 0, "target_modules: \"q_proj\", \"v_proj\"");
+    check_has("export out --format gguf --out engine.gguf --for sglang", 2, "--for sglang: with --format gguf");
+    check_has("export a --format peft --out b --for sglang" BASE, 2, "SGLang does not read rank_pattern");
+    AUTO_FREE char *x = run("generate out --prompt hello --max_new_tokens 8", 0),
+                   *y = run("generate" BASE "--adapter_name_or_path engine --prompt hello --max_new_tokens 8", 0);
+    assert_string_equal(x, y);
+}
+
 // A name of one layer trains that layer only.
 static void test_cli_patterns_by_names_of_layers(void **state) {
     (void)state;
@@ -179,5 +199,5 @@ static void test_cli_rank_above_the_smaller_side(void **state) {
 }
 
 TEST_MAIN(SCRATCH_TEST(test_cli_patterns_in_every_verb), SCRATCH_TEST(test_cli_patterns_are_trained_on),
-          SCRATCH_TEST(test_cli_patterns_by_names_of_layers), SCRATCH_TEST(test_cli_patterns_that_say_nothing),
-          SCRATCH_TEST(test_cli_rank_above_the_smaller_side))
+          SCRATCH_TEST(test_cli_patterns_of_rslora), SCRATCH_TEST(test_cli_patterns_by_names_of_layers),
+          SCRATCH_TEST(test_cli_patterns_that_say_nothing), SCRATCH_TEST(test_cli_rank_above_the_smaller_side))
