@@ -490,7 +490,7 @@ typedef struct GpuId {
 int backend_gpus(int *count, GpuId *ids, int most, Err *err);
 
 extern const Kernels kernels_ref;
-// The CPU backend's table for an instruction set (NULL: the best; never "amx"). NULL: none runs here. F32: "base", on
+// The CPU backend's table for an instruction set (NULL: the best). NULL: none runs here. F32: "base", on
 // x86-64 "v3" (AVX2, FMA), "v4" (AVX-512). BF16, and F32 of a lower precision: "avx512_bf16", "amx".
 const Kernels *kernels_cpu(DType activation, MatmulPrecision precision, const char *isa);
 

@@ -57,7 +57,7 @@ const Kernels *kernels_cpu(DType activation, MatmulPrecision precision, const ch
     return NULL;
 }
 
-// LORAC_ISA names the copy: for bug reports, for equal results on different machines, and for amx.
+// LORAC_ISA names the copy: for bug reports and for equal results on different machines.
 const Kernels *cpu_kernels_from_environment(DType activation, MatmulPrecision precision, Err *err) {
     const char *isa = getenv("LORAC_ISA"), *name = precision == PRECISION_HIGH ? "high" : "medium";
     const Kernels *k = kernels_cpu(activation, precision, isa);

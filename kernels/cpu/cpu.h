@@ -27,18 +27,18 @@
 #define CPU_FN(name) CPU_CAT(CPU_ISA, name)
 
 // The copies in this build: name, instruction set, type of activations, precision, condition for running it. The first
-// that runs is used, unless LORAC_ISA names another: so amx, which has run on emulated tiles only, is used on request.
+// that runs is used, unless LORAC_ISA names another.
 #ifdef __x86_64__
 #define CPU_ISA_LIST(X)                                                                                                \
     X(v4, v4, F32, HIGHEST, cpu_has_v4)                                                                                \
     X(v3, v3, F32, HIGHEST, cpu_has_v3)                                                                                \
     X(base, base, F32, HIGHEST, cpu_has_base)                                                                          \
-    X(avx512_bf16, avx512_bf16, BF16, HIGHEST, cpu_has_avx512_bf16)                                                    \
-    X(avx512_bf16_high, avx512_bf16, F32, HIGH, cpu_has_avx512_bf16)                                                   \
-    X(avx512_bf16_medium, avx512_bf16, F32, MEDIUM, cpu_has_avx512_bf16)                                               \
     X(amx, amx, BF16, HIGHEST, cpu_has_amx)                                                                            \
     X(amx_high, amx, F32, HIGH, cpu_has_amx)                                                                           \
-    X(amx_medium, amx, F32, MEDIUM, cpu_has_amx)
+    X(amx_medium, amx, F32, MEDIUM, cpu_has_amx)                                                                       \
+    X(avx512_bf16, avx512_bf16, BF16, HIGHEST, cpu_has_avx512_bf16)                                                    \
+    X(avx512_bf16_high, avx512_bf16, F32, HIGH, cpu_has_avx512_bf16)                                                   \
+    X(avx512_bf16_medium, avx512_bf16, F32, MEDIUM, cpu_has_avx512_bf16)
 #else
 #define CPU_ISA_LIST(X) X(base, base, F32, HIGHEST, cpu_has_base)
 #endif

@@ -16,7 +16,9 @@ typedef struct Copy {
 static const Copy copies[] = {
     {DTYPE_F32, PRECISION_HIGHEST, "base"},     {DTYPE_F32, PRECISION_HIGHEST, "v3"},
     {DTYPE_F32, PRECISION_HIGHEST, "v4"},       {DTYPE_BF16, PRECISION_HIGHEST, "avx512_bf16"},
-    {DTYPE_F32, PRECISION_HIGH, "avx512_bf16"}, {DTYPE_F32, PRECISION_MEDIUM, "avx512_bf16"}};
+    {DTYPE_F32, PRECISION_HIGH, "avx512_bf16"}, {DTYPE_F32, PRECISION_MEDIUM, "avx512_bf16"},
+    {DTYPE_BF16, PRECISION_HIGHEST, "amx"},     {DTYPE_F32, PRECISION_HIGH, "amx"},
+    {DTYPE_F32, PRECISION_MEDIUM, "amx"}};
 enum { N_COPIES = sizeof copies / sizeof *copies };
 
 static Backend *open_backend(const char *device, Copy copy, int threads) {
@@ -119,20 +121,27 @@ static void test_kernels_tall_weight(void **state) {
     backend_close(ref);
 }
 
-// The reference must be finite without poison, or NaN would agree with NaN.
+// Each copy with activations of a type against the reference, which must be finite without poison, or NaN would agree
+// with NaN.
+static void check_copies(const OpCase *c, const OpSize *size, Backend *ref, DType activation) {
+    OpRun *want = op_run(c, size, ref, (OpSetup){.poison = -1, .activation = activation});
+    for (int i = 0; i < N_COPIES; i++) {
+        if (copies[i].activation != activation || !runs_here(copies[i])) continue;
+        Backend *b = open_backend("cpu", copies[i], 1);
+        check_against(want, c, size, b, -1, OP_WITHIN_TOLERANCE);
+        backend_close(b);
+    }
+    op_run_free(want);
+}
+
 static void test_kernels_match_reference(void **state) {
     (void)state;
     Backend *ref = open_backend("ref", (Copy){0}, 1);
     for (const OpCase *c = cases; c->name; c++)
-        for (int s = 0; s < c->n_sizes; s++)
-            for (int i = 0; i < N_COPIES; i++) {
-                if (!runs_here(copies[i])) continue;
-                Backend *b = open_backend("cpu", copies[i], 1);
-                OpRun *want = op_run(c, c->sizes + s, ref, (OpSetup){.poison = -1, .activation = b->activation});
-                check_against(want, c, c->sizes + s, b, -1, OP_WITHIN_TOLERANCE);
-                op_run_free(want);
-                backend_close(b);
-            }
+        for (int s = 0; s < c->n_sizes; s++) {
+            check_copies(c, c->sizes + s, ref, DTYPE_F32);
+            if (runs_here((Copy){DTYPE_BF16, PRECISION_HIGHEST, NULL})) check_copies(c, c->sizes + s, ref, DTYPE_BF16);
+        }
     backend_close(ref);
 }
 
