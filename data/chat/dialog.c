@@ -151,27 +151,23 @@ static int read_alpaca(Dialog *d, const Json *record, bool has_template, Err *er
                         : alpaca_raw(d, system, history, user, output);
 }
 
-// As Axolotl's "type: alpaca".
+// As Axolotl's "type: alpaca", or its type of one's own format.
 static int read_alpaca_prompt(Dialog *d, const Json *record, bool has_template, Err *err) {
-    static const char task[] = "Below is an instruction that describes a task",
-                      with_input[] = ", paired with an input that provides further context",
-                      answer[] = ". Write a response that appropriately completes the request.\n\n### Instruction:\n";
-    JsonStr instruction = {0}, input = {0};
+    PromptValues v = {0};
+    JsonStr system;
     StrBuf text = {0};
     const Json *output = dialog_take_first(d, record, output_keys, &d->answer_key);
-    if (dialog_take_string(&instruction, d, record, "instruction", err) ||
-        dialog_take_optional(&input, d, record, "input", err) || check_output(d, output, err))
+    if (dialog_take_string(&v.instruction, d, record, "instruction", err) ||
+        dialog_take_optional(&v.input, d, record, "input", err) || check_output(d, output, err) ||
+        (d->prompt_format && dialog_take_optional(&system, d, record, "system", err)))
         return -1;
+    if (d->prompt_format && json_get(record, "system")) v.system = &system; // null: none
     d->completion = output->str;
-    str_printf(&text, "%s%s%s", task, input.len ? with_input : "", answer);
-    str_add(&text, instruction.data, instruction.len);
-    if (input.len) str_puts(&text, "\n\n### Input:\n");
-    str_add(&text, input.data, input.len);
-    str_puts(&text, "\n\n### Response:\n");
+    prompt_format_write(&text, d->prompt_format ? d->prompt_format : &prompt_format_alpaca, &v);
     d->kind = DIALOG_RAW;
     d->apart = true;
-    d->own[0] = instruction;
-    d->own[1] = input;
+    d->own[0] = v.instruction;
+    d->own[1] = v.input;
     d->prompt = json_pool_text(&d->pool, &text);
     return 0;
 }
@@ -298,6 +294,16 @@ int dialog_read(Dialog *d, const Json *record, DatasetFormat format, bool has_te
 }
 
 // ---- answers ----
+
+void dialog_mask_history(Dialog *d) {
+    Json *messages = json_pool_alloc(&d->pool, d->messages.count, sizeof *messages);
+    size_t last = d->messages.count;
+    if (d->kind != DIALOG_CHAT) return;
+    while (last > 0 && !json_is_string(json_get(&d->messages.items[last - 1], "role"), "assistant")) last--;
+    for (size_t i = 0; i < d->messages.count; i++)
+        messages[i] = i + 1 == last ? d->messages.items[i] : message_of_prompt(&d->pool, &d->messages.items[i]);
+    d->messages = json_list(messages, d->messages.count);
+}
 
 static bool is_blank(JsonStr s) { return strspn(s.data, " \t\r\n") == s.len; }
 

@@ -11,7 +11,9 @@
 //   prompt_completion  prompt + completion (or response), question + answer: both strings, or both lists of messages of
 //                      which the prompt's are not supervised; [system]
 //   alpaca             instruction + output (or response, answer); [input] [system] [history: [[user, assistant], ...]]
-//   alpaca_prompt      the same keys but system and history, without the model's template
+//   alpaca_prompt      the same keys but system and history, without the model's template, in the words of Stanford
+//   Alpaca
+//                      or of a prompt_format; of that also [system]
 //   text               text
 //   segments           segments: [{"text", "label"}, ...], label true or false: is the text learnt?
 // `tools` is a list; `chat_template_kwargs` is an object of further template variables. Lists and objects may be stored
@@ -21,22 +23,24 @@
 
 #include "key_notes.h"
 #include "message.h"
+#include "prompt_format.h"
 #include "record_format.h"
 
 typedef enum { DIALOG_CHAT, DIALOG_RAW, DIALOG_TEXT, DIALOG_IDS, DIALOG_SEGMENTS } DialogKind;
 
 typedef struct Dialog { // init with {0}; borrows from the record, dialog_clear frees the rest
     DialogKind kind;
-    const char *template;          // the template's source, set by the caller, or NULL: roles that it names are known
-    int64_t record;                // the record's number, set by the caller, or 0: for messages
-    LearntTurns learnt_turns;      // set by the caller
-    Json messages;                 // DIALOG_CHAT: an array
-    const Json *tools, *extra;     // DIALOG_CHAT; may be NULL
-    Json given_tools, given_extra; // what these point to: tools as objects, extra without nulls
-    JsonStr prompt, completion;    // DIALOG_RAW; completion alone for DIALOG_TEXT
-    bool is_pair;                  // a record of prompt and completion
-    bool apart;                    // DIALOG_RAW: the completion is tokenised as a text of its own
-    JsonStr own[2];                // DIALOG_RAW: what the record has of a prompt with fixed words around it, or empty
+    const char *template;     // the template's source, set by the caller, or NULL: roles that it names are known
+    int64_t record;           // the record's number, set by the caller, or 0: for messages
+    LearntTurns learnt_turns; // set by the caller
+    const PromptFormat *prompt_format; // FORMAT_ALPACA_PROMPT: set by the caller, or NULL: Stanford Alpaca's
+    Json messages;                     // DIALOG_CHAT: an array
+    const Json *tools, *extra;         // DIALOG_CHAT; may be NULL
+    Json given_tools, given_extra;     // what these point to: tools as objects, extra without nulls
+    JsonStr prompt, completion;        // DIALOG_RAW; completion alone for DIALOG_TEXT
+    bool is_pair;                      // a record of prompt and completion
+    bool apart;                        // DIALOG_RAW: the completion is tokenised as a text of its own
+    JsonStr own[2]; // DIALOG_RAW: what the record has of a prompt with fixed words around it, or empty
     const Json *ids, *labels, *visible; // DIALOG_IDS; labels and visible (the attention mask) may be NULL
     const Json *learnt[2];              // DIALOG_IDS: TRL's masks, dialog_mask_names; may be NULL
     const Json *segments;               // DIALOG_SEGMENTS
@@ -57,6 +61,8 @@ bool dialog_has_key_of(const Json *record, DatasetFormat format); // its value m
 // strings they become DIALOG_RAW with a template, too.
 int dialog_read(Dialog *d, const Json *record, DatasetFormat format, bool has_template, bool raw_pairs, Err *err);
 bool dialog_has_read(const Dialog *d, JsonStr key); // of the record
+// Only the last answer stays learnt: the turns before it are those of a prompt (LlamaFactory's mask_history).
+void dialog_mask_history(Dialog *d);
 // An error for an answer without text to learn from.
 int dialog_check_answers(const Dialog *d, Err *err);
 void dialog_clear(Dialog *d);

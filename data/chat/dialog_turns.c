@@ -18,11 +18,31 @@ size_t dialog_add_system(Dialog *d, Json *messages, JsonStr system) {
     return system.len != 0;
 }
 
+// A turn whose content is a function call as JSON text.
+static int read_call(Dialog *d, Json *out, const Json *message, const char *what, Err *err) {
+    const Json *content = json_get(message, "content");
+    if (!content || content->type != JSON_STRING)
+        return err_input(err, "%s.content: found %s; expected a function call as JSON text", what,
+                         json_type_name(content));
+    if (json_get(message, "tool_calls"))
+        return err_input(err, "%s: found tool_calls in a function_call; expected one of them", what);
+    if (message_from_call(out, &d->pool, content->str, what, err)) return -1;
+    for (size_t i = 0; i < message->count; i++)
+        if (!json_get(out, message->keys[i].data))
+            *out = json_with(&d->pool, out, message->keys[i].data, message->items[i]);
+    return 0;
+}
+
 static int read_message(Dialog *d, Json *out, const Json *message, const char *what, Err *err) {
     if (message->type == JSON_STRING && message->str.data[strspn(message->str.data, " \t\r\n")] != '{')
         return err_input(err, "%s: found the text \"%.40s\"; expected an object with role and content", what,
                          message->str.data);
     if (message->type == JSON_STRING && !(message = json_pool_parse(&d->pool, message->str, what, err))) return -1;
+    Json call;
+    if (json_is_string(json_get(message, "role"), "function_call")) {
+        if (read_call(d, &call, message, what, err)) return -1;
+        message = &call;
+    }
     if (dialog_check_turn(message, err) || message_normalise(out, &d->pool, message, what, err)) return -1;
     return message_check_role(out, d->template, what, err);
 }
@@ -88,7 +108,6 @@ static int read_turn(Dialog *d, Json *out, const Json *turn, size_t i, Err *err)
     if (!from || from->type != JSON_STRING || !value || value->type != JSON_STRING) return fail_turn(turn, what, err);
     Json m = json_with(&d->pool, NULL, "role", *from);
     m = json_with(&d->pool, &m, "content", *value);
-    if (json_is_string(from, "function_call") && message_from_call(&m, &d->pool, value->str, what, err)) return -1;
     m = message_of_turn(d, turn, &m);
     return read_message(d, out, &m, what, err);
 }

@@ -38,7 +38,7 @@ int message_check_role(const Json *message, const char *template, const char *wh
     return err_input(
         err,
         "%s: found the role \"%.64s\"; expected system, developer, user, assistant, tool or another name of "
-        "these (human, gpt, bot, model, function, observation), in lower case, or a role that the chat "
+        "these (human, gpt, bot, model, function, observation, function_call), in lower case, or a role that the chat "
         "template names",
         what, role.data);
 }

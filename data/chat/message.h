@@ -54,9 +54,11 @@ typedef enum { TRAIN_ON_EOS(ENUM_CONSTANT) } TrainOnEos;
 typedef struct LearntTurns { // {0}: the turns of assistants with the tokens that end them
     unsigned roles;          // 1 << LearntRole; 0: assistant
     TrainOnEos eos;
+    bool last_only; // of a conversation only its last answer
 } LearntTurns;
 static inline bool learnt_turns_differ(LearntTurns l) { // from {0}
-    return (l.roles && l.roles != 1u << ROLE_ASSISTANT) || l.eos != EOS_TURN;
+    return (l.roles && l.roles != 1u << ROLE_ASSISTANT) ||
+           l.eos != EOS_TURN; // last_only is in the messages: dialog_mask_history
 }
 // Without train_on_inputs. Keys of the message come before the roles; true in a turn that is neither an assistant's nor
 // of these roles does nothing.

@@ -47,6 +47,7 @@ static int make_key(char key[TOKEN_KEY_LEN + 1], const DatasetInput *in, Err *er
     if (o->completion_only) str_puts(&what, "completion_only\n");
     if (o->raw_pairs) str_puts(&what, "raw_pairs\n");
     if (learnt_turns_differ(o->learnt)) str_printf(&what, "learnt %u %d\n", o->learnt.roles, o->learnt.eos);
+    if (o->learnt.last_only) str_puts(&what, "last_only\n");
     for (size_t i = 0; i < o->n_files; i++) {
         if (add_file(&what, o->files[i], err)) return -1;
         if (o->rules) file_rule_print(&what, &o->rules[i]);

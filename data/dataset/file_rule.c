@@ -12,12 +12,25 @@ const char *column_name(RecordKey c) {
 FileRule file_rule_copy(const FileRule *r) {
     FileRule copy = *r;
     copy.split = r->split ? mem_strdup(r->split) : NULL;
+    copy.prompt = prompt_format_copy(&r->prompt);
+    copy.role_names = NULL;
+    copy.n_role_names = 0;
+    for (size_t i = 0; i < r->n_role_names; i++)
+        file_rule_add_role(&copy, r->role_names[i].name, r->role_names[i].target);
     for (RecordKey c = 0; c < RECORD_KEYS; c++) copy.columns[c] = r->columns[c] ? mem_strdup(r->columns[c]) : NULL;
     return copy;
 }
 
+void file_rule_add_role(FileRule *r, const char *name, RoleTarget target) {
+    r->role_names = mem_realloc(r->role_names, r->n_role_names + 1, sizeof *r->role_names);
+    r->role_names[r->n_role_names++] = (RoleName){mem_strdup(name), target};
+}
+
 void file_rule_clear(FileRule *r) {
     mem_free(r->split);
+    prompt_format_clear(&r->prompt);
+    for (size_t i = 0; i < r->n_role_names; i++) mem_free(r->role_names[i].name);
+    mem_free(r->role_names);
     for (RecordKey c = 0; c < RECORD_KEYS; c++) mem_free(r->columns[c]);
     *r = (FileRule){0};
 }
@@ -34,12 +47,22 @@ LearntTurns file_rule_learnt(const FileRule *r, LearntTurns options) {
     return options;
 }
 
+const PromptFormat *file_rule_prompt(const FileRule *r) {
+    return r && prompt_format_is_given(&r->prompt) ? &r->prompt : NULL;
+}
+
 void file_rule_print(StrBuf *out, const FileRule *r) {
     if (r->format != FORMAT_AUTO) str_printf(out, "format=%s\n", dataset_format_name(r->format));
     if (r->limit) str_printf(out, "limit=%.17g\n", r->limit);
     if (r->split) str_printf(out, "split=%s\n", r->split);
     if (r->roles) str_printf(out, "roles=%u\n", r->roles);
     if (r->has_eos) str_printf(out, "eos=%d\n", r->eos);
+    for (size_t i = 0; i < r->n_role_names; i++)
+        str_printf(out, "role %d=%zu:%s\n", r->role_names[i].target, strlen(r->role_names[i].name),
+                   r->role_names[i].name);
+    for (PromptPart p = 0; p < PROMPT_PARTS; p++)
+        if (r->prompt.parts[p])
+            str_printf(out, "%s=%zu:%s\n", prompt_part_name(p), strlen(r->prompt.parts[p]), r->prompt.parts[p]);
     for (RecordKey c = 0; c < RECORD_KEYS; c++)
         if (r->columns[c]) str_printf(out, "column %s=%s\n", column_name(c), r->columns[c]);
 }
@@ -80,10 +103,30 @@ static int rename_key(Json *object, const char *name, const char *to, JsonPool *
     return 0;
 }
 
+// The role's own name, of a turn with another.
+static void rename_role(Json *turn, const FileRule *r, JsonPool *pool) {
+    const char *key = json_get(turn, "role") ? "role" : "from";
+    const Json *name = json_get(turn, key);
+    for (size_t i = 0; name && i < r->n_role_names; i++)
+        if (json_is_string(name, r->role_names[i].name)) {
+            const char *target = ENUM_WORDS(ROLE_TARGETS)[r->role_names[i].target].word;
+            *turn = json_with(pool, turn, key, json_string(json_str(target)));
+            return;
+        }
+}
+
+// The list of turns of a record, and its key; NULL: none.
+static const Json *turns_of(const Json *record, const char **key) {
+    static const char *const keys[] = {"messages", "conversations", "conversation"};
+    if (record->type == JSON_ARRAY) return record;
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
+        if (json_given(record, *key = keys[i])) return json_get(record, keys[i]);
+    return NULL;
+}
+
 static int rename_turns(Json *record, const FileRule *r, JsonPool *pool, Err *err) {
-    const Json *turns = record->type == JSON_ARRAY ? record : json_given(record, "messages");
     const char *key = "messages";
-    if (!turns) turns = json_given(record, key = "conversations");
+    const Json *turns = turns_of(record, &key);
     if (turns && turns->type == JSON_STRING && turns->str.data[strspn(turns->str.data, " \t\r\n")] == '[' &&
         !(turns = json_pool_parse(pool, turns->str, key, err)))
         return -1;
@@ -93,6 +136,7 @@ static int rename_turns(Json *record, const FileRule *r, JsonPool *pool, Err *er
         items[i] = turns->items[i];
         for (RecordKey c = COLUMN_ROLE; c < RECORD_KEYS; c++)
             if (r->columns[c] && rename_key(&items[i], r->columns[c], column_name(c), pool, err)) return -1;
+        rename_role(&items[i], r, pool);
     }
     Json list = json_list(items, turns->count);
     *record = record->type == JSON_ARRAY ? list : json_with(pool, record, key, list);
@@ -122,10 +166,9 @@ static void warn_mask(const Json *turns, const FileRule *r) {
 
 static int check_turn_names(const Json *record, const FileRule *r, Err *err) {
     const char *name = r->columns[COLUMN_MESSAGES];
-    const Json *turns = record->type == JSON_ARRAY ? record
-                        : name                     ? find(record, name)
-                                                   : json_given(record, "messages");
-    if (!turns) turns = json_given(record, "conversations");
+    const char *key;
+    const Json *turns = name && record->type != JSON_ARRAY ? find(record, name) : NULL;
+    if (!turns) turns = turns_of(record, &key);
     if (!turns || turns->type != JSON_ARRAY || !turns->count || turns->items[0].type != JSON_OBJECT) return 0;
     for (RecordKey c = COLUMN_ROLE; c <= COLUMN_CONTENT; c++)
         if (r->columns[c] && !find(&turns->items[0], r->columns[c]))
@@ -154,7 +197,7 @@ void file_rule_add_columns(FileRule *r, const FileRule *others) {
 int file_rule_rename(Json *record, const FileRule *r, JsonPool *pool, Err *err) {
     for (RecordKey c = 0; c < COLUMN_ROLE; c++)
         if (r->columns[c] && rename_key(record, r->columns[c], column_name(c), pool, err)) return -1;
-    bool of_turns = false;
+    bool of_turns = r->n_role_names > 0;
     for (RecordKey c = COLUMN_ROLE; c < RECORD_KEYS; c++) of_turns |= r->columns[c] != NULL;
     return of_turns ? rename_turns(record, r, pool, err) : 0;
 }

@@ -3,6 +3,7 @@
 
 #include "json_pool.h"
 #include "message.h"
+#include "prompt_format.h"
 #include "record_format.h"
 
 // Keys of a record that may have another name in a file; role, content, train and reasoning_content
@@ -27,6 +28,19 @@ typedef enum {
 } RecordKey;
 const char *column_name(RecordKey c); // "messages", ...
 
+// Names that roles have in the file: "bot" is the assistant.
+#define ROLE_TARGETS(X)                                                                                                \
+    X(TARGET_SYSTEM, "system", "instructions")                                                                         \
+    X(TARGET_USER, "user", "questions")                                                                                \
+    X(TARGET_ASSISTANT, "assistant", "answers")                                                                        \
+    X(TARGET_TOOL, "tool", "results of tools")                                                                         \
+    X(TARGET_FUNCTION_CALL, "function_call", "an answer that is a call of a tool, as JSON text")
+typedef enum { ROLE_TARGETS(ENUM_CONSTANT) } RoleTarget;
+typedef struct RoleName {
+    char *name;
+    RoleTarget target;
+} RoleName;
+
 typedef struct FileRule { // init with {0}: no difference
     DatasetFormat format; // FORMAT_AUTO: that of the options
     double limit;         // only the first records: a number, below 1 a fraction of them; 0: all
@@ -36,15 +50,20 @@ typedef struct FileRule { // init with {0}: no difference
     unsigned roles;       // LearntTurns.roles; 0: those of the options
     bool has_eos;         // eos counts, not that of the options
     TrainOnEos eos;
+    RoleName *role_names; // [n_role_names]
+    size_t n_role_names;
+    PromptFormat prompt;        // of FORMAT_ALPACA_PROMPT
     char *columns[RECORD_KEYS]; // name of the key in this file, "a.b" in an object; NULL: its own name
 } FileRule;
 FileRule file_rule_copy(const FileRule *r);
 void file_rule_clear(FileRule *r);
+void file_rule_add_role(FileRule *r, const char *name, RoleTarget target);
 bool file_rule_has_columns(const FileRule *r);
 LearntTurns file_rule_learnt(const FileRule *r, LearntTurns options); // r may be NULL
 void file_rule_print(StrBuf *out, const FileRule *r); // for hashes; nothing where there is no difference
 // An error where the first record of a file has no key of a name that it must have; a warning where it may lack it.
 int file_rule_check(const Json *record, const FileRule *r, Err *err);
 void file_rule_add_columns(FileRule *r, const FileRule *others); // those of `others` that r has not
-// The record with the keys' own names; its parts belong to it and to the pool.
+const PromptFormat *file_rule_prompt(const FileRule *r);         // NULL: Stanford Alpaca's; r may be NULL
+// The record with the keys' and the roles' own names; its parts belong to it and to the pool.
 int file_rule_rename(Json *record, const FileRule *r, JsonPool *pool, Err *err);

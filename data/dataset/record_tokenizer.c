@@ -259,8 +259,10 @@ static int fail_format(const Json *record, const RecordPlace *place, Err *err) {
 
 int record_read_dialog(Dialog *d, const Json *record, const RecordPlace *place, bool has_template, bool raw_pairs,
                        Err *err) {
-    int rc = dialog_read(d, record, place->format, has_template, raw_pairs, err);
-    return rc ? fail_format(record, place, err) : 0;
+    d->prompt_format = file_rule_prompt(place->rule);
+    if (dialog_read(d, record, place->format, has_template, raw_pairs, err)) return fail_format(record, place, err);
+    if (d->learnt_turns.last_only) dialog_mask_history(d);
+    return 0;
 }
 
 // The keys of the record come before those of its messages.

@@ -213,7 +213,7 @@ DtypeWord config_dtype(const Config *c) {
 }
 
 LearntTurns config_learnt(const Config *c) {
-    LearntTurns l = {.eos = c->train_on_eos};
+    LearntTurns l = {.eos = c->train_on_eos, .last_only = c->mask_history};
     for (size_t i = 0; i < c->roles_to_train.count; i++)
         l.roles |= 1u << words_index(ENUM_WORDS(LEARNT_ROLES), c->roles_to_train.items[i]);
     if (!l.roles) l.roles = LEARN_BY_FLAG;

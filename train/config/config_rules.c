@@ -87,6 +87,8 @@ static void check_learnt(Loading *l) {
         differs |= learnt_turns_differ(file_rule_learnt(&c->train_file.rules[i], (LearntTurns){0}));
     if (c->train_on_inputs && differs)
         refuse_key(l, CONFIG_train_on_inputs, "learns every turn; leave it out, or roles_to_train and train_on_eos");
+    if (c->train_on_inputs && c->mask_history)
+        refuse_key(l, CONFIG_mask_history, "learns the last answer only; expected no train_on_inputs");
 }
 
 static void check_mix(Loading *l) {

@@ -4,8 +4,8 @@
 // log, or refused with what to do. A config that has keys of one tool only reads as that tool's: keys with another
 // meaning there are read as that tool does, and keys that are not given have that tool's defaults, which are printed.
 //
-// Files: foreign.c (the table, the tool, its defaults), foreign_values.c, foreign_data.c and foreign_trl.c (mapping
-// functions).
+// Files: foreign.c (the table, the tool, its defaults); mapping functions: foreign_values.c, and of data sets
+// foreign_entry.c, foreign_data.c, foreign_llama_factory.c and foreign_trl.c.
 #pragma once
 
 #include "config_internal.h"

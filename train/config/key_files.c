@@ -76,6 +76,48 @@ static int read_learnt(const Reading *r, const Json *e, FileRule *rule) {
     return 0;
 }
 
+static int add_role_name(const Reading *r, const Json *e, const Json *name, RoleTarget target, FileRule *rule) {
+    if (name->type != JSON_STRING || !name->str.len) return key_wrong(r, e, "roles as {\"assistant\": [\"bot\"], ...}");
+    file_rule_add_role(rule, name->str.data, target);
+    return 0;
+}
+
+static int read_role_names(const Reading *r, const Json *e, FileRule *rule) {
+    const Json *roles = json_given(e, "roles");
+    if (roles && roles->type != JSON_OBJECT) return key_wrong(r, e, "roles as {\"assistant\": [\"bot\"], ...}");
+    for (size_t i = 0; roles && i < roles->count; i++) {
+        const Json *names = &roles->items[i];
+        int target = words_index(ENUM_WORDS(ROLE_TARGETS), roles->keys[i].data);
+        bool many = names->type == JSON_ARRAY;
+        if (target < 0) return key_wrong(r, e, "roles: names of system, user, assistant, tool or function_call");
+        for (size_t k = 0; k < (many ? names->count : 1); k++)
+            if (add_role_name(r, e, many ? &names->items[k] : names, (RoleTarget)target, rule)) return -1;
+    }
+    return 0;
+}
+
+static int read_prompt_format(const Reading *r, const Json *e, FileRule *rule) {
+    const Json *prompt = json_given(e, "prompt_format");
+    if (!prompt) return 0;
+    if (prompt->type != JSON_OBJECT || !prompt->count)
+        return key_wrong(r, e, "prompt_format as {\"format\": \"{instruction} {input}\", ...}");
+    for (size_t i = 0; i < prompt->count; i++) {
+        const Json *text = &prompt->items[i];
+        PromptPart p = 0;
+        Err why;
+        while (p < PROMPT_PARTS && !json_str_is(prompt->keys[i], prompt_part_name(p))) p++;
+        if (text->type == JSON_NULL) continue;
+        if (p == PROMPT_PARTS || text->type != JSON_STRING)
+            return key_wrong(r, e, "prompt_format of the texts system_prompt, system_format, format, no_input_format");
+        if (prompt_format_check(p, text->str.data, &why)) return key_wrong(r, e, why.msg);
+        rule->prompt.parts[p] = mem_strdup(text->str.data);
+    }
+    if (rule->format != FORMAT_AUTO && rule->format != FORMAT_ALPACA_PROMPT)
+        return key_wrong(r, e, "prompt_format with the format alpaca_prompt");
+    rule->format = FORMAT_ALPACA_PROMPT;
+    return 0;
+}
+
 static int read_mix(const Reading *r, const Json *e, FileRule *rule) {
     const Json *split = json_given(e, "split"), *probability = json_given(e, "probability");
     RecordSlice unused;
@@ -102,19 +144,23 @@ static int read_rule(const Reading *r, const Json *e, FileRule *rule) {
             !(rule->limit >= 1 && rule->limit <= 0x1p53 && rule->limit == floor(rule->limit)))
             return key_wrong(r, e, "max_samples as a number of records, or a fraction below 1");
     }
-    return read_learnt(r, e, rule) || read_mix(r, e, rule) || (columns && read_columns(r, e, columns, rule)) ? -1 : 0;
+    bool wrong = read_learnt(r, e, rule) || read_role_names(r, e, rule) || read_prompt_format(r, e, rule) ||
+                 read_mix(r, e, rule) || (columns && read_columns(r, e, columns, rule));
+    return wrong ? -1 : 0;
 }
 
 static int read_file(const Reading *r, const Json *e) {
-    static const char *const keys[] = {"path",           "weight",       "format", "max_samples", "columns",
-                                       "roles_to_train", "train_on_eos", "split",  "probability"};
+    static const char *const keys[] = {"path",        "weight",         "format",       "max_samples",
+                                       "columns",     "roles_to_train", "train_on_eos", "split",
+                                       "probability", "roles",          "prompt_format"};
     const Json *path = e->type == JSON_OBJECT ? json_get(e, "path") : e, *weight = json_given(e, "weight");
     size_t known = 0;
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) known += json_get(e, keys[i]) != NULL;
     if (e->type == JSON_OBJECT && e->count != known)
-        return key_wrong(r, e,
-                         "no keys but path, weight, format, max_samples, columns, roles_to_train, train_on_eos, split "
-                         "and probability");
+        return key_wrong(
+            r, e,
+            "no keys but path, weight, format, max_samples, columns, roles, prompt_format, roles_to_train, "
+            "train_on_eos, split and probability");
     if (!path || path->type != JSON_STRING || !path->str.len)
         return key_wrong(r, e, "a path or {\"path\": ..., \"weight\": ...}");
     if (weight && !(json_is_number(weight) && weight->number >= r->k->min && weight->number <= r->k->max))
@@ -131,6 +177,21 @@ int key_read_files(const Reading *r, const Json *v) {
                          "a path or a list of paths");
 }
 
+static void write_role_names(cJSON *entry, const FileRule *rule) {
+    cJSON *roles = rule->n_role_names ? cJSON_AddObjectToObject(entry, "roles") : NULL;
+    for (size_t i = 0; i < rule->n_role_names; i++) {
+        const char *target = ENUM_WORDS(ROLE_TARGETS)[rule->role_names[i].target].word;
+        cJSON *names = cJSON_GetObjectItemCaseSensitive(roles, target);
+        if (!names) names = cJSON_AddArrayToObject(roles, target);
+        cJSON_AddItemToArray(names, cJSON_CreateString(rule->role_names[i].name));
+    }
+}
+
+static void write_prompt_format(cJSON *parts, const PromptFormat *prompt) {
+    for (PromptPart p = 0; p < PROMPT_PARTS; p++)
+        if (prompt->parts[p]) cJSON_AddStringToObject(parts, prompt_part_name(p), prompt->parts[p]);
+}
+
 static void write_rule(cJSON *entry, const FileRule *rule) {
     if (rule->format != FORMAT_AUTO) cJSON_AddStringToObject(entry, "format", dataset_format_name(rule->format));
     if (rule->limit) cJSON_AddNumberToObject(entry, "max_samples", rule->limit);
@@ -140,6 +201,8 @@ static void write_rule(cJSON *entry, const FileRule *rule) {
     cJSON *roles = rule->roles ? cJSON_AddArrayToObject(entry, "roles_to_train") : NULL;
     for (int k = 0; roles && k < ROLE_COUNT; k++)
         if (rule->roles & 1u << k) cJSON_AddItemToArray(roles, cJSON_CreateString(ENUM_WORDS(LEARNT_ROLES)[k].word));
+    write_role_names(entry, rule);
+    if (file_rule_prompt(rule)) write_prompt_format(cJSON_AddObjectToObject(entry, "prompt_format"), &rule->prompt);
     if (file_rule_has_columns(rule)) cJSON_AddItemToObject(entry, "columns", columns_json(rule));
 }
 
@@ -164,6 +227,29 @@ static void add_enum(cJSON *schema, const EnumWord *words, bool may_be_null) {
     if (may_be_null) cJSON_AddItemToArray(list, cJSON_CreateNull());
 }
 
+static void schema_role_names(cJSON *schema) {
+    schema_add_types(schema, "object null");
+    cJSON_AddFalseToObject(schema, "additionalProperties");
+    cJSON *members = cJSON_AddObjectToObject(schema, "properties");
+    for (const EnumWord *target = ENUM_WORDS(ROLE_TARGETS); target->word; target++) {
+        cJSON *names = cJSON_AddObjectToObject(members, target->word);
+        schema_add_types(names, "string array");
+        cJSON_AddNumberToObject(names, "minLength", 1);
+        cJSON *name = cJSON_AddObjectToObject(names, "items");
+        schema_add_types(name, "string");
+        cJSON_AddNumberToObject(name, "minLength", 1);
+    }
+}
+
+static void schema_prompt_format(cJSON *schema) {
+    schema_add_types(schema, "object null");
+    cJSON_AddNumberToObject(schema, "minProperties", 1);
+    cJSON_AddFalseToObject(schema, "additionalProperties");
+    cJSON *members = cJSON_AddObjectToObject(schema, "properties");
+    for (PromptPart p = 0; p < PROMPT_PARTS; p++)
+        schema_add_types(cJSON_AddObjectToObject(members, prompt_part_name(p)), "string null");
+}
+
 static void schema_file(cJSON *schema, const Key *k) {
     schema_add_types(schema, "string object");
     cJSON_AddNumberToObject(schema, "minLength", 1);
@@ -184,6 +270,8 @@ static void schema_file(cJSON *schema, const Key *k) {
     schema_add_types(roles, "array null");
     add_enum(cJSON_AddObjectToObject(roles, "items"), ENUM_WORDS(LEARNT_ROLES), false);
     add_enum(cJSON_AddObjectToObject(members, "train_on_eos"), ENUM_WORDS(TRAIN_ON_EOS), true);
+    schema_role_names(cJSON_AddObjectToObject(members, "roles"));
+    schema_prompt_format(cJSON_AddObjectToObject(members, "prompt_format"));
     key_schema_columns(cJSON_AddObjectToObject(members, "columns"), k);
     cJSON_AddItemToObject(schema, "required", cJSON_CreateStringArray((const char *const[]){"path"}, 1));
     cJSON_AddFalseToObject(schema, "additionalProperties");

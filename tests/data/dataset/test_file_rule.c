@@ -117,6 +117,94 @@ static void test_file_rule_alpaca_prompt(void **state) {
     bench_free(&b);
 }
 
+// Axolotl's type with a format: what its prompt strategy user_defined writes, with Python's str.format.
+static void test_file_rule_prompt_format(void **state) {
+    (void)state;
+    Bench b = bench_new(true);
+    FileRule rule = {.format = FORMAT_ALPACA_PROMPT,
+                     .prompt = {{[PROMPT_SYSTEM] = "be {kind}",
+                                 [PROMPT_SYSTEM_FORMAT] = "<<{system}>>",
+                                 [PROMPT_WITH_INPUT] = "[{{{instruction}}}|{input}|{instruction}]",
+                                 [PROMPT_NO_INPUT] = "[{instruction}]"}},
+                     .columns = {[COLUMN_INSTRUCTION] = "q", [COLUMN_INPUT] = "with"}};
+    check_sample(&b, &rule, "{\"q\":\"do {x}\",\"with\":\"it\",\"output\":\"ok\"}",
+                 "<s><<be {kind}>>[{do {x}}|it|do {x}][[ok</s>]]");
+    check_sample(&b, &rule, "{\"q\":\"do\",\"with\":\"\",\"output\":\"ok\"}", "<s><<be {kind}>>[do][[ok</s>]]");
+    check_sample(&b, &rule, "{\"q\":\"do\",\"with\":\"\",\"output\":\"ok\",\"system\":\"own\"}",
+                 "<s><<own>>[do][[ok</s>]]");
+    check_sample(&b, &rule, "{\"q\":\"do\",\"with\":\"\",\"output\":\"ok\",\"system\":null}", "<s>[do][[ok</s>]]");
+    rule.columns[COLUMN_INPUT] = NULL;
+    rule.prompt = (PromptFormat){{[PROMPT_SYSTEM] = "s"}}; // the other parts as in Axolotl without them
+    check_sample(&b, &rule, "{\"q\":\"do\",\"input\":\"it\",\"output\":\"ok\"}", "<s>sdo it [[ok</s>]]");
+    check_sample(&b, &rule, "{\"q\":\"do\",\"output\":\"ok\"}", "<s>sdo [[ok</s>]]");
+    bench_free(&b);
+}
+
+// Roles under names that mean nothing, or something else, without the rule.
+static void test_file_rule_roles(void **state) {
+    (void)state;
+    static const char want[] = "<|im_start|>user\na<|im_end|>\n<|im_start|>assistant\n[[b<|im_end|>]]\n";
+    static RoleName names[] = {{"ask", TARGET_USER}, {"tell", TARGET_ASSISTANT}, {"user", TARGET_ASSISTANT}};
+    Bench b = bench_new(false);
+    FileRule rule = {.role_names = names, .n_role_names = 3};
+    check_sample(&b, &rule,
+                 "{\"messages\":[{\"role\":\"ask\",\"content\":\"a\"},{\"role\":\"tell\",\"content\":\"b\"}]}", want);
+    check_sample(&b, &rule,
+                 "{\"conversation\":[{\"from\":\"ask\",\"value\":\"a\"},{\"from\":\"user\",\"value\":\"b\"}]}", want);
+    check_sample(&b, &rule, "[{\"role\":\"ask\",\"content\":\"a\"},{\"role\":\"tell\",\"content\":\"b\"}]", want);
+    bench_free(&b);
+}
+
+// A call of a tool as a turn of its own, in messages as in sharegpt.
+static void test_file_rule_function_calls(void **state) {
+    (void)state;
+    static RoleName names[] = {{"act", TARGET_FUNCTION_CALL}};
+    static const char call[] = "{\\\"name\\\":\\\"f\\\",\\\"arguments\\\":{\\\"x\\\":1}}";
+    Bench b = bench_new(false);
+    FileRule plain = {0}, rule = {.role_names = names, .n_role_names = 1};
+    static const char *const records[] = {
+        "{\"messages\":[{\"role\":\"user\",\"content\":\"a\"},{\"role\":\"function_call\",\"content\":\"%s\"}]}",
+        "{\"conversations\":[{\"from\":\"human\",\"value\":\"a\"},{\"from\":\"function_call\",\"value\":\"%s\"}]}",
+        "{\"conversations\":[{\"from\":\"human\",\"value\":\"a\"},{\"from\":\"act\",\"value\":\"%s\"}]}"};
+    for (int i = 0; i < 3; i++) {
+        char *record = mem_printf(records[i], call);
+        check_sample(&b, i == 2 ? &rule : &plain, record,
+                     "<|im_start|>user\na<|im_end|>\n<|im_start|>assistant\n[[<call>{\"name\": \"f\", \"arguments\": "
+                     "{\"x\": 1}}</call><|im_end|>]]\n");
+        mem_free(record);
+    }
+    put_text("d.jsonl", "{\"messages\":[{\"role\":\"user\",\"content\":\"a\"},{\"role\":\"function_call\",\"content\":"
+                        "[]}]}");
+    Dataset *d;
+    Err err;
+    b.o.rules = &plain;
+    ASSERT_REFUSED(bench_open(&d, &b, true, &err), &err,
+                   "messages[1].content: found an array; expected a function call as JSON text");
+    bench_free(&b);
+}
+
+// Only the last answer is learnt, and of a last answer that is masked nothing.
+static void test_file_rule_mask_history(void **state) {
+    (void)state;
+    Bench b = bench_new(false);
+    b.o.learnt.last_only = true;
+#define TURNS(last)                                                                                                    \
+    "{\"messages\":[{\"role\":\"user\",\"content\":\"a\"},{\"role\":\"assistant\",\"content\":\"b\",\"train\":true},"  \
+    "{\"role\":\"user\",\"content\":\"c\"},{\"role\":\"assistant\",\"content\":\"d\"" last "}]}"
+    check_sample(&b, NULL, TURNS(""),
+                 "<|im_start|>user\na<|im_end|>\n<|im_start|>assistant\nb<|im_end|>\n"
+                 "<|im_start|>user\nc<|im_end|>\n<|im_start|>assistant\n[[d<|im_end|>]]\n");
+    put_text("d.jsonl", TURNS(",\"train\":false"));
+    Dataset *d;
+    Err err;
+    ASSERT_REFUSED(bench_open(&d, &b, true, &err), &err, "found no sample to train on");
+    b.o.learnt.last_only = false;
+    check_sample(&b, NULL, TURNS(""), // not from the cache of the other mask
+                 "<|im_start|>user\na<|im_end|>\n<|im_start|>assistant\n[[b<|im_end|>]]\n"
+                 "<|im_start|>user\nc<|im_end|>\n<|im_start|>assistant\n[[d<|im_end|>]]\n");
+    bench_free(&b);
+}
+
 static void test_file_rule_first_records(void **state) {
     (void)state;
     static const char *const want[] = {"a[[1</s>]]", "a[[2</s>]]", "a[[3</s>]]",
@@ -256,5 +344,7 @@ static void test_file_rule_learnt_turns(void **state) {
 
 TEST_MAIN(SCRATCH_TEST(test_file_rule_columns), SCRATCH_TEST(test_file_rule_unknown_columns),
           SCRATCH_TEST(test_file_rule_learnt_turns), SCRATCH_TEST(test_file_rule_alpaca_prompt),
+          SCRATCH_TEST(test_file_rule_prompt_format), SCRATCH_TEST(test_file_rule_roles),
+          SCRATCH_TEST(test_file_rule_function_calls), SCRATCH_TEST(test_file_rule_mask_history),
           TEST(test_file_rule_slices), SCRATCH_TEST(test_file_rule_reads_a_slice),
           SCRATCH_TEST(test_file_rule_first_records), SCRATCH_TEST(test_file_rule_pairs))

@@ -31,6 +31,13 @@ static const ToolConfig configs[] = {
     {"axolotl_linear_8bit.yml",
      {"\"columns\":{\"text\":\"body\"}", "deepspeed                    ZeRO is data parallelism",
       "warmup_steps                 10 ", "fsdp_config                  changes nothing here"}},
+    {"axolotl_custom_prompt.yml",
+     {"\"prompt_format\":{\"system_prompt\":\"Answer.\"", "\"format\":\"[INST] {instruction} {input} [/INST]\"",
+      "\"columns\":{\"input\":\"context\",\"output\":\"target\"}",
+      "\"roles\":{\"user\":[\"visitor\"],\"assistant\":[\"clerk\"]}", "80 samples"}},
+    {"llama_factory_tags.yaml",
+     {"\"roles\":{\"user\":[\"visitor\"],\"assistant\":[\"clerk\"],\"tool\":[\"result\"],\"function_call\":[\"call\"]}",
+      "mask_history                 true ", "40 samples (messages)"}},
     {"llama_factory_lora_sft.yaml",
      {"reads as a config of LLaMA-Factory",
       "\"path\":\"data/identity.json\",\"format\":\"alpaca\",\"max_samples\":1000",
@@ -96,12 +103,20 @@ static void put_data(void) {
     put_lines("PAIRS.jsonl", 10, "{\"prompt\":\"a#\",\"completion\":\"b#\"}\n");
     put_lines("DATA/tools.jsonl", 40,
               "{\"chat\":[{\"speaker\":\"human\",\"said\":\"Say #\"},{\"speaker\":\"gpt\",\"said\":\"It is #.\"}]}\n");
+    put_lines("CUSTOM.jsonl", 40, "{\"instruction\":\"Say #\",\"context\":\"\",\"target\":\"#.\"}\n");
+    put_lines("DATA/dialogs.jsonl", 40,
+              "{\"turns\":[{\"who\":\"visitor\",\"said\":\"Say #\"},{\"who\":\"clerk\",\"said\":\"#.\"},"
+              "{\"who\":\"visitor\",\"said\":\"Why?\"},{\"who\":\"clerk\",\"said\":\"So.\"}]}\n");
     put("data/dataset_info.json",
         "{\"identity\":{\"file_name\":\"identity.json\"},\"alpaca_en_demo\":{\"file_name\":\"alpaca_en_demo.json\"}}");
     put("DATA/dataset_info.json",
-        "{\"tool_demo\":{\"file_name\":\"tools.jsonl\",\"formatting\":\"sharegpt\",\"columns\":{\"messages\":\"chat\"},"
+        "{\"desk\":{\"file_name\":\"dialogs.jsonl\",\"formatting\":\"sharegpt\",\"columns\":{\"messages\":\"turns\"},"
         "\"tags\":"
-        "{\"role_tag\":\"speaker\",\"content_tag\":\"said\",\"user_tag\":\"human\",\"assistant_tag\":\"gpt\"}}}");
+        "{\"role_tag\":\"who\",\"content_tag\":\"said\",\"user_tag\":\"visitor\",\"assistant_tag\":\"clerk\","
+        "\"observation_tag\":\"result\",\"function_tag\":\"call\",\"system_tag\":\"system\"}},"
+        "\"tool_demo\":{\"file_name\":\"tools.jsonl\",\"formatting\":\"sharegpt\",\"columns\":{\"messages\":\"chat\"},"
+        "\"tags\":{\"role_tag\":\"speaker\",\"content_tag\":\"said\",\"user_tag\":\"human\",\"assistant_tag\":\"gpt\"}}"
+        "}");
 }
 
 // The config with MODEL replaced by the tiny model's path.

@@ -100,9 +100,11 @@ static void test_config_rules_of_files(void **state) {
     (void)state;
     Config c, again;
     Err err = {0};
-    const char *text = "{\"model\": \"m\", \"output_dir\": \"o\", \"dataset\": [\"/a\", {\"path\": \"/b\", \"format\": "
-                       "\"alpaca_prompt\", \"max_samples\": 0.2, \"columns\": {\"output\": \"a.b\", \"input\": null}}],"
-                       "\"validation_file\": {\"path\": \"/v\", \"max_samples\": 3}}";
+    const char *text =
+        "{\"model\": \"m\", \"output_dir\": \"o\", \"dataset\": [\"/a\", {\"path\": \"/b\", \"format\": "
+        "\"alpaca_prompt\", \"max_samples\": 0.2, \"columns\": {\"output\": \"a.b\", \"input\": null}}],"
+        "\"validation_file\": {\"path\": \"/v\", \"max_samples\": 3, \"roles\": {\"assistant\": \"bot\", "
+        "\"user\": [\"x\", \"y\"]}, \"prompt_format\": {\"format\": \"{input}\"}}}";
     ASSERT_OK(load(&c, text, NULL, &err), &err);
     char *saved = config_json(&c);
     ASSERT_OK(load(&again, saved, NULL, &err), &err);
@@ -112,6 +114,12 @@ static void test_config_rules_of_files(void **state) {
     assert_true(rule->limit == 0.2 && again.validation_file.rules[0].limit == 3);
     assert_string_equal(rule->columns[COLUMN_OUTPUT], "a.b");
     assert_null(rule->columns[COLUMN_INPUT]);
+    rule = &again.validation_file.rules[0];
+    assert_int_equal(rule->n_role_names, 3);
+    assert_string_equal(rule->role_names[2].name, "y");
+    assert_int_equal(rule->role_names[2].target, TARGET_USER);
+    assert_string_equal(rule->prompt.parts[PROMPT_WITH_INPUT], "{input}");
+    assert_int_equal(rule->format, FORMAT_ALPACA_PROMPT);
     ASSERT_OK(config_check_same_run(&again, saved, "config.json", &err), &err);
     again.train_file.rules[1].limit = 0.3;
     ASSERT_REFUSED(config_check_same_run(&again, saved, "config.json", &err), &err, "train_file was");

@@ -156,6 +156,21 @@ static void test_foreign_axolotl(void **state) {
          "train_file",
          "[{\"path\":\"a\",\"format\":\"alpaca_prompt\",\"columns\":{\"instruction\":\"q\",\"output\":\"r\"}},"
          "{\"path\":\"b\",\"format\":\"text\",\"columns\":{\"text\":\"t\"}}]"},
+        {"datasets: [{path: d.jsonl, type: {system_prompt: '', field_system: rules, field_instruction: input, "
+         "field_output: output, format: '[INST] {instruction} [/INST]', no_input_format: '[INST] {instruction} "
+         "[/INST]'}}]",
+         "train_file",
+         "[{\"path\":\"d.jsonl\",\"format\":\"alpaca_prompt\",\"prompt_format\":{\"system_prompt\":\"\",\"format\":"
+         "\"[INST] {instruction} [/INST]\",\"no_input_format\":\"[INST] {instruction} [/INST]\"},\"columns\":{"
+         "\"system\":\"rules\",\"instruction\":\"input\"}}]"},
+        {"datasets: [{path: d.jsonl, type: {field_instruction: q, format: null}}]", "train_file",
+         "[{\"path\":\"d.jsonl\",\"format\":\"alpaca_prompt\",\"prompt_format\":{\"system_prompt\":\"\"},\"columns\":{"
+         "\"instruction\":\"q\"}}]"},
+        {DATA ", roles_to_train: [bot], roles: {assistant: [bot, gpt], user: [assistant], function: act}}]",
+         "train_file",
+         "[{\"path\":\"d.jsonl\",\"roles\":{\"assistant\":[\"bot\"],\"user\":[\"assistant\"],\"function_call\":["
+         "\"act\"]"
+         "}}]"},
         {"datasets: [{path: d.jsonl, type: input_output}]", "train_file",
          "[{\"path\":\"d.jsonl\",\"format\":\"segments\"}]"},
         {"datasets: [{path: DIR, data_files: [x.jsonl, y.jsonl], type: sharegpt}]", "train_file",
@@ -186,9 +201,16 @@ static void test_foreign_axolotl(void **state) {
         {"stage: sft\ntrain_file: [a, b]\ninterleave_probs: 0.5, x",
          "interleave_probs: \"0.5, x\"; expected probabilities"},
         {"datasets:\n  - {path: a, type: alpaca}\n  - {path: b, type: 'alpaca:chat'}",
-         ":1: datasets: entry 2: type: \"alpaca:chat\"; expected chat_template, alpaca, completion or input_output"},
-        {"datasets: [{path: a, type: {format: x}}]",
-         "datasets: entry 1: type: {\"format\": \"x\"}; expected chat_template"},
+         ":1: datasets: entry 2: type: \"alpaca:chat\"; expected chat_template, alpaca, completion, input_output, or"},
+        {"datasets: [{path: a, type: {format: '{instruction} {text}'}}]",
+         "datasets: entry 1: type: \"{instruction} {text}\"; format: found \"{text}\"; expected the "
+         "fields "
+         "{instruction}, {input} and {{ or }} for a brace"},
+        {"datasets: [{path: a, type: {no_input_format: '{input}'}}]", "no_input_format: found \"{input}\"; expected"},
+        {"datasets: [{path: a, type: {system_format: '}'}}]",
+         "system_format: found \"}\"; expected the fields {system}"},
+        {"datasets: [{path: a, type: {format: 3}}]", "entry 1: format: 3; expected text"},
+        {"datasets: [{path: a, type: {field: x}}]", "entry 1: field: \"x\"; this key of a type is not in this version"},
         {DATA ", roles_to_train: [critic]}]", "entry 1: roles_to_train: [\"critic\"]; expected roles of system, user"},
         {DATA ", train_on_eos: all, train_on_eot: none}]", "entry 1: train_on_eot: \"none\"; expected the same of"},
         {DATA ", message_field_training_detail: d}]", "entry 1: message_field_training_detail: \"d\"; parts of a turn"},
@@ -197,7 +219,19 @@ static void test_foreign_axolotl(void **state) {
         {"roles_to_train: [critic]", "roles_to_train: \"critic\"; expected system, user, assistant or tool"},
         {"train_file: [{path: a, roles_to_train: [x]}]", "expected roles_to_train of system, user, assistant or tool"},
         {"train_file: [{path: a, train_on_eos: x}]", "expected train_on_eos: turn, all, last or none"},
-        {DATA ", roles: {assistant: [bot]}}]", "entry 1: roles: {\"assistant\": [\"bot\"]}; other names of roles"},
+        {DATA ", roles: {critic: [bot]}}]",
+         "entry 1: roles: {\"critic\": [\"bot\"]}; expected lists of names, of system"},
+        {"train_file: [{path: a, roles: {critic: [x]}}]", "expected roles: names of system, user, assistant, tool or"},
+        {"train_file: [{path: a, roles: {user: [3]}}]", "expected roles as {\"assistant\": [\"bot\"], ...}"},
+        {"train_file: [{path: a, format: text, prompt_format: {format: x}}]",
+         "expected prompt_format with the format alpaca_prompt"},
+        {"train_file: [{path: a, prompt_format: {}}]", "expected prompt_format as {\"format\": "},
+        {"train_file: [{path: a, prompt_format: {form: x}}]",
+         "expected prompt_format of the texts system_prompt, system_"},
+        {"train_file: [{path: a, prompt_format: {format: '{x}'}}]",
+         "expected format: found \"{x}\"; expected the fields"},
+        {"mask_history: true\ntrain_on_inputs: true",
+         "mask_history: learns the last answer only; expected no train_on_"},
         {DATA ", train_on_eos: some}]", "entry 1: train_on_eos: \"some\"; expected turn, all, last or none"},
         {DATA ", message_property_mappings: {role: from, name: t}}]", "expected role and content; other properties"},
         {DATA ", wieght: 2}]", "entry 1: wieght: 2; this key of an entry is not in this version"},
@@ -244,6 +278,12 @@ static void test_foreign_llama_factory(void **state) {
          "[{\"path\":\"INFO/"
          "three.json\",\"format\":\"alpaca\",\"max_samples\":9,\"columns\":{\"system\":\"s\",\"instruction\":"
          "\"q\",\"output\":\"a\"}}]"},
+        {LF "mask_history: true", "mask_history", "true"},
+        {LF "dataset: bot\ndataset_dir: INFO", "train_file",
+         "[{\"path\":\"INFO/"
+         "b.json\",\"roles\":{\"user\":[\"ask\"],\"assistant\":[\"bot\"],\"tool\":[\"see\"],\"function_"
+         "call\":[\"act\"]}}]"},
+        {LF "dataset: hubs\ndataset_dir: INFO", "train_file", "[{\"path\":\"x/y@v1\",\"format\":\"alpaca\"}]"},
         {LF "dataset: hub\ndataset_dir: INFO", "train_file", "[{\"path\":\"x/y:test\",\"format\":\"alpaca\"}]"},
         {"dataset: c4, x.txt\nstage: pt\ndataset_dir: INFO", "train_file",
          "[{\"path\":\"INFO/c4.json\",\"format\":\"text\"},{\"path\":\"x.txt\",\"format\":\"text\"}]"},
@@ -261,12 +301,16 @@ static void test_foreign_llama_factory(void **state) {
         "{\"role_tag\":\"who\",\"content_tag\":\"value\",\"user_tag\":\"user\",\"assistant_tag\":\"assistant\"}},"
         "\"three\":{\"file_name\":\"three.json\",\"columns\":{\"prompt\":\"q\",\"response\":\"a\",\"system\":\"s\"}},"
         "\"hub\":{\"hf_hub_url\":\"x/y\",\"split\":\"test\"},"
+        "\"hubs\":{\"hf_hub_url\":\"x/y\",\"ms_hub_url\":\"a/b\",\"om_hub_url\":\"c/d\",\"revision\":\"v1\"},"
         "\"other\":{\"ms_hub_url\":\"x/y\"},"
         "\"c4\":{\"file_name\":\"c4.json\",\"columns\":{\"prompt\":\"text\"}},"
         "\"wiki\":{\"file_name\":\"wiki.json\",\"columns\":{\"prompt\":\"body\",\"response\":null}},"
         "\"pair\":{\"file_name\":\"p.json\",\"columns\":{\"prompt\":\"q\",\"response\":\"a\"}},"
-        "\"pairs\":{\"file_name\":\"p.json\",\"ranking\":true,\"columns\":{\"chosen\":\"c\"}},"
-        "\"bot\":{\"file_name\":\"b.json\",\"formatting\":\"sharegpt\",\"tags\":{\"assistant_tag\":\"bot\"}},"
+        "\"pairs\":{\"file_name\":\"p.json\",\"ranking\":true},"
+        "\"bot\":{\"file_name\":\"b.json\",\"formatting\":\"sharegpt\",\"tags\":{\"user_tag\":\"ask\","
+        "\"assistant_tag\":\"bot\",\"observation_tag\":\"see\",\"function_tag\":\"act\",\"system_tag\":\"system\"}},"
+        "\"tag\":{\"file_name\":\"b.json\",\"formatting\":\"sharegpt\",\"tags\":{\"robot_tag\":\"bot\"}},"
+        "\"few\":{\"file_name\":\"b.json\",\"num_samples\":5},"
         "\"form\":{\"file_name\":\"b.json\",\"formatting\":\"csv\"}}";
     mkdir("INFO", 0777);
     scratch_put("INFO/dataset_info.json", info, sizeof info - 1);
@@ -287,10 +331,13 @@ static void test_foreign_llama_factory(void **state) {
         {LF "dataset: four\ndataset_dir: INFO",
          ":2: dataset: four is neither a path nor in INFO/dataset_info.json; expected"},
         {LF "dataset: other\ndataset_dir: INFO", ":2: dataset: the data set other is on another hub; download it"},
-        {LF "dataset: bot\ndataset_dir: INFO", ":2: bot: assistant_tag: \"bot\"; another name of the role"},
+        {LF "dataset: tag\ndataset_dir: INFO",
+         ":2: tag: robot_tag: \"bot\"; expected role_tag, content_tag, or the name"},
+        {LF "dataset: pairs\ndataset_dir: INFO",
+         ":2: pairs: ranking: true; training on preference data is not in this"},
+        {LF "dataset: few\ndataset_dir: INFO", ":2: few: num_samples: 5; expected max_samples in the config"},
         {LF "dataset: form\ndataset_dir: INFO", ":2: form: formatting: \"csv\"; expected alpaca, sharegpt or openai"},
         {LF "deepspeed: tp.json", ":2: deepspeed: \"tp.json\"; only data parallelism is in this version"},
-        {LF "mask_history: true", ":2: mask_history: true; turns with \"train\": false in the data are not learnt"},
     };
     CHECK_REFUSED(refused);
     // the data of the command line is used instead
