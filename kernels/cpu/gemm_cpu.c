@@ -79,14 +79,14 @@ __attribute__((always_inline)) static inline void store(const Output *c, const f
                  c->f32 ? NULL : c->act + i * c->stride + col,
                  c->f32 ? c->f32 + i * c->stride + col : NULL,
                  alpha};
-        if (r.act && !r.bias && !r.residual)
+        if (!r.f32 && !r.bias && !r.residual)
             store_row(r, n, false, false, true, false);
-        else if (r.act && !r.bias)
+        else if (!r.f32 && !r.bias)
             store_row(r, n, false, true, true, false);
         else if (r.f32 && !r.bias && !r.residual && c->add)
             store_row(r, n, false, false, false, true);
         else
-            store_row(r, n, r.bias, r.residual, r.act, c->add);
+            store_row(r, n, r.bias, r.residual, !r.f32, c->add);
     }
 }
 
