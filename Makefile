@@ -26,7 +26,7 @@ help:
 	@echo "make models   fetch the base models of configs/: SmolLM2, Gemma 3 270M, MiniLM (a BERT)"
 	@echo "make parquet  fetch Apache Arrow's C++ library (55 MB) and build lorac-parquet.so, which reads .parquet files"
 	@echo "make cuda-release  the same with lorac-cuda.so for every GPU from Ampere on, in $(BUILD)-release"
-	@echo "make dist     a .tar.gz, a Python wheel and a .deb in $(BUILD)-dist (configs/package/dist.sh)"
+	@echo "make dist     a .tar.gz and a Python wheel (glibc 2.31 and newer) and a .deb in $(BUILD)-dist (configs/package/dist.sh)"
 	@echo "make install  install the binary under PREFIX=$(PREFIX) (DESTDIR is respected)"
 
 setup:
@@ -120,4 +120,4 @@ install: build
 	@cmake --install $(BUILD) --prefix $(PREFIX)
 
 clean:
-	rm -rf $(BUILD) $(BUILD)-asan $(BUILD)-fuzz $(BUILD)-release $(BUILD)-static $(BUILD)-deb $(BUILD)-dist
+	rm -rf $(BUILD) $(BUILD)-libc $(BUILD)-libc.part $(BUILD)-asan $(BUILD)-fuzz $(BUILD)-release $(BUILD)-static $(BUILD)-deb $(BUILD)-dist

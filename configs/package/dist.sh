@@ -1,7 +1,8 @@
 #!/bin/sh
-# usage: BUILD=build sh dist.sh: writes BUILD-dist/: a .tar.gz and a Python wheel with one program that the libraries are
-# part of, and a .deb for this release of Debian. None has the modules for MPI and GPUs. The program needs the C library
-# of the system that it is built on, or a newer one: the name of the wheel has its version.
+# usage: BUILD=build [GLIBC_ROOT=FOLDER] sh dist.sh: writes BUILD-dist/: a .tar.gz and a Python wheel with one program that
+# the libraries are part of, and a .deb for this release of Debian. None has the modules for MPI and GPUs. The program of
+# the first two is linked with the C library of Debian 11 (old_libc.sh) and needs glibc 2.31 or newer; with GLIBC_ROOT=/ it
+# needs that of this system. The name of the wheel has the version.
 set -eu
 cd "$(dirname "$0")/../.."
 build=${BUILD:-build}
@@ -15,7 +16,10 @@ product() { # FOLDER OPTION...
         >"$dist/log" 2>&1 || { cat "$dist/log"; exit 1; }
 }
 
-product "$build-static" -DSTATIC_LIBRARIES=ON
+libc=${GLIBC_ROOT:-$PWD/$build-libc} limit=31
+[ "$libc" = / ] && libc='' limit=999
+[ -n "${GLIBC_ROOT:-}" ] || [ -e "$libc/usr" ] || sh configs/package/old_libc.sh "$libc"
+product "$build-static" -DSTATIC_LIBRARIES=ON -DGLIBC_ROOT="$libc"
 version=$("$build-static/lorac" version | cut -d' ' -f2)
 name=lorac-$version-linux-$(uname -m)
 cmake --install "$build-static" --prefix "$dist/$name" --strip >/dev/null
@@ -23,6 +27,11 @@ mkdir -p "$dist/$name/lib/lorac"
 cp LICENSE "$dist/$name"
 cjson=$(ldd "$build-static/lorac" | sed -n 's/.*=> \([^ ]*libcjson[^ ]*\).*/\1/p') # Debian has no .a of it
 [ -z "$cjson" ] || cp -L "$cjson" "$dist/$name/lib/lorac/"
+sh configs/package/check_libc.sh "$limit" "$dist/$name/bin/lorac" "$dist/$name/lib/lorac"/*
+if [ -n "$libc" ]; then # run with it, as one process (train/cli/main.c)
+    loader=$(ls "$libc"/lib/*/ld-[0-9l]*.so* | head -n 1)
+    GOMP_SPINCOUNT=4000 "$loader" --library-path "$(dirname "$loader"):$dist/$name/lib/lorac" "$dist/$name/bin/lorac" version
+fi
 tar -C "$dist" --owner=0 --group=0 --sort=name -czf "$dist/$name.tar.gz" "$name"
 python3 configs/package/wheel.py "$dist/$name" "$version" "$dist"
 

@@ -1,8 +1,14 @@
 # Included by CMakeLists.txt for the packages of dist.sh: libraries that become part of the program, and the .deb.
 option(STATIC_LIBRARIES "Libraries become part of lorac where they have a .a file (make dist)" OFF)
+set(GLIBC_ROOT "" CACHE PATH "With STATIC_LIBRARIES: the C library to link with, in the folders of a Debian system")
 if(STATIC_LIBRARIES)
   set(CMAKE_FIND_LIBRARY_SUFFIXES .a .so)
   add_link_options(LINKER:--as-needed -static-libgcc)
+  if(GLIBC_ROOT) # a folder with an older C library to link with (old_libc.sh), in which these are libraries of their own
+    set(libc ${GLIBC_ROOT}/usr/lib/${CMAKE_LIBRARY_ARCHITECTURE})
+    add_link_options(--sysroot=${GLIBC_ROOT} -B${libc} -L${libc})
+    set(CMAKE_C_STANDARD_LIBRARIES "-lpthread -ldl")
+  endif()
   set(CMAKE_INSTALL_RPATH "$ORIGIN/../lib/lorac") # cJSON, which has no .a in Debian
 endif()
 
