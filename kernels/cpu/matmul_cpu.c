@@ -1,42 +1,50 @@
 // matmul_cpu: y = x W^T of a frozen weight that stays as stored, and its backward.
 //
-// A panel of W is expanded and packed once, by all threads together, and then multiplied by all rows of x: forward
-// takes panels of rows of W, backward panels of its columns, so that each element of a result is one sum in float32,
-// rounded once. The bits of a row depend on the shape of W, and on whether x has few rows (decoding): then a thread
-// expands some rows of W and takes dot products.
+// A thread takes some columns of the result, expands and packs what they need of W into a panel of its own, and
+// multiplies rows of x by it. So no thread waits for another's panel, nor fetches it from another core's cache. Each
+// element of a result is one sum in float32, rounded once. The bits of a row depend on the shape of W, and on whether x
+// has few rows (decoding): then a thread expands some rows of W and takes dot products.
 //
-// The number of rows of an expert varies, so its unit of work is a panel of one thread, which multiplies all rows of
-// the expert by it, without barriers between panels or experts.
+// The number of rows of an expert varies: a unit of work has all rows of its expert, and threads go from one expert to
+// the next without waiting.
 #include "gemm.h"
 
 enum {
-    TILE_N = 192,          // columns of the result in a product: whole strips
-    FEW_T = 8,             // at most so many rows of x: dot products
-    FEW_ROWS = 8,          // rows of W that a thread expands for them
-    BACKWARD_ROWS = 32,    // rows of W that a thread packs at a time: a multiple of K_STEP
-    BLOCK_COLS = 256,      // whole blocks of every type
-    PANEL_BYTES = 8 << 20, // of a panel of all threads, if one strip or BLOCK_COLS columns need no more
-    EXPERT_BYTES = 1 << 20 // of a panel of one thread
+    FEW_T = 8,              // at most so many rows of x: dot products
+    FEW_ROWS = 8,           // rows of W that a thread expands for them
+    BACKWARD_ROWS = 32,     // rows of W that a thread packs at a time: a multiple of K_STEP
+    PANEL_BYTES = 3 << 17,  // of a panel, where it can be so narrow: half of a small second cache
+    EXPERT_BYTES = 1 << 20, // of an expert's
+    TALL_BYTES = 1 << 21,   // of the narrowest panel of backward: a W with more rows is cut
+    SUM_TILES = 4           // tiles of rows that are then multiplied by one cut after the other
 };
-_Static_assert(TILE_N % STRIP == 0 && BACKWARD_ROWS % K_STEP == 0, "whole tiles");
+_Static_assert(BACKWARD_ROWS % K_STEP == 0, "whole steps");
+
+static int64_t pieces(int64_t n, int64_t size) { return (n + size - 1) / size; }
+
+// Columns of W that can be expanded alone, in whole strips.
+static int64_t narrowest(const Weight *w) {
+    int64_t cols = STRIP;
+    for (int i = 0; i < w->n_segments; i++) cols = max64(cols, dtype_info(w->segments[i].dtype)->block);
+    return cols;
+}
 
 // Rows of W in a panel of forward: as many as fit `bytes`, at least a strip.
 static int64_t forward_panel(const Weight *w, int64_t bytes) {
     int64_t rows = bytes / (int64_t)sizeof(Part) / gemm_strip_size(w->cols) * STRIP;
-    return min64(max64(rows, STRIP), (w->rows + STRIP - 1) / STRIP * STRIP);
+    return min64(max64(rows, STRIP), pieces(w->rows, STRIP) * STRIP);
 }
 
-// A panel of backward: all rows of as many columns as fit `bytes`; a part of the rows of BLOCK_COLS columns if W is so
-// tall that these do not.
+// A panel of backward: all rows of W, or a part of them if it is tall, of as many columns as fit `bytes`.
 typedef struct BackwardPanel {
     int64_t rows, cols;
 } BackwardPanel;
 static BackwardPanel backward_panel(const Weight *w, int64_t bytes) {
-    int64_t parts = bytes / (int64_t)sizeof(Part), column = gemm_strip_size(w->rows) / STRIP;
-    int64_t cols = max64(parts / column / BLOCK_COLS * BLOCK_COLS, BLOCK_COLS);
-    cols = min64(cols, (w->cols + STRIP - 1) / STRIP * STRIP);
+    int64_t cols = narrowest(w), strips = cols / STRIP, parts = TALL_BYTES / (int64_t)sizeof(Part);
     int64_t rows = max64(parts / PARTS / cols / BACKWARD_ROWS, 1) * BACKWARD_ROWS;
-    return (BackwardPanel){min64(rows, w->rows), cols};
+    rows = min64(rows, w->rows);
+    int64_t fit = bytes / (int64_t)sizeof(Part) / gemm_strip_size(rows) / strips;
+    return (BackwardPanel){rows, min64(max64(fit, 1), pieces(w->cols, cols)) * cols};
 }
 
 // Parts of the larger panel; elements of the rows that a thread expands at a time.
@@ -49,13 +57,22 @@ static int64_t scratch_elements(const Weight *w) {
     return max64(max64(STRIP, BACKWARD_ROWS) * gemm_row_stride(w->cols), floats);
 }
 
-// A panel; the parts of x or dout; scratch of each thread; backward: sums [T, columns of the panel] if a panel has not
-// all rows of W.
-size_t CPU_FN(linear_workspace)(Backend *b, const Weight *w, int64_t t) {
+// What a thread needs: a panel, scratch, and sums if a panel of backward has not all rows of W.
+static size_t panel_bytes(const Weight *w) {
+    size_t bytes = (size_t)panel_parts(w, PANEL_BYTES) * sizeof(Part);
+    return (bytes + 63) & ~(size_t)63;
+}
+static size_t scratch_bytes(const Weight *w) { return ((size_t)scratch_elements(w) * sizeof(Act) + 63) & ~(size_t)63; }
+static size_t thread_bytes(const Weight *w) {
     BackwardPanel p = backward_panel(w, PANEL_BYTES);
-    size_t sums = p.rows < w->rows ? (size_t)(t * p.cols) * sizeof(float) : 0;
-    int64_t parts = panel_parts(w, PANEL_BYTES) + max64(gemm_left_size(t, w->rows), gemm_left_size(t, w->cols));
-    return (size_t)parts * sizeof(Part) + (size_t)(b->threads * scratch_elements(w)) * sizeof(Act) + sums;
+    size_t sums = p.rows < w->rows ? (size_t)(SUM_TILES * GEMM_ROWS * p.cols) * sizeof(float) : 0;
+    return panel_bytes(w) + scratch_bytes(w) + sums;
+}
+
+// Of each thread; then x or dout as left operands.
+size_t CPU_FN(linear_workspace)(Backend *b, const Weight *w, int64_t t) {
+    int64_t left = max64(gemm_left_size(t, w->rows), gemm_left_size(t, w->cols));
+    return (size_t)b->threads * thread_bytes(w) + (size_t)left * sizeof(Part);
 }
 
 // ---- a kept copy: all rows packed for forward, then all columns for backward, panel of rows after panel of rows ----
@@ -79,14 +96,6 @@ static void forward_tile(Mat out, const Weight *w, Mat residual, int64_t t, int6
     gemm(o, p);
 }
 
-// Packs rows [row, row + count) of W for forward, by the threads of the team.
-static void pack_rows(Part *panel, const Weight *w, int64_t row, int64_t count, Act *scratch) {
-#pragma omp for schedule(dynamic)
-    for (int64_t i = 0; i < count; i += STRIP)
-        gemm_pack_weight_rows(panel + i / STRIP * gemm_strip_size(w->cols), w, row + i, min64(STRIP, count - i),
-                              scratch);
-}
-
 // ---- the rows of several calls, cut into tiles of at most GEMM_ROWS rows that follow each other ----
 
 typedef struct RowTile {
@@ -104,12 +113,6 @@ static int64_t count_tiles(const LinearCall *calls, size_t n, int64_t few) {
     int64_t tiles = 0;
     for (size_t i = 0; i < n; i++) tiles += tiles_of(&calls[i], few);
     return tiles;
-}
-
-static int64_t count_rows(const LinearCall *calls, size_t n) {
-    int64_t rows = 0;
-    for (size_t i = 0; i < n; i++) rows += calls[i].in.rows;
-    return rows;
 }
 
 static RowTile find_tile(const LinearCall *calls, int64_t tile, int64_t few) {
@@ -138,34 +141,67 @@ static Left left_of(Part *memory, RowTile r, int64_t k) {
     return gemm_left_at(rows, r.t, k);
 }
 
+// A product of several calls, with its memory; units of work are columns of the result for a part of the tiles.
+typedef struct Job {
+    const LinearCall *calls;
+    const Weight *w;
+    int64_t few, tiles; // calls with at most `few` rows have no tiles
+    int64_t cols, part; // columns and tiles of a unit
+    char *memory;       // of each thread
+    Part *left;
+} Job;
+
+static Job new_job(const Backend *b, const LinearCall *calls, size_t n, const Weight *w, int64_t few, void *ws) {
+    Job j = {.calls = calls, .w = w, .few = few, .tiles = count_tiles(calls, n, few), .memory = ws};
+    j.left = (Part *)(j.memory + (size_t)b->threads * thread_bytes(w));
+    return j;
+}
+
+// Cuts a result of `cols` columns into units of at most `most` columns, a multiple of `least`, and at most `tiles`
+// tiles, so that the thread with the most work is done first. Packing costs about as much as a quarter of a tile.
+static void cut(Job *j, int64_t threads, int64_t cols, int64_t least, int64_t most, int64_t tiles) {
+    int64_t shortest = INT64_MAX, fewest = pieces(j->tiles, tiles);
+    for (int64_t c = most; c >= least; c -= least) {
+        int64_t units = pieces(cols, c), parts[] = {1, pieces(threads, units), threads};
+        for (int i = 0; i < 3; i++) {
+            int64_t part = pieces(j->tiles, min64(max64(parts[i], fewest), j->tiles));
+            int64_t span = pieces(units * pieces(j->tiles, part), threads) * c * (4 * part + 1);
+            if (span < shortest) shortest = span, j->cols = c, j->part = part;
+        }
+    }
+}
+
+static Part *own_panel(const Job *j) { return (Part *)(j->memory + (size_t)omp_get_thread_num() * thread_bytes(j->w)); }
+static Act *own_scratch(const Job *j, Part *panel) { return (Act *)((char *)panel + panel_bytes(j->w)); }
+static float *own_sums(const Job *j, Part *panel) {
+    return (float *)((char *)panel + panel_bytes(j->w) + scratch_bytes(j->w));
+}
+
+// Columns [n, n + count) of the results of tiles [first, end).
+static void forward_unit(const Job *j, int64_t n, int64_t count, int64_t first, int64_t end) {
+    const Weight *w = j->w;
+    Part *panel = own_panel(j);
+    const Part *packed = w->kept ? kept_rows(w, n) : panel;
+    if (!w->kept) gemm_pack_weight_rows(panel, w, n, count, own_scratch(j, panel));
+    for (int64_t tile = first; tile < end; tile++) {
+        RowTile r = find_tile(j->calls, tile, j->few);
+        Product p = {r.rows, count, w->cols, .a = left_of(j->left, r, 0), .b = packed, .alpha = 1};
+        forward_tile(r.call->out, w, r.call->residual, r.t, n, p);
+    }
+}
+
 // Of the calls with more than FEW_T rows.
-static void forward_panels(Backend *b, const LinearCall *calls, size_t n, const Weight *w, Part *panel) {
-    int64_t size = forward_panel(w, PANEL_BYTES), strip = gemm_strip_size(w->cols), k = w->cols;
-    int64_t tiles = count_tiles(calls, n, FEW_T);
-    Part *left = panel + gemm_packed_size(k, size);
-    Act *all_scratch = (Act *)(left + gemm_left_size(count_rows(calls, n), k));
-    if (!tiles) return;
+static void forward_many(Backend *b, const LinearCall *calls, size_t n, const Weight *w, void *ws) {
+    Job j = new_job(b, calls, n, w, FEW_T, ws);
+    if (j.tiles == 0) return;
+    cut(&j, b->threads, w->rows, STRIP, forward_panel(w, PANEL_BYTES), j.tiles);
 #pragma omp parallel num_threads(b->threads)
     {
-        Act *scratch = all_scratch + omp_get_thread_num() * scratch_elements(w);
-        copy_calls(left, calls, n);
-        for (int64_t n0 = 0; n0 < w->rows; n0 += size) {
-            int64_t count = min64(size, w->rows - n0);
-            const Part *packed = w->kept ? kept_rows(w, n0) : panel;
-            if (!w->kept) pack_rows(panel, w, n0, count, scratch);
+        copy_calls(j.left, calls, n);
 #pragma omp for collapse(2) schedule(dynamic)
-            for (int64_t tile = 0; tile < tiles; tile++)
-                for (int64_t i = 0; i < count; i += TILE_N) {
-                    RowTile r = find_tile(calls, tile, FEW_T);
-                    Product p = {r.rows,
-                                 min64(TILE_N, count - i),
-                                 k,
-                                 .a = left_of(left, r, 0),
-                                 .b = packed + i / STRIP * strip,
-                                 .alpha = 1};
-                    forward_tile(r.call->out, w, r.call->residual, r.t, n0 + i, p);
-                }
-        }
+        for (int64_t tile = 0; tile < j.tiles; tile += j.part)
+            for (int64_t col = 0; col < w->rows; col += j.cols)
+                forward_unit(&j, col, min64(j.cols, w->rows - col), tile, min64(tile + j.part, j.tiles));
     }
 }
 
@@ -193,7 +229,7 @@ static void few_rows(Mat out, Mat x, const Weight *w, Mat residual, int64_t n, i
 static void few_rows_forward(Backend *b, const LinearCall *p, const Weight *w, void *ws) {
 #pragma omp parallel num_threads(b->threads)
     {
-        float *rows = (float *)((Act *)ws + omp_get_thread_num() * scratch_elements(w));
+        float *rows = (float *)((char *)ws + (size_t)omp_get_thread_num() * thread_bytes(w));
 #pragma omp for schedule(dynamic)
         for (int64_t n = 0; n < w->rows; n += FEW_ROWS)
             few_rows(p->out, p->in, w, p->residual, n, min64(FEW_ROWS, w->rows - n), rows);
@@ -208,7 +244,7 @@ void CPU_FN(linears_forward)(Backend *b, const LinearCall *calls, size_t n, cons
         if (p->residual.data) CHECK_ACT(p->residual, p->in.rows, w->rows);
         if (p->in.rows <= FEW_T) few_rows_forward(b, p, w, ws);
     }
-    forward_panels(b, calls, n, w, ws);
+    forward_many(b, calls, n, w, ws);
 }
 
 void CPU_FN(linear_forward)(Backend *b, Mat out, Mat x, const Weight *w, Mat residual, void *ws) {
@@ -221,64 +257,43 @@ static void backward_tile(Mat dx, bool accumulate, int64_t t, int64_t col, Produ
     gemm((Output){.act = to, .stride = dx.cols, .residual = accumulate ? to : NULL, .residual_stride = dx.cols}, p);
 }
 
-// dx (+)= sums, for the columns of a panel.
-static void round_sums(Mat dx, const float *sums, int64_t col, int64_t cols, bool accumulate) {
-#pragma omp for
-    for (int64_t t = 0; t < dx.rows; t++)
-        for (int64_t i = 0; i < cols; i++) {
-            Act *to = act_row(dx, t) + col + i;
-            *to = act_store(sums[t * cols + i] + (accumulate ? act_load(*to) : 0));
+// Packs a part of W for backward.
+static void pack_part(Part *panel, WeightPart p, Act *scratch) {
+    for (int64_t n = 0; n < p.rows; n += BACKWARD_ROWS) {
+        WeightPart step = {p.w, p.row + n, min64(BACKWARD_ROWS, p.rows - n), p.col, p.cols};
+        gemm_pack_weight_part(panel + gemm_strip_row(n), gemm_strip_size(p.rows), step, scratch);
+    }
+}
+
+// Rows of dx (+)= sums, for `cols` columns.
+static void round_sums(const LinearCall *call, int64_t t, int64_t rows, int64_t col, int64_t cols, const float *sums) {
+    for (int64_t i = 0; i < rows; i++) {
+        Act *to = act_row(call->out, t + i) + col;
+        for (int64_t k = 0; k < cols; k++)
+            to[k] = act_store(sums[i * cols + k] + (call->residual.data ? act_load(to[k]) : 0));
+    }
+}
+
+// Columns [col, col + cols) of dx (+)= dout W for tiles [first, end), with panels of `size` rows of W.
+static void backward_unit(const Job *j, int64_t size, int64_t col, int64_t cols, int64_t first, int64_t end) {
+    const Weight *w = j->w;
+    Part *panel = own_panel(j);
+    float *sums = own_sums(j, panel);
+    for (int64_t row = 0; row < w->rows; row += size) {
+        WeightPart part = {w, row, min64(size, w->rows - row), col, cols};
+        const Part *packed = w->kept ? kept_columns(part) : panel;
+        if (!w->kept) pack_part(panel, part, own_scratch(j, panel));
+        for (int64_t tile = first; tile < end; tile++) {
+            RowTile r = find_tile(j->calls, tile, j->few);
+            Product p = {r.rows, cols, part.rows, .a = left_of(j->left, r, row), .b = packed, .alpha = 1};
+            float *to = sums + (tile - first) * GEMM_ROWS * cols;
+            if (size == w->rows)
+                backward_tile(r.call->out, r.call->residual.data, r.t, col, p);
+            else
+                gemm((Output){.f32 = to, .stride = cols, .add = row > 0}, p);
+            if (size < w->rows && row + part.rows == w->rows) round_sums(r.call, r.t, r.rows, col, cols, to);
         }
-}
-
-typedef struct BackwardCall {
-    const LinearCall *calls;
-    size_t n;
-    int64_t panel_rows;
-    Part *panel, *left;
-    float *sums; // of all rows; used if a panel has not all rows of W
-} BackwardCall;
-
-// Packs a part of W for backward, by the threads of the team.
-static void pack_columns(Part *panel, WeightPart all, Act *scratch) {
-#pragma omp for schedule(dynamic)
-    for (int64_t n = 0; n < all.rows; n += BACKWARD_ROWS) {
-        WeightPart p = {all.w, all.row + n, min64(BACKWARD_ROWS, all.rows - n), all.col, all.cols};
-        gemm_pack_weight_part(panel + gemm_strip_row(n), gemm_strip_size(all.rows), p, scratch);
     }
-}
-
-// Columns [i, i + p.n) of those in `all`, for a tile of rows of dx. first: of the panels of these columns.
-static void backward_product(const BackwardCall *c, RowTile r, WeightPart all, int64_t i, bool first, Product p) {
-    if (p.k == all.rows)
-        backward_tile(r.call->out, r.call->residual.data, r.t, all.col + i, p);
-    else
-        gemm((Output){.f32 = c->sums + (r.before + r.t) * all.cols + i, .stride = all.cols, .add = !first}, p);
-}
-
-// Columns [col, col + cols) of dx (+)= dout W, by the threads of the team.
-static void backward_columns(const BackwardCall *c, WeightPart all, Act *scratch) {
-    int64_t tiles = count_tiles(c->calls, c->n, 0), before = 0;
-    for (int64_t row = 0; row < all.rows; row += c->panel_rows) {
-        int64_t k = min64(c->panel_rows, all.rows - row), strip = gemm_strip_size(k);
-        WeightPart part = {all.w, row, k, all.col, all.cols};
-        const Part *panel = all.w->kept ? kept_columns(part) : c->panel;
-        if (!all.w->kept) pack_columns(c->panel, part, scratch);
-#pragma omp for collapse(2) schedule(dynamic)
-        for (int64_t tile = 0; tile < tiles; tile++)
-            for (int64_t i = 0; i < all.cols; i += TILE_N) {
-                RowTile r = find_tile(c->calls, tile, 0);
-                Product p = {r.rows,
-                             min64(TILE_N, all.cols - i),
-                             k,
-                             .a = left_of(c->left, r, row),
-                             .b = panel + i / STRIP * strip,
-                             .alpha = 1};
-                backward_product(c, r, all, i, row == 0, p);
-            }
-    }
-    for (size_t i = 0; c->panel_rows < all.rows && i < c->n; before += c->calls[i++].in.rows)
-        round_sums(c->calls[i].out, c->sums + before * all.cols, all.col, all.cols, c->calls[i].residual.data);
 }
 
 void CPU_FN(linears_backward)(Backend *b, const LinearCall *calls, size_t n, const Weight *w, void *ws) {
@@ -286,19 +301,17 @@ void CPU_FN(linears_backward)(Backend *b, const LinearCall *calls, size_t n, con
         CHECK_ACT(p->in, p->out.rows, w->rows);
         CHECK_ACT(p->out, p->out.rows, w->cols);
     }
-    BackwardPanel size = backward_panel(w, PANEL_BYTES);
-    Part *panel = ws, *left = panel + panel_parts(w, PANEL_BYTES);
-    Act *all_scratch = (Act *)(left + gemm_left_size(count_rows(calls, n), w->rows));
-    float *sums = (float *)(all_scratch + b->threads * scratch_elements(w));
-    BackwardCall c = {calls, n, size.rows, panel, left, sums};
+    BackwardPanel most = backward_panel(w, PANEL_BYTES);
+    Job j = new_job(b, calls, n, w, 0, ws);
+    if (j.tiles == 0) return;
+    cut(&j, b->threads, w->cols, narrowest(w), most.cols, most.rows < w->rows ? SUM_TILES : j.tiles);
 #pragma omp parallel num_threads(b->threads)
     {
-        Act *scratch = all_scratch + omp_get_thread_num() * scratch_elements(w);
-        copy_calls(left, calls, n);
-        for (int64_t col = 0; col < w->cols; col += size.cols) {
-            WeightPart all = {w, 0, w->rows, col, min64(size.cols, w->cols - col)};
-            backward_columns(&c, all, scratch);
-        }
+        copy_calls(j.left, calls, n);
+#pragma omp for collapse(2) schedule(dynamic)
+        for (int64_t tile = 0; tile < j.tiles; tile += j.part)
+            for (int64_t col = 0; col < w->cols; col += j.cols)
+                backward_unit(&j, most.rows, col, min64(j.cols, w->cols - col), tile, min64(tile + j.part, j.tiles));
     }
 }
 
@@ -307,16 +320,23 @@ void CPU_FN(linear_backward)(Backend *b, Mat dx, Mat dout, const Weight *w, bool
 }
 
 size_t CPU_FN(weight_keep)(Backend *b, Weight *w, void *memory, void *ws) {
-    int64_t rows = backward_panel(w, PANEL_BYTES).rows;
+    int64_t size = backward_panel(w, PANEL_BYTES).rows;
     if (memory) {
         w->kept = memory;
 #pragma omp parallel num_threads(b->threads)
         {
-            Act *scratch = (Act *)ws + omp_get_thread_num() * scratch_elements(w);
-            pack_rows(memory, w, 0, w->rows, scratch);
-            for (int64_t row = 0; row < w->rows; row += rows) {
-                WeightPart part = {w, row, min64(rows, w->rows - row), 0, w->cols};
-                pack_columns((Part *)kept_columns(part), part, scratch);
+            Act *scratch = (Act *)((char *)ws + (size_t)omp_get_thread_num() * thread_bytes(w));
+#pragma omp for schedule(dynamic)
+            for (int64_t row = 0; row < w->rows; row += STRIP)
+                gemm_pack_weight_rows((Part *)kept_rows(w, row), w, row, min64(STRIP, w->rows - row), scratch);
+            for (int64_t row = 0; row < w->rows; row += size) {
+                WeightPart part = {w, row, min64(size, w->rows - row), 0, w->cols};
+                Part *panel = (Part *)kept_columns(part);
+#pragma omp for schedule(dynamic)
+                for (int64_t n = 0; n < part.rows; n += BACKWARD_ROWS) {
+                    WeightPart step = {w, row + n, min64(BACKWARD_ROWS, part.rows - n), 0, w->cols};
+                    gemm_pack_weight_part(panel + gemm_strip_row(n), gemm_strip_size(part.rows), step, scratch);
+                }
             }
         }
     }
@@ -390,11 +410,7 @@ void CPU_FN(grouped_linear_forward)(Backend *b, Mat out, Mat x, const Weight *ex
 // Columns [col, col + count) of dx (+)= dout W, by one thread.
 static void expert_backward(Mat dx, Left dout, const Weight *w, int64_t col, int64_t count, bool accumulate,
                             Part *panel) {
-    Act *scratch = (Act *)(panel + expert_panel(w));
-    for (int64_t n = 0; n < w->rows; n += BACKWARD_ROWS) {
-        WeightPart p = {w, n, min64(BACKWARD_ROWS, w->rows - n), col, count};
-        gemm_pack_weight_part(panel + gemm_strip_row(n), gemm_strip_size(w->rows), p, scratch);
-    }
+    pack_part(panel, (WeightPart){w, 0, w->rows, col, count}, (Act *)(panel + expert_panel(w)));
     backward_tile(dx, accumulate, 0, col, (Product){dx.rows, count, w->rows, .a = dout, .b = panel, .alpha = 1});
 }
 
