@@ -115,6 +115,22 @@ put("gguf", "adapter", gguf([key("general.type", STR, "adapter"), key("general.a
                              ("blk.0.attn_q.weight.lora_b", [2, 8], 0, b"\0" * 64)]))
 put("gguf", "split", gguf([key("split.no", U16, 0), key("split.count", U16, 1), key("split.tensors.count", I32, 0)]))
 
+# A model with the bytes of its tensors, without them, with some.
+def model(width, ffn, tokens):
+    shapes = {"token_embd": [width, tokens], "output_norm": [width], "blk.0.attn_norm": [width], "blk.0.ffn_norm": [width],
+              "blk.0.attn_q": [width, width], "blk.0.attn_k": [width, width], "blk.0.attn_v": [width, width],
+              "blk.0.attn_output": [width, width], "blk.0.ffn_gate": [width, ffn], "blk.0.ffn_up": [width, ffn],
+              "blk.0.ffn_down": [ffn, width]}
+    return [(name + ".weight", shape, 0, b"\0" * (4 * shape[0] * (shape[1] if shape[1:] else 1)))
+            for name, shape in shapes.items()]
+
+
+WHOLE = gguf(LLAMA + SPM, model(8, 16, 8))
+HEADER = len(gguf(LLAMA + SPM, [(n, s, k, b"") for n, s, k, _ in model(8, 16, 8)]))
+put("gguf_header", "whole", WHOLE)
+put("gguf_header", "header", WHOLE[:HEADER])
+put("gguf_header", "part", WHOLE[:HEADER + 500])
+
 # ---- Hugging Face folder ----
 
 put("folder", "index", json.dumps({"metadata": {"total_size": 12}, "weight_map": {"a": "1", "b": "1", "c": "2"}}))

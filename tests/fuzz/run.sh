@@ -7,11 +7,12 @@ here=$(cd "$(dirname "$0")" && pwd)
 build=${BUILD:-build-fuzz}
 seconds=${FUZZ_SECONDS:-60}
 seed=${FUZZ_SEED:-1}
-targets=${*:-chat config csv folder gguf hub jinja jsonl safetensors tokenizer}
+targets=${*:-chat config csv folder gguf gguf_header hub jinja jsonl safetensors tokenizer}
 
 more_seeds() { # files of other tests that are good seeds
     case $1 in
     folder) echo "$here/../golden/configs" ;;
+    gguf_header) echo "$here/corpus/gguf" ;;
     chat | jinja) echo "$here/../golden/templates" ;;
     esac
 }
@@ -26,7 +27,7 @@ longest_input() {
 fuzz() {
     mkdir -p "$build/corpus/$1" "$build/found/$1"
     kept=$(ls -d "$here/found/$1" 2>/dev/null)
-    dict=$(ls "$here/dict/$1.dict" 2>/dev/null)
+    dict=$(ls "$here/dict/${1%_header}.dict" 2>/dev/null)
     OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive \
         LSAN_OPTIONS="suppressions=$here/../lsan.supp:print_suppressions=0" \
         "$build/fuzz_$1" -seed="$seed" -max_total_time="$seconds" -rss_limit_mb=2048 -timeout=10 \
