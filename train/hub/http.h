@@ -1,5 +1,5 @@
-// http: GET over HTTP and HTTPS. The one thing of lorac that uses a network; it is the module lorac-curl.so
-// (curl/http_curl.c), which only hub_pull.c loads.
+// http: GET and POST over HTTP and HTTPS. It is the module lorac-curl.so (curl/http_curl.c), which is loaded only by
+// what was asked to use a network: hub_request.c, and hot_swap/engine.c.
 #pragma once
 
 #include "base.h"
@@ -21,17 +21,22 @@ typedef enum {
     HTTP_COMPLETE, // the answer is complete; its status may be any
     HTTP_LOST,     // no connection, or it was cut or stalled: may be tried again
     HTTP_REFUSED,  // a bad URL, certificate or redirect
-    HTTP_STOPPED   // take returned non-zero
+    HTTP_STOPPED   // take returned non-zero, or stop true
 } HttpResult;
 
 typedef struct HttpRequest {
     const char *url;
     const char *token; // sent as "Authorization: Bearer" to the scheme, host and port of url only; NULL: none
     const char *agent;
-    int64_t from; // above 0: only the bytes from there on
+    const char *body; // JSON to POST; NULL: GET
+    bool direct;      // only the server of url: no redirect is followed, no proxy is used
+    int64_t from;     // above 0: only the bytes from there on
     double connect_seconds, stall_seconds;
-    // Bytes of an answer with status 200 or 206, with its head; what other answers hold is dropped.
+    double whole_seconds; // of one request; 0: no limit
+    // Bytes of an answer with status 200 or 206, with its head; what other answers hold is dropped, unless any_status.
     int (*take)(void *user, const HttpHead *head, const void *data, size_t size);
+    bool any_status;
+    bool (*stop)(void *user); // asked at least once a second; NULL: never
     void *user;
 } HttpRequest;
 

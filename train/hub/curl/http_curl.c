@@ -82,7 +82,7 @@ static void finish_head(Transfer *t) {
 static size_t on_body(char *data, size_t one, size_t n, void *user) {
     Transfer *t = user;
     finish_head(t);
-    if (t->head->status == 200 || t->head->status == 206) {
+    if (t->r->any_status || t->head->status == 200 || t->head->status == 206) {
         t->stopped = t->r->take(t->r->user, t->head, data, n) != 0;
         return t->stopped ? 0 : n;
     }
@@ -96,7 +96,8 @@ static int on_progress(void *user, curl_off_t all, curl_off_t got, curl_off_t up
     double now = time_now();
     if (got != t->got) t->got = got, t->got_at = now;
     t->stalled = now - t->got_at > t->r->stall_seconds;
-    return t->stalled;
+    if (t->r->stop && t->r->stop(t->r->user)) t->stopped = true;
+    return t->stalled || t->stopped;
 }
 
 // ---- one request ----
@@ -133,6 +134,10 @@ static void say_why(char why[256], const Transfer *t, CURLcode code, const char 
         snprintf(why, 256, "%s", *detail ? detail : curl_easy_strerror(code));
 }
 
+static struct curl_slist *add_header(struct curl_slist *headers, const char *line) {
+    return mem_checked(curl_slist_append(headers, line));
+}
+
 static HttpResult perform(Transfer *t, const char *url, bool with_token, char why[256]) {
     const HttpRequest *r = t->r;
     char detail[CURL_ERROR_SIZE] = "";
@@ -140,8 +145,16 @@ static HttpResult perform(Transfer *t, const char *url, bool with_token, char wh
     char *authorization = with_token ? mem_printf("Authorization: Bearer %s", r->token) : NULL;
     char *range = r->from > 0 ? mem_printf("%ld-", r->from) : NULL;
     const char *certificates = getenv("SSL_CERT_FILE");
-    if (authorization) headers = mem_checked(curl_slist_append(NULL, authorization));
+    if (authorization) headers = add_header(headers, authorization);
     curl_easy_reset(t->curl); // keeps the connections
+    if (r->body) {
+        headers = add_header(headers, "Content-Type: application/json");
+        headers = add_header(headers, "Expect:"); // no wait for "100 Continue"
+        curl_easy_setopt(t->curl, CURLOPT_POSTFIELDS, r->body);
+        curl_easy_setopt(t->curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)strlen(r->body));
+    }
+    if (r->direct) curl_easy_setopt(t->curl, CURLOPT_PROXY, "");
+    curl_easy_setopt(t->curl, CURLOPT_TIMEOUT_MS, (long)(r->whole_seconds * 1000));
     curl_easy_setopt(t->curl, CURLOPT_URL, url);
     curl_easy_setopt(t->curl, CURLOPT_HTTPHEADER, headers);
     curl_easy_setopt(t->curl, CURLOPT_RANGE, range);
@@ -223,7 +236,7 @@ static HttpResult get(void *client, const HttpRequest *r, HttpHead *head, char w
             return HTTP_REFUSED;
         }
         HttpResult result = perform(&t, url, r->token && origin == 1, why);
-        if (result != HTTP_COMPLETE || head->status < 300 || head->status >= 400) return result;
+        if (result != HTTP_COMPLETE || r->direct || head->status < 300 || head->status >= 400) return result;
         curl_easy_getinfo(t.curl, CURLINFO_REDIRECT_URL, &to);
         if (!to) return result;
         mem_free(url);
