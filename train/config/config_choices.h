@@ -15,6 +15,13 @@ typedef enum { TASKS(ENUM_CONSTANT) } Task;
     X(EVAL_EPOCH, "epoch", "after every epoch")
 typedef enum { EVAL_STRATEGIES(ENUM_CONSTANT) } EvalStrategy;
 
+#define ENGINE_KINDS(X)                                                                                                \
+    X(ENGINE_AUTO, "auto", "found out by what answers")                                                                \
+    X(ENGINE_VLLM, "vllm", "loads each version while it runs")                                                         \
+    X(ENGINE_SGLANG, "sglang", "the same")                                                                             \
+    X(ENGINE_LLAMA_CPP, "llama.cpp", "switches between the adapters that it was started with")
+typedef enum { ENGINE_KINDS(ENUM_CONSTANT) } EngineKind;
+
 #define ROPE_CHOICES(X)                                                                                                \
     X(ROPE_OF_MODEL, "model", "the model's own positions")                                                             \
     X(ROPE_BY_LINEAR, "linear", "all frequencies divided by the factor")                                               \

@@ -140,6 +140,30 @@ static void check_precision(Loading *l) {
         refuse_key(l, CONFIG_float32_matmul_precision, err.msg);
 }
 
+bool config_is_server_url(const char *url) {
+    const char *host = starts_with(url, "http://") ? url + 7 : starts_with(url, "https://") ? url + 8 : "";
+    size_t n = strcspn(host, "/");
+    for (const char *c = url; *c; c++)
+        if ((unsigned char)*c <= 32 || *c == 127 || strchr("?#\\\"'<>", *c)) return false;
+    return n && n < 256 && strlen(url) < 1024 && !memchr(host, '@', n) && *host != ':';
+}
+
+static void check_hot_swap(Loading *l) {
+    const StrList *urls = &l->c->hot_swap_url;
+    for (size_t i = 0; i < urls->count; i++) {
+        bool twice = false;
+        for (size_t k = 0; k < i; k++) twice |= strcmp(urls->items[i], urls->items[k]) == 0;
+        if (twice) refuse_key(l, CONFIG_hot_swap_url, "the same URL twice; expected each once");
+        if (config_is_server_url(urls->items[i])) continue;
+        refuse_key(l, CONFIG_hot_swap_url,
+                   "expected \"http://host:port\" or \"https://host\", without user, query and fragment");
+        return;
+    }
+    if (urls->count > 64) refuse_key(l, CONFIG_hot_swap_url, "more than 64 servers");
+    if (urls->count && l->c->task == TASK_CLASSIFICATION)
+        refuse_key(l, CONFIG_hot_swap_url, "with task classification; engines load adapters of causal_lm");
+}
+
 void check_rules(Loading *l, ConfigPurpose purpose) {
     const Config *c = l->c;
     if (c->runs.count && purpose <= CONFIG_FOR_PLAN) return; // each run is checked (config_runs)
@@ -153,6 +177,7 @@ void check_rules(Loading *l, ConfigPurpose purpose) {
     check_mix(l);
     check_rope(l);
     check_precision(l);
+    check_hot_swap(l);
     if (c->max_steps == 0) refuse_key(l, CONFIG_max_steps, "0 steps; expected -1 (by epochs) or more than 0");
     if (c->lora_target_modules.count == 0) refuse_key(l, CONFIG_lora_target_modules, "an empty list");
     if (config_global_batch(c) >= 1 << 24)

@@ -1,5 +1,5 @@
 // http: GET and POST over HTTP and HTTPS. It is the module lorac-curl.so (curl/http_curl.c), which is loaded only by
-// what was asked to use a network: hub_request.c, and hot_swap/engine.c.
+// what was asked to use a network: hub_request.c and engine.c.
 #pragma once
 
 #include "base.h"

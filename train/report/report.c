@@ -129,7 +129,21 @@ static void add_data_table(StrBuf *out, const Trainer *t) {
     str_puts(out, "</table></div>\n");
 }
 
-static void add_model_table(StrBuf *out, const Trainer *t) {
+// The engines of hot_swap_url.
+static void add_swaps(StrBuf *out, const char *output_dir) {
+    AUTO_FREE char *path = path_join(output_dir, "train_log.jsonl");
+    size_t n;
+    LogSwap *swaps = train_log_swaps(path, &n);
+    for (size_t i = 0; i < n; i++) {
+        const LogSwap *s = &swaps[i];
+        row(out, "hot swap", "%s at %s: %s %s; %ld loaded, %ld failed%s%s", s->engine, s->url, s->name,
+            s->error ? "is not loaded" : "is loaded", s->loaded, s->failed, s->error ? "; " : "",
+            s->error ? s->error : "");
+    }
+    train_log_swaps_free(swaps, n);
+}
+
+static void add_model_table(StrBuf *out, const Trainer *t, const char *output_dir) {
     const TrainerInputs *in = trainer_inputs(t);
     const Group *g = in->ranks->group;
     const TrainerState *s = trainer_state(t);
@@ -151,6 +165,7 @@ static void add_model_table(StrBuf *out, const Trainer *t) {
     row(out, "gradient checkpointing", "%s", recompute_name(trainer_recompute(t)));
     if (s->grown_at) row(out, "grown", "after step %ld, from a run of %ld steps", s->grown_at, s->grown_from);
     if (s->best_step >= 0) row(out, "best evaluation", "%.4f at step %ld", s->best_loss, s->best_step);
+    add_swaps(out, output_dir);
     str_puts(out, "</table></div>\n");
 }
 
@@ -230,7 +245,7 @@ int report_write(const Trainer *t, const char *output_dir, const char *name, con
     add_samples(&page, &samples);
     str_puts(&page, "<div class=\"two\">\n");
     add_data_table(&page, t);
-    add_model_table(&page, t);
+    add_model_table(&page, t, output_dir);
     str_puts(&page, "</div>\n");
     add_config(&page, in->config);
     return rc ? rc : report_end(&page, output_dir, err);

@@ -27,7 +27,8 @@ static const Json *parse_line(JsonDoc **doc, const char *line, const char *end) 
     const Json *o = json_root(*doc);
     bool own = o->type == JSON_OBJECT && o->count >= 2 && strcmp(o->keys[0].data, "step") == 0 &&
                o->items[0].type == JSON_INT &&
-               (strcmp(o->keys[1].data, "epoch") == 0 || strcmp(o->keys[1].data, "eval_loss") == 0);
+               (strcmp(o->keys[1].data, "epoch") == 0 || strcmp(o->keys[1].data, "eval_loss") == 0 ||
+                strcmp(o->keys[1].data, "hot_swap") == 0);
     return own ? o : NULL;
 }
 
@@ -180,6 +181,18 @@ void train_log_eval(TrainLog *log, int64_t step, const EvalResult *r) {
     write_line(log, o);
 }
 
+void train_log_swap(TrainLog *log, const HotSwapEvent *e) {
+    cJSON *o = mem_checked(cJSON_CreateObject());
+    json_add_int(o, "step", e->step);
+    cJSON_AddStringToObject(o, "hot_swap", e->loaded ? "loaded" : "failed");
+    cJSON_AddStringToObject(o, "url", e->url);
+    cJSON_AddStringToObject(o, "engine", e->engine);
+    cJSON_AddStringToObject(o, "name", e->name);
+    json_add_number(o, "seconds", DIGITS, e->seconds);
+    if (!e->loaded) cJSON_AddStringToObject(o, "error", e->message);
+    write_line(log, o);
+}
+
 void train_log_sync(TrainLog *log) {
     if (fsync(fileno(log->file)) && !log->failed) {
         log->failed = true;
@@ -201,6 +214,7 @@ static double value(const Json *object, const char *key) {
 
 static void add_point(void *user, const Json *o, const char *line, size_t length) {
     Points *p = user;
+    if (json_get(o, "hot_swap")) return;
     bool is_class = json_get(o, "eval_accuracy") != NULL, is_eval = is_class || json_get(o, "eval_token_accuracy");
     MEM_GROW(p->items, p->capacity, p->count + 1);
     const char *loss = is_eval ? "eval_loss" : "loss", *accuracy = is_class ? "eval_accuracy" : "eval_token_accuracy";
@@ -216,19 +230,71 @@ static void add_point(void *user, const Json *o, const char *line, size_t length
 }
 
 // In blocks of whole lines: a run reads its log at each snapshot, within the memory that it has planned.
-LogPoint *train_log_read(const char *path, size_t *count) {
+static void read_lines(const char *path, LineUse use, void *user) {
     enum { BLOCK = 1 << 18 };
     AUTO_FREE char *block = mem_alloc(BLOCK, 1);
     struct stat st;
     AUTO_FILE FILE *file = stat(path, &st) == 0 && S_ISREG(st.st_mode) ? fopen(path, "re") : NULL;
-    Points points = {0};
     for (size_t left = 0, n; file && (n = fread(block + left, 1, BLOCK - left, file)) > 0;) {
         size_t size = left + n, whole = size;
         while (whole && block[whole - 1] != '\n') whole--;
-        each_line(block, whole, add_point, &points);
+        each_line(block, whole, use, user);
         left = whole ? size - whole : 0; // a line longer than a block is not one of ours
         memmove(block, block + whole, left);
     }
+}
+
+LogPoint *train_log_read(const char *path, size_t *count) {
+    Points points = {0};
+    read_lines(path, add_point, &points);
     *count = points.count;
     return points.items;
+}
+
+typedef struct Swaps {
+    LogSwap *items;
+    size_t count, capacity;
+} Swaps;
+
+static void take_text(char **to, const Json *object, const char *key) {
+    const Json *v = json_get(object, key);
+    mem_free(*to);
+    *to = v && v->type == JSON_STRING ? mem_strdup(v->str.data) : NULL;
+}
+
+static void add_swap(void *user, const Json *o, const char *line, size_t length) {
+    Swaps *s = user;
+    const Json *state = json_get(o, "hot_swap"), *url = json_get(o, "url");
+    LogSwap *at = NULL;
+    if (!state || !url || url->type != JSON_STRING) return;
+    for (size_t i = 0; i < s->count; i++)
+        if (strcmp(s->items[i].url, url->str.data) == 0) at = &s->items[i];
+    if (!at) {
+        MEM_GROW(s->items, s->capacity, s->count + 1);
+        at = &s->items[s->count++];
+        *at = (LogSwap){.url = mem_strdup(url->str.data)};
+    }
+    bool loaded = json_is_string(state, "loaded");
+    take_text(&at->engine, o, "engine");
+    take_text(&at->name, o, "name");
+    take_text(&at->error, o, "error");
+    at->loaded += loaded;
+    at->failed += !loaded;
+}
+
+LogSwap *train_log_swaps(const char *path, size_t *count) {
+    Swaps swaps = {0};
+    read_lines(path, add_swap, &swaps);
+    *count = swaps.count;
+    return swaps.items;
+}
+
+void train_log_swaps_free(LogSwap *swaps, size_t count) {
+    for (size_t i = 0; i < count; i++) {
+        mem_free(swaps[i].url);
+        mem_free(swaps[i].engine);
+        mem_free(swaps[i].name);
+        mem_free(swaps[i].error);
+    }
+    mem_free(swaps);
 }

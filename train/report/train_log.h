@@ -2,6 +2,7 @@
 // warning, and the run continues.
 #pragma once
 
+#include "hot_swap.h"
 #include "overwrite.h"
 #include "trainer.h"
 
@@ -16,6 +17,7 @@ void train_log_close(TrainLog *log);
 // there is one.
 void train_log_step(TrainLog *log, const StepReport *r, double elapsed, size_t host, size_t device);
 void train_log_eval(TrainLog *log, int64_t step, const EvalResult *r);
+void train_log_swap(TrainLog *log, const HotSwapEvent *e);
 void train_log_sync(TrainLog *log); // fsync, before a snapshot
 
 // The log read back, for the report. Values that were not finite are NAN.
@@ -25,3 +27,11 @@ typedef struct LogPoint {
     double accuracy, macro_f1; // of evaluations; macro_f1: of classifiers, else NAN
 } LogPoint;
 LogPoint *train_log_read(const char *path, size_t *count); // caller frees; unreadable lines are left out
+
+// What became of the versions that one engine was told of (hot_swap.h).
+typedef struct LogSwap {
+    char *url, *engine, *name, *error; // of the last one; error NULL: it is loaded
+    int64_t loaded, failed;            // how many
+} LogSwap;
+LogSwap *train_log_swaps(const char *path, size_t *count);
+void train_log_swaps_free(LogSwap *swaps, size_t count);

@@ -67,12 +67,11 @@ static bool all_exist(const Model *m, const char *output_dir, bool classifier) {
            (classifier || !export_has_modelfile(m) || dir_has(output_dir, "Modelfile"));
 }
 
-static int export_adapter(const Trainer *t, const char *output_dir, Err *err) {
-    const TrainerInputs *in = trainer_inputs(t);
-    const Config *c = in->config;
+static RunFacts facts_of(const Trainer *t) {
+    const Config *c = trainer_inputs(t)->config;
     const TrainerState *s = trainer_state(t);
     double eval_loss = s->best_step >= 0 && c->load_best_model_at_end ? s->best_loss : s->last_eval_loss;
-    RunFacts facts = {(const char *const *)c->train_file.items,
+    return (RunFacts){(const char *const *)c->train_file.items,
                       c->train_file.count,
                       s->step,
                       s->tokens,
@@ -80,6 +79,18 @@ static int export_adapter(const Trainer *t, const char *output_dir, Err *err) {
                       c->learning_rate,
                       s->last_loss,
                       eval_loss};
+}
+
+char *finish_card(const Trainer *t) {
+    const TrainerInputs *in = trainer_inputs(t);
+    RunFacts facts = facts_of(t);
+    return model_card_text(in->model, in->adapter, run_display_name(in->config), &facts);
+}
+
+static int export_adapter(const Trainer *t, const char *output_dir, Err *err) {
+    const TrainerInputs *in = trainer_inputs(t);
+    const Config *c = in->config;
+    RunFacts facts = facts_of(t);
     return adapter_export(in->adapter, in->model, output_dir, run_display_name(c), &facts, err);
 }
 
@@ -122,13 +133,17 @@ static void print_next(const TrainerInputs *in, const char *output_dir) {
         say(" lorac merge %s --out MODEL\n", output_dir);
 }
 
-int finish_run(Trainer *t, const char *output_dir, bool did_steps, Err *err) {
+int finish_adapter(Trainer *t, const char *output_dir, bool did_steps, Err *err) {
     const TrainerInputs *in = trainer_inputs(t);
     Backend *b = in->model->backend;
     take_best(t, output_dir, did_steps);
     if (b->k->status(b, err)) return -1;
     trainer_end(t);
-    if (export_and_verify(t, output_dir, did_steps, err)) return -1;
+    return export_and_verify(t, output_dir, did_steps, err);
+}
+
+void finish_report(const Trainer *t, const char *output_dir, bool did_steps) {
+    const TrainerInputs *in = trainer_inputs(t);
     write_report(t, output_dir, did_steps);
     print_next(in, output_dir);
     if (in->adapter->config.labels)
@@ -139,5 +154,4 @@ int finish_run(Trainer *t, const char *output_dir, bool did_steps, Err *err) {
         say("         An adapter cannot hold rope_scaling_type and rope_scaling_factor: what the programs that load it "
             "need is in %s/adapter/README.md\n",
             output_dir);
-    return 0;
 }

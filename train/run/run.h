@@ -3,6 +3,7 @@
 // Files: run_setup.c, run_events.c.
 #pragma once
 
+#include "hot_swap.h"
 #include "line_prefix.h"
 #include "progress.h"
 #include "ranks.h"
@@ -26,6 +27,7 @@ typedef struct Run {
     Adapter *adapter;
     Trainer *trainer;
     TrainLog *log; // rank 0
+    HotSwap *swap; // rank 0's, NULL: none
     Progress progress;
     int64_t saved_step;             // of the newest snapshot, -1: none
     int64_t save_every, eval_every; // 0: only at the end
@@ -56,6 +58,7 @@ int run_open_output(Run *r, Err *err); // locks and checks the directory
 int run_open_data(Run *r, Err *err);
 int run_open_adapter(Run *r, Err *err);
 int run_open_trainer(Run *r, Err *err); // without memory for passes (trainers_fit_memory)
+int run_open_swap(Run *r, Err *err);    // the engines of hot_swap_url
 int run_resume(Run *r, Err *err);       // from the newest snapshot; opens the log
 
 // ---- steps ----

@@ -73,6 +73,32 @@ static int write_snapshot(Run *r, Err *err) {
     return 0;
 }
 
+// ---- hot_swap_url: the adapter in running engines; rank 0 ----
+
+static void note_swaps(Run *r) {
+    HotSwapEvent e;
+    while (hot_swap_next_event(r->swap, &e)) {
+        if (r->log) train_log_swap(r->log, &e);
+        if (e.loaded)
+            progress_note(&r->progress, "hot swap: %s has %s (%.2f s)", e.url, e.name, e.seconds);
+        else if (e.warn)
+            log_warn("hot swap of %s: %s; the run goes on, further failures are in train_log.jsonl", e.name, e.message);
+    }
+}
+
+// The last version is published at the end, when the adapter is known to be the one that is exported.
+static void publish(Run *r) {
+    if (!r->swap || trainer_is_done(r->trainer)) return;
+    AUTO_FREE char *card = finish_card(r->trainer);
+    hot_swap_publish(r->swap, trainer_state(r->trainer)->step, card);
+}
+
+static void end_swap(Run *r, double seconds) {
+    if (!r->swap) return;
+    hot_swap_end(r->swap, seconds);
+    note_swaps(r);
+}
+
 // Collective. 1: the snapshot could not be written; -1: the base model's files have changed, or the ranks differ.
 static int save(Run *r, Err *err) {
     int64_t step = trainer_state(r->trainer)->step;
@@ -85,6 +111,7 @@ static int save(Run *r, Err *err) {
     r->save_failed = group_agree(r->ranks.group, write_snapshot(r, err), err) != 0;
     if (r->save_failed) return 1;
     r->saved_step = step;
+    publish(r);
     return 0;
 }
 
@@ -122,6 +149,8 @@ static int save_or_warn(Run *r, Err *err) {
     return 0;
 }
 
+static const double STOP_SECONDS = 5; // a launcher that has sent a signal does not wait long
+
 int run_stop(Run *r, Err *err) {
     progress_end(&r->progress);
     const TrainerState *s = trainer_state(r->trainer);
@@ -129,6 +158,7 @@ int run_stop(Run *r, Err *err) {
     int rc = unsaved ? save(r, err) : 0;
     if (rc > 0) run_on_all_ranks(r, rc);
     if (rc) return -1;
+    end_swap(r, fmin(r->config->hot_swap_timeout, STOP_SECONDS));
     run_report(r, "stopped by a signal");
     say("stopped by a signal after step %ld; rerun the same command to resume\n", s->step);
     return EXIT_INTERRUPTED;
@@ -147,6 +177,7 @@ static int report_step(Run *r, const StepReport *report, int rc, Err *err) {
     if (log && ensure_output_dir(r, rc ? &second : err)) return -1;
     if (log) train_log_step(r->log, report, trainer_state(r->trainer)->elapsed, host, device);
     progress_step(&r->progress, report, device ? device : host, log);
+    note_swaps(r);
     return rc;
 }
 
@@ -168,9 +199,20 @@ int run_due(Run *r, Err *err) {
     return rc;
 }
 
+static int finish(Run *r, Err *err) {
+    if (finish_adapter(r->trainer, r->dir.path, r->did_steps, err)) return -1;
+    if (r->swap) {
+        AUTO_FREE char *card = finish_card(r->trainer);
+        hot_swap_publish(r->swap, trainer_state(r->trainer)->step, card);
+        end_swap(r, r->config->hot_swap_timeout);
+    }
+    finish_report(r->trainer, r->dir.path, r->did_steps);
+    return 0;
+}
+
 // The other ranks wait, so that all output exists when any of them exits.
 int run_finish(Run *r, Err *err) {
     heartbeat_set_phase(r->ranks.heartbeat, PHASE_UNTIMED, trainer_state(r->trainer)->step);
     if (run_agree(r, model_check_unchanged(r->model, err), err)) return -1;
-    return run_agree(r, run_is_rank_0(r) ? finish_run(r->trainer, r->dir.path, r->did_steps, err) : 0, err);
+    return run_agree(r, run_is_rank_0(r) ? finish(r, err) : 0, err);
 }

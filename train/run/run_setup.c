@@ -57,6 +57,13 @@ int run_open_adapter(Run *r, Err *err) {
     return 0;
 }
 
+int run_open_swap(Run *r, Err *err) {
+    int rc = run_is_rank_0(r)
+                 ? hot_swap_open(&r->swap, r->config, run_display_name(r->config), r->adapter, r->model, err)
+                 : 0;
+    return run_agree(r, rc, err);
+}
+
 static int64_t every(double steps, int64_t total) {
     if (steps >= 1) return (int64_t)steps;
     int64_t n = (int64_t)ceil(steps * (double)total - 1e-9);

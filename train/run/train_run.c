@@ -72,7 +72,9 @@ static int check_output(Run *r, Err *err) {
     return run_open_output(r, err);
 }
 
-static int open_run(Run *r, Err *err) { return run_open_adapter(r, err) || run_open_trainer(r, err) ? -1 : 0; }
+static int open_run(Run *r, Err *err) {
+    return run_open_adapter(r, err) || run_open_swap(r, err) || run_open_trainer(r, err) ? -1 : 0;
+}
 
 // One level of recomputation for all runs.
 static int fit_memory(Runs *s, Err *err) {
@@ -181,6 +183,7 @@ static int run(Runs *s, Err *err) {
 }
 
 static void close_run(Run *r) {
+    hot_swap_close(r->swap);
     train_log_close(r->log);
     trainer_free(r->trainer);
     adapter_free(r->adapter);

@@ -42,5 +42,8 @@ void run_print_plan(const Trainer *t);
 // ---- finish: the output after the last step: adapter/, adapter.gguf, Modelfile, report.html; verified ----
 
 // did_steps: everything is written; else only what is missing or damaged. ERR_RUNTIME if the adapter fails its checks.
-int finish_run(Trainer *t, const char *output_dir, bool did_steps, Err *err);
+int finish_adapter(Trainer *t, const char *output_dir, bool did_steps, Err *err);
+void finish_report(const Trainer *t, const char *output_dir, bool did_steps); // and the lines after the last step
+// The model card of the adapter as it is; the caller frees.
+char *finish_card(const Trainer *t);
 const char *run_display_name(const Config *c); // run_name, else the name of output_dir

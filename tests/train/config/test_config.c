@@ -146,7 +146,14 @@ static void test_config_refuses_values(void **state) {
         {"\"num_gpus\": true", "num_gpus: true; expected an integer or all"},
         {"\"runs\": [8]", "runs: [8]; expected a list of objects, one for each run"},
         {"\"runs\": []", "runs: []; expected a list of objects, one for each run"},
-        {"\"hot_swap_url\": \"http://h\"", "not in this version"},
+        {"\"hot_swap_url\": \"h:8000\"", "hot_swap_url: expected \"http://host:port\""},
+        {"\"hot_swap_url\": [\"http://h\", \"http://u:p@h/\"]", "hot_swap_url: expected \"http://host:port\""},
+        {"\"hot_swap_url\": \"http://h?key=1\"", "hot_swap_url: expected \"http://host:port\""},
+        {"\"hot_swap_url\": \"ftp://h\"", "hot_swap_url: expected \"http://host:port\""},
+        {"\"hot_swap_url\": [\"http://h\", \"http://h\"]", "hot_swap_url: the same URL twice"},
+        {"\"hot_swap_url\": \"http://h\", \"task\": \"classification\"", "hot_swap_url: with task classification"},
+        {"\"hot_swap_engine\": \"ollama\"", "\"ollama\"; expected auto, vllm, sglang or llama.cpp"},
+        {"\"hot_swap_timeout\": 0", "hot_swap_timeout: 0; expected 0.1 to 3600"},
         {"\"resume_from_checkpoint\": 5", "resume_from_checkpoint: 5; expected a path, auto, true or false"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {

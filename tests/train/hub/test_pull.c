@@ -9,13 +9,13 @@
 
 #include "cli_runner.h"
 #include "fileio.h"
+#include "python_server.h"
 #include "tiny_run.h"
 
 enum { WEIGHTS = 200000 };
 
 typedef struct Server {
-    pid_t pid;
-    int input; // it ends when this is closed
+    PythonServer process;
     char endpoint[64];
 } Server;
 static Server g_server;
@@ -24,31 +24,13 @@ static Server g_server;
 
 // certificate NULL: http.
 static int start_server(Server *s, const char *certificate) {
-    int input[2], output[2];
-    char ports[64] = "";
-    if (pipe2(input, O_CLOEXEC) || pipe2(output, O_CLOEXEC)) return -1;
-    s->pid = fork();
-    if (s->pid == 0) {
-        dup2(input[0], STDIN_FILENO);
-        dup2(output[1], STDOUT_FILENO);
-        execlp("python3", "python3", TEST_DIR "/support/hub_server.py", "repos", "requests", certificate, (char *)NULL);
-        _exit(127);
-    }
-    close(input[0]);
-    close(output[1]);
-    s->input = input[1];
-    for (size_t n = 0; n < sizeof ports - 1 && !strchr(ports, '\n'); n++)
-        if (read(output[0], ports + n, 1) != 1) return -1;
-    close(output[0]);
-    snprintf(s->endpoint, sizeof s->endpoint, "%s://127.0.0.1:%ld", certificate ? "https" : "http",
-             strtol(ports, NULL, 10));
+    char *argv[] = {"python3", TEST_DIR "/support/hub_server.py", "repos", "requests", (char *)certificate, NULL};
+    if (python_server_start(&s->process, argv)) return -1;
+    snprintf(s->endpoint, sizeof s->endpoint, "%s://127.0.0.1:%ld", certificate ? "https" : "http", s->process.port);
     return 0;
 }
 
-static void stop_server(Server *s) {
-    close(s->input);
-    waitpid(s->pid, NULL, 0);
-}
+static void stop_server(Server *s) { python_server_stop(&s->process); }
 
 static int set_up(void **state) {
     static const char *const unset[] = {
