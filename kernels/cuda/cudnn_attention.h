@@ -4,28 +4,24 @@
 
 #include <cuda_runtime_api.h>
 
-#include "kernels.h"
+#include "sizes.h"
 
 C_BEGIN
-
-// The matrices of attention: rows of queries, of keys (K, V, DK, DV), and LSE [rows, H] float32.
-// Forward has those up to CUDNN_LSE.
-// clang-format off
-typedef enum CudnnMat {
-    CUDNN_Q, CUDNN_K, CUDNN_V, CUDNN_OUT, CUDNN_LSE, CUDNN_DOUT, CUDNN_DQ, CUDNN_DK, CUDNN_DV, CUDNN_MATS
-} CudnnMat;
-// clang-format on
 
 // The key of a plan. Every token of a sample is a query and a key; positions count from 0.
 typedef struct CudnnShape {
     DType type; // F16 or BF16
     bool backward, causal;
+    bool deterministic;                 // of the backward pass: the same bits each time
     int64_t batch, longest, rows;       // samples, bound of a sample's tokens, rows of all matrices
     int64_t heads, kv_heads, head_size; // GQA
     int64_t window;                     // 0: none
     float scale;
     int64_t stride[CUDNN_MATS]; // elements from row to row
 } CudnnShape;
+
+// Of a call that cuda_cudnn_space accepts.
+void cudnn_shape(CudnnShape *shape, const Backend *b, const AttentionShape *s, Mat q, Mat k, bool backward);
 
 typedef struct CudnnCall {
     void *data[CUDNN_MATS];
@@ -36,9 +32,12 @@ typedef struct CudnnCall {
 } CudnnCall;
 
 typedef struct CudnnLibrary {
-    int (*open)(void **cudnn, char *version, size_t size, Err *err); // on the current device
+    // On the current device, of this compute capability. -1: no cuDNN, or one that is too old for this GPU.
+    int (*open)(void **cudnn, char *version, size_t size, int capability, Err *err);
+    // For a GPU that is not here, from its properties as cuDNN serialises them: plans, which cannot be run. For tests.
+    int (*open_absent)(void **cudnn, const char *json, int capability, Err *err);
     void (*close)(void *cudnn);
-    // -1: cuDNN has no plan for this shape that gives the same bits each time. Not while a stream is recorded.
+    // -1: cuDNN has no plan for this shape. Takes about a second; not while a stream is recorded.
     int (*plan)(void *cudnn, void **plan, size_t *workspace, const CudnnShape *shape, Err *err);
     void (*plan_free)(void *plan);
     int (*run)(void *cudnn, void *plan, const CudnnCall *call, Err *err); // queued on the stream; may be recorded

@@ -6,6 +6,7 @@ set(CUDA_KERNEL_SOURCES
   ${CMAKE_CURRENT_LIST_DIR}/attention/attention_plain.cu
   ${CMAKE_CURRENT_LIST_DIR}/attention/attention_prepare.cu
   ${CMAKE_CURRENT_LIST_DIR}/attention/attention_ragged.cu
+  ${CMAKE_CURRENT_LIST_DIR}/attention/cudnn_shape.c
   ${CMAKE_CURRENT_LIST_DIR}/attention/flash_backward.cu
   ${CMAKE_CURRENT_LIST_DIR}/attention/flash_forward.cu
   ${CMAKE_CURRENT_LIST_DIR}/choices.c
@@ -32,6 +33,7 @@ set(CUDA_KERNEL_SOURCES
   ${CMAKE_CURRENT_LIST_DIR}/products/tiles.c
   ${CMAKE_CURRENT_LIST_DIR}/record.c
   ${CMAKE_CURRENT_LIST_DIR}/transfer.c
+  ${CMAKE_SOURCE_DIR}/kernels/planned/attention_sizes.c
   ${CMAKE_SOURCE_DIR}/kernels/planned/sizes.c
 )
 # load.c finds the optional modules; the emulation has its own functions instead. Then the module lorac-nccl.so.

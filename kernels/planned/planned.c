@@ -42,18 +42,15 @@ static void planned_zero(Backend *b, void *dst, size_t bytes) {}
 
 static void planned_download(Backend *b, void *host, const void *src, size_t bytes) { memset(host, 0, bytes); }
 
-static size_t planned_attention_workspace(Backend *b, const AttentionShape *s, Mat q, Mat k, bool backward) {
-    return backward ? cuda_attention_delta_bytes(s, q) : 0;
-}
-
 // The slots that building and planning a run call.
 #define SLOT_OF(room, slot) .slot = room##_##slot,
 // clang-format off
 static const Kernels planned_kernels = {
     .name = "cuda", .host_alloc = planned_alloc, .host_free = planned_free, .copy = planned_upload,
     SLOT_OF(planned, close) SLOT_OF(planned, memory) SLOT_OF(planned, alloc) SLOT_OF(planned, free)
-    SLOT_OF(planned, upload) SLOT_OF(planned, download) SLOT_OF(planned, zero) SLOT_OF(planned, attention_workspace)
+    SLOT_OF(planned, upload) SLOT_OF(planned, download) SLOT_OF(planned, zero)
     SLOT_OF(host, status) SLOT_OF(host, sync) SLOT_OF(host, forget) SLOT_OF(host, choices_get)
+    SLOT_OF(cuda, attention_workspace)
     SLOT_OF(cuda, weight_bytes) SLOT_OF(cuda, weight_keep) SLOT_OF(cuda, linear_workspace) SLOT_OF(cuda, lora_workspace)
     SLOT_OF(cuda, grouped_linear_workspace) SLOT_OF(cuda, head_loss_workspace) SLOT_OF(cuda, class_loss_workspace)
 };
@@ -67,8 +64,12 @@ int backend_open_planned(Backend **b, const PlannedDevice *d, const BackendOptio
     s->device = *d;
     s->next = 1 << 20;
     *b = mem_calloc(1, sizeof **b);
-    **b = (Backend){
-        .k = &planned_kernels, .threads = 1, .activation = o->activation, .precision = o->precision, .fp8 = o->fp8};
+    **b = (Backend){.k = &planned_kernels,
+                    .threads = 1,
+                    .activation = o->activation,
+                    .precision = o->precision,
+                    .fp8 = o->fp8,
+                    .attention_kind = o->attention};
     (*b)->state = s;
     snprintf((*b)->name, sizeof(*b)->name, "%s", d->name);
     s->scratch = cuda_scratch(d->capability, d->memory);

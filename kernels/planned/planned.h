@@ -1,7 +1,6 @@
 // planned: a GPU that this machine need not have, for `plan`: it reports memory sizes and computes nothing.
 //
-// The sizes are those of the CUDA backend (sizes.h) with its own kernels; cuDNN, whose needs are known only on the
-// device, may take a little more.
+// The sizes are those of the CUDA backend (sizes.h), with cuDNN where that computes attention.
 #pragma once
 
 #include "kernels.h"

@@ -5,16 +5,28 @@ enum {
     EXPANDED_MB = 64,
     CHUNK_ROWS = 128,
     CHUNK_TILES = 4,
+    CUDNN_MB = 512, // on devices of less than 32 GiB
+    CUDNN_PART = 32,
     LOGITS_STRIDE = 64, // rows of logits begin at multiples of 16 bytes, whatever the vocabulary
 };
 
 static size_t larger(size_t a, size_t b) { return a > b ? a : b; }
 
-// At most 1/256 of the device's memory each.
+// 1/32 of the largest power of two that the memory holds, so that it is the same for the memory of a data sheet and for
+// what the driver reports: 2 GiB of 80 GB, 4 GiB of 141 to 192 GB.
+static size_t cudnn_bytes(size_t memory) {
+    size_t power = 1;
+    while (power <= memory / 2) power *= 2;
+    return larger((size_t)CUDNN_MB << 20, power / CUDNN_PART);
+}
+
+// At most 1/256 of the device's memory each, but for cuDNN.
 CudaScratch cuda_scratch(int capability, size_t memory) {
     int64_t most = (int64_t)(memory / 256), workspace = (int64_t)WORKSPACE_MB << (capability >= 90 ? 21 : 20);
-    return (CudaScratch){cuda_align((size_t)min64(workspace, most)),
-                         cuda_align((size_t)min64((int64_t)EXPANDED_MB << 20, most))};
+    return (CudaScratch){.workspace_bytes = cuda_align((size_t)min64(workspace, most)),
+                         .expanded_bytes = cuda_align((size_t)min64((int64_t)EXPANDED_MB << 20, most)),
+                         .cudnn_bytes = cudnn_bytes(memory),
+                         .capability = capability};
 }
 
 // ---- placed weights ----
@@ -105,10 +117,6 @@ size_t cuda_lora_workspace(Backend *b, const Lora *l, int64_t t, int64_t k) {
 }
 
 size_t cuda_grouped_linear_workspace(Backend *b, const Weight *experts, const MoePlan *plan) { return 0; }
-
-size_t cuda_attention_delta_bytes(const AttentionShape *s, Mat q) {
-    return (size_t)(q.rows * s->heads) * sizeof(float);
-}
 
 // ---- heads ----
 

@@ -22,6 +22,8 @@ static inline bool cuda_is_dense(DType type) { return type <= DTYPE_BF16; }
 typedef struct CudaScratch {
     size_t workspace_bytes; // of cuBLASLt
     size_t expanded_bytes;  // of each of the two tiles of quantised weights
+    size_t cudnn_bytes;     // cuDNN's attention may use at most this: cuda_cudnn_space
+    int capability;         // 90 for 9.0
 } CudaScratch;
 CudaScratch cuda_scratch(int capability, size_t memory);
 
@@ -69,6 +71,33 @@ typedef struct HeadSizes {
 HeadSizes cuda_head_sizes(Backend *b, const Weight *w, DType type, int64_t m);
 bool cuda_head_in_tiles(const Weight *w); // a quantised head, whose dx is added up in float32
 
+// ---- attention (attention_sizes.c) ----
+
+// The matrices of attention as cuDNN takes them: rows of queries, of keys (K, V, DK, DV), and LSE [rows, H] float32.
+// Forward has those up to CUDNN_LSE.
+// clang-format off
+typedef enum CudnnMat {
+    CUDNN_Q, CUDNN_K, CUDNN_V, CUDNN_OUT, CUDNN_LSE, CUDNN_DOUT, CUDNN_DQ, CUDNN_DK, CUDNN_DV, CUDNN_MATS
+} CudnnMat;
+// clang-format on
+
+// Bytes of dS, the gradients of all scores, up to which cuDNN's deterministic backward pass stores it on Hopper.
+// Beyond, cuDNN sums dQ in order, in memory that is linear in the tokens.
+enum { CUDNN_DS_BYTES = 256 << 20 };
+
+// The workspace of a call that cuDNN computes, as offsets, the same for every version of cuDNN: a plan that needs more
+// than `own` is not used. So `plan` and `train` agree, and no plan is built to learn its size.
+typedef struct CudnnSpace {
+    size_t own;                             // cuDNN's, from offset 0 on
+    size_t offset[CUDNN_MATS];              // [samples + 1] int64: elements before each sample
+    size_t length;                          // [samples] int32
+    size_t gradient[CUDNN_MATS - CUDNN_DQ]; // dq, dk, dv, contiguous
+    size_t bytes;
+} CudnnSpace;
+// False: the own kernels compute such calls.
+bool cuda_cudnn_space(CudnnSpace *space, const Backend *b, const AttentionShape *s, Mat q, Mat k, bool backward);
+// Whether cuDNN computes any attention on this kind of device; why not, as a text; NULL: it does.
+const char *cuda_cudnn_refusal(DType activation, int capability);
 size_t cuda_attention_delta_bytes(const AttentionShape *s, Mat q); // of the own kernels' backward
 
 // The slots of the same names.
@@ -76,6 +105,7 @@ SLOT_TYPE(weight_bytes) cuda_weight_bytes;
 SLOT_TYPE(weight_keep) cuda_weight_keep;
 SLOT_TYPE(linear_workspace) cuda_linear_workspace;
 SLOT_TYPE(lora_workspace) cuda_lora_workspace;
+SLOT_TYPE(attention_workspace) cuda_attention_workspace;
 SLOT_TYPE(grouped_linear_workspace) cuda_grouped_linear_workspace;
 SLOT_TYPE(head_loss_workspace) cuda_head_loss_workspace;
 SLOT_TYPE(class_loss_workspace) cuda_class_loss_workspace;

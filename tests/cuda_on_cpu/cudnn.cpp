@@ -105,25 +105,23 @@ struct Job {
     }
 };
 
-int open(void **cudnn, char *version, size_t size, Err *) {
+int open(void **cudnn, char *version, size_t size, int, Err *) {
     *cudnn = &emu::settings();
     snprintf(version, size, "stand-in");
     return 0;
 }
 void close(void *) {}
 
-enum { WORKSPACE = 1000 };
-
 int make_plan(void *, void **plan, size_t *workspace, const CudnnShape *shape, Err *err) {
     if (shape->head_size > 128) return err_runtime(err, "cuDNN: heads of up to 128");
     *plan = new CudnnShape(*shape);
-    *workspace = WORKSPACE;
+    *workspace = emu::settings().cudnn_workspace;
     return 0;
 }
 void plan_free(void *plan) { delete (CudnnShape *)plan; }
 int run(void *, void *plan, const CudnnCall *call, Err *) {
     Job job = {*(const CudnnShape *)plan, *call};
-    emu::check_range("cuDNN's workspace", call->workspace, WORKSPACE);
+    emu::check_range("cuDNN's workspace", call->workspace, emu::settings().cudnn_workspace);
     emu::enqueue(call->stream, [job] { job.work(); });
     return 0;
 }
@@ -131,7 +129,7 @@ int run(void *, void *plan, const CudnnCall *call, Err *) {
 } // namespace
 
 const CudnnLibrary *cuda_cudnn_library(Err *err) {
-    static const CudnnLibrary library = {open, close, make_plan, plan_free, run};
+    static const CudnnLibrary library = {open, nullptr, close, make_plan, plan_free, run};
     if (emu::settings().cudnn) return &library;
     err_runtime(err, "no cuDNN");
     return nullptr;

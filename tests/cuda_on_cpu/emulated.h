@@ -39,6 +39,7 @@ uint64_t emulated_launches(void);                      // kernels launched so fa
 size_t emulated_memory_used(void);                     // bytes of device memory that are allocated now
 void emulated_set_capability(int major, int minor);    // 9.0 unless set
 void emulated_set_cudnn(bool there);                   // what is opened from now on finds cuDNN, or not: unless set
+void emulated_set_cudnn_workspace(size_t bytes);       // that its plans ask for: 1000 unless set
 
 #ifdef __cplusplus
 }

@@ -44,6 +44,7 @@ void emulated_set_capability(int major, int minor) {
     emu::settings().minor = minor;
 }
 void emulated_set_cudnn(bool there) { emu::settings().cudnn = there; }
+void emulated_set_cudnn_workspace(size_t bytes) { emu::settings().cudnn_workspace = bytes; }
 void emulated_fail_launch(uint64_t n) {
     emu::Settings &s = emu::settings();
     s.fail_at = n ? s.launches + n : 0;

@@ -15,6 +15,7 @@ struct Settings {
     int first_device = 0; // of the machine's, that this process sees
     int major = 9, minor = 0;
     bool cudnn = false;                 // there is one
+    size_t cudnn_workspace = 1000;      // of its plans
     std::atomic<int> fail_recording{0}; // EmulatedRecording
     std::atomic<uint64_t> launches{0};
     std::atomic<uint64_t> fail_at{0}; // number of the launch that fails; 0: none

@@ -25,13 +25,6 @@ static bool flash_can(const Backend *b, const AttentionCall *c) {
            aligned(c->v) && aligned(c->out) && aligned(c->dout) && aligned(c->dq) && aligned(c->dk) && aligned(c->dv);
 }
 
-// Enough for the own kernels (backward: delta [Tq, H] float32) and for cuDNN, because the choice is made later.
-size_t cuda_attention_workspace(Backend *b, const AttentionShape *s, Mat q, Mat k, bool backward) {
-    size_t own = backward ? cuda_attention_delta_bytes(s, q) : 0;
-    size_t cudnn = cudnn_workspace(b, s, q, k, backward);
-    return own > cudnn ? own : cudnn;
-}
-
 void own_forward(Backend *b, const AttentionCall *c) { (flash_can(b, c) ? flash_forward : plain_forward)(b, c); }
 
 void own_backward(Backend *b, const AttentionCall *c) {

@@ -20,9 +20,8 @@ void attention_prepare(Backend *b, const AttentionCall *c);
 void own_forward(Backend *b, const AttentionCall *c);
 void own_backward(Backend *b, const AttentionCall *c);
 
-// Attention by cuDNN, if it supports the call and is chosen; else false. cudnn_workspace: 0 if unsupported.
+// Attention by cuDNN, if it supports the call and is chosen; else false.
 bool cudnn_attention(Backend *b, const AttentionCall *c, bool backward);
-size_t cudnn_workspace(Backend *b, const AttentionShape *s, Mat q, Mat k, bool backward);
 
 // Where each sample begins in each matrix, in elements, and its tokens; device memory, filled by ragged_begin.
 typedef struct RaggedLayout {

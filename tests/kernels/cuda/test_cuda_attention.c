@@ -27,7 +27,7 @@ static char *choices_of(Backend *b) {
 
 // What the rule leaves to cuDNN: every token of a sample asks, no soft cap, heads that it has (the stand-in: to 128).
 static bool is_for_cudnn(const OpSize *s) {
-    return (s->layout == OP_ONE_SAMPLE || s->layout == OP_PACKED) && s->softcap == 0 && s->d % 8 == 0 && s->d <= 128;
+    return (s->layout == OP_ONE_SAMPLE || s->layout == OP_PACKED) && s->softcap == 0 && s->d % 16 == 0 && s->d <= 128;
 }
 
 static int choices_of_cudnn(Backend *b) {
@@ -175,6 +175,20 @@ static void test_cudnn_is_a_choice_of_the_run(void **state) {
     backend_close(again);
 }
 
+// More than is kept for cuDNN: the own kernels compute all shapes, and the run keeps that.
+static void test_cudnn_needs_no_more_than_its_bound(void **state) {
+    (void)state;
+    emulated_set_cudnn_workspace((size_t)1 << 20);
+    Padded p = run_padded(open_device(DTYPE_BF16, true));
+    emulated_set_cudnn_workspace(1000);
+    char *choices = choices_of(p.b);
+    assert_int_equal(choices_of_cudnn(p.b), 0);
+    assert_non_null(strstr(choices, "\"own\""));
+    assert_int_equal(p.b->library_shapes, 0);
+    mem_free(choices);
+    backend_close(p.b);
+}
+
 // The own kernels end there too, and so does the device.
 static void test_wide_heads_are_refused(void **state) {
     (void)state;
@@ -190,4 +204,5 @@ static void test_wide_heads_are_refused(void **state) {
 }
 
 TEST_MAIN(TEST(test_cudnn_matches_reference), TEST(test_cudnn_leaves_padding_empty),
-          TEST(test_cudnn_is_a_choice_of_the_run), SCRATCH_TEST(test_wide_heads_are_refused))
+          TEST(test_cudnn_is_a_choice_of_the_run), TEST(test_cudnn_needs_no_more_than_its_bound),
+          SCRATCH_TEST(test_wide_heads_are_refused))
