@@ -17,7 +17,7 @@ void pass_bounds_add(PassShape *bounds, const RowPlan *p, int64_t rows) {
     bounds->tokens = max64(bounds->tokens, n * most.tokens);
     bounds->samples = max64(bounds->samples, n * most.samples);
     bounds->scored = max64(bounds->scored, n * most.supervised);
-    bounds->longest = max64(bounds->longest, most.tokens);
+    bounds->longest = max64(bounds->longest, most.longest_sample);
 }
 
 // ---- shapes ----
@@ -30,13 +30,18 @@ static int64_t rounded(int64_t n, int64_t least, int64_t parts) {
     return (n + step - 1) / step * step;
 }
 
-// Tokens cost most and are rounded least: at most 1/16 is padding.
-static PassShape bucket(const Backend *b, PassShape s) {
+// n at most `most`, the largest of the run: as a bound of its passes it is no longer rounded.
+static int64_t rounded_within(int64_t n, int64_t least, int64_t most) {
+    return max64(n, min64(rounded(n, least, 1), most));
+}
+
+// Tokens cost most and are rounded least: at most 1/16 is padding. most: of the run, or of s itself.
+static PassShape bucket(const Backend *b, PassShape s, const PassShape *most) {
     if (b->host_memory) return s;
     PassShape r = {.tokens = rounded(s.tokens, 16, 32),
-                   .samples = rounded(s.samples, 4, 1),
+                   .samples = rounded_within(s.samples, 1, most->samples),
                    .scored = rounded(s.scored, 16, 16),
-                   .longest = rounded(s.longest, 64, 1)};
+                   .longest = rounded_within(s.longest, 64, most->longest)};
     if (r.scored > r.tokens) r.scored = r.tokens;
     return r;
 }
@@ -46,7 +51,7 @@ PassRunner *pass_runner_new(const PassRunnerOptions *o) {
     PassRunner *r = mem_calloc(1, sizeof *r);
     r->model = o->model;
     r->adapter = o->adapter;
-    r->bounds = bucket(b, o->bounds);
+    r->bounds = bucket(b, o->bounds, &o->bounds);
     r->eval_rows = o->eval_rows;
     r->ranks = o->ranks;
     r->team = o->team;
@@ -123,7 +128,7 @@ PassShape pass_runner_shape(const PassRunner *r, const PassRows *p) {
         s.scored += row.supervised;
         s.longest = max64(s.longest, row.longest_sample);
     }
-    return bucket(r->model->backend, s);
+    return bucket(r->model->backend, s, &r->bounds);
 }
 
 HeartbeatPhase pass_runner_phase(const PassRunner *r) {

@@ -6,6 +6,7 @@
 #include "emulated.h"
 #include "model.h"
 #include "opcheck.h"
+#include "planned.h"
 #include "scratch.h"
 #include "test.h"
 #include "tiny_model.h"
@@ -189,6 +190,31 @@ static void test_cudnn_needs_no_more_than_its_bound(void **state) {
     backend_close(p.b);
 }
 
+// `plan` for a GPU that is not here reserves what the GPU reserves, to the byte.
+static void test_cudnn_workspace_is_as_planned(void **state) {
+    (void)state;
+    Err err;
+    static const PlannedDevice device = {.name = "planned", .capability = 90, .memory = (size_t)512 << 20};
+    static const BackendOptions options = {.device = "cuda", .activation = DTYPE_BF16};
+    Backend *planned, *cudnn = open_device(DTYPE_BF16, true), *own = open_device(DTYPE_BF16, false);
+    ASSERT_OK(backend_open_planned(&planned, &device, &options, &err), &err);
+    AttentionShape s = {.heads = 8, .kv_heads = 2, .head_size = 64, .samples = 3, .scale = 1, .longest = 200};
+    Mat q = mat_of(NULL, DTYPE_BF16, 512, 512), k = mat_of(NULL, DTYPE_BF16, 512, 128);
+    for (int backward = 0; backward < 2; backward++) {
+        size_t want = planned->k->attention_workspace(planned, &s, q, k, backward);
+        assert_int_equal(cudnn->k->attention_workspace(cudnn, &s, q, k, backward), want);
+        assert_true(own->k->attention_workspace(own, &s, q, k, backward) < want);
+    }
+    s.samples = 1;
+    s.longest = q.rows = k.rows = 1 << 20; // beyond the bound: the own kernels, for which no more is reserved
+    assert_int_equal(cudnn->k->attention_workspace(cudnn, &s, q, k, true), (size_t)(q.rows * s.heads) * sizeof(float));
+    assert_int_equal(planned->k->attention_workspace(planned, &s, q, k, true),
+                     (size_t)(q.rows * s.heads) * sizeof(float));
+    backend_close(planned);
+    backend_close(cudnn);
+    backend_close(own);
+}
+
 // The own kernels end there too, and so does the device.
 static void test_wide_heads_are_refused(void **state) {
     (void)state;
@@ -205,4 +231,4 @@ static void test_wide_heads_are_refused(void **state) {
 
 TEST_MAIN(TEST(test_cudnn_matches_reference), TEST(test_cudnn_leaves_padding_empty),
           TEST(test_cudnn_is_a_choice_of_the_run), TEST(test_cudnn_needs_no_more_than_its_bound),
-          SCRATCH_TEST(test_wide_heads_are_refused))
+          TEST(test_cudnn_workspace_is_as_planned), SCRATCH_TEST(test_wide_heads_are_refused))

@@ -240,6 +240,32 @@ static void test_cuda_run_allocates_nothing_after_the_first_epoch(void **state) 
     tiny_run_close(&r);
 }
 
+// One sample a row stays one, and no bound of a pass is beyond what the rows of the run have.
+static void test_cuda_run_passes_are_as_large_as_their_rows(void **state) {
+    (void)state;
+    static const char *const packings[] = {"packing=false", "packing=true"};
+    for (int i = 0; i < 2; i++) {
+        TinyRun r;
+        open_run(&r, DTYPE_BF16, &packings[i], 1);
+        const RowPlan *rows = r.data.rows;
+        const PassShape *most = &r.trainer->runner->bounds;
+        PassShape want = {0};
+        pass_bounds_add(&want, rows, r.trainer->plan.rows_per_pass);
+        pass_bounds_add(&want, r.data.eval_rows, r.trainer->runner->eval_rows);
+        assert_true(most->samples == want.samples && most->longest == want.longest);
+        uint32_t eval = r.data.eval_rows ? r.data.eval_rows->most.longest_sample : 0, train = rows->most.longest_sample;
+        assert_int_equal(want.longest, train > eval ? train : eval);
+        for (int64_t n = 0; n < rows->count; n++) {
+            PassShape s = pass_runner_shape(r.trainer->runner, &(PassRows){.plan = rows, .rows = &n, .count = 1});
+            RowSize row = row_plan_row(rows, n);
+            assert_true(s.samples >= row.samples && s.samples <= most->samples);
+            assert_true(s.longest >= row.longest_sample && s.longest <= most->longest);
+            if (i == 0) assert_int_equal(s.samples, 1);
+        }
+        tiny_run_close(&r);
+    }
+}
+
 static void test_cuda_run_chooses_the_level_that_fits(void **state) {
     (void)state;
     const char *const words[] = {"lora_target_modules=all-linear", "per_device_train_batch_size=4"};
@@ -292,4 +318,5 @@ TEST_MAIN_WITH(tiny_dir_setup, tiny_dir_teardown, TEST(test_cuda_run_losses_of_t
                TEST(test_cuda_run_levels_have_the_same_bits), TEST(test_cuda_run_evaluates_like_the_cpu),
                TEST(test_cuda_run_autotunes_every_shape), TEST(test_cuda_run_resumes_with_the_same_bits),
                TEST(test_cuda_run_finds_its_loss_scale), TEST(test_cuda_run_allocates_nothing_after_the_first_epoch),
-               TEST(test_cuda_run_chooses_the_level_that_fits), TEST(test_cuda_run_fails_in_one_line))
+               TEST(test_cuda_run_passes_are_as_large_as_their_rows), TEST(test_cuda_run_chooses_the_level_that_fits),
+               TEST(test_cuda_run_fails_in_one_line))
