@@ -21,6 +21,8 @@ static const char *const CASES[] = {
     "--max_seq_length 1024 --gradient_checkpointing true --lora_target_modules '[\"down_proj\"]'",
     "--max_seq_length 256 --lora_r 4 --report_to '[]'",
     "--max_seq_length 128 --max_memory 600MB",
+    "--max_seq_length 512 --dtype bf16",
+    "--max_seq_length 512 --float32_matmul_precision high",
 };
 
 static double number_behind(const char *text, const char *key) {
