@@ -14,6 +14,7 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.error
 import urllib.request
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -186,7 +187,8 @@ def with_vllm(url, asked):
     listed = [m["id"] for m in ask(url + "/v1/models")["data"] if m.get("parent")]
     note("vLLM, after: only tools-step%06d is loaded" % STEPS, listed == ["tools-step%06d" % STEPS], 1)
 
-    out = run("swap", work / "out", "--url", url, "--check", PROMPTS, "--max_new_tokens", LONGEST, "--show", 3)
+    out = run("swap", work / "out", "--url", url, "--check", PROMPTS, "--max_new_tokens", LONGEST, "--show", 3,
+              "--timeout", 600)
     print(out, end="")
     found = re.search(r"(\d+) of (\d+) answers", out)
     note("vLLM, lorac swap --check", int(found[1]), int(found[2]))
@@ -225,7 +227,8 @@ def check_llama_cpp():
         print(run("swap", work / "out", "--url", url, "--off"), end="")
         off = [ask(url + "/completion", {"prompt": ids, "n_predict": LONGEST, "temperature": 0})["content"].strip() for _, ids in asked]
         note("llama.cpp, before: answers of the base agree", sum(a == b for a, b in zip(off, base)), len(base))
-        out = run("swap", work / "out", "--url", url, "--check", PROMPTS, "--max_new_tokens", LONGEST, "--show", 3)
+        out = run("swap", work / "out", "--url", url, "--check", PROMPTS, "--max_new_tokens", LONGEST, "--show", 3,
+              "--timeout", 600)
         print(out, end="")
         found = re.search(r"(\d+) of (\d+) answers", out)
         note("llama.cpp, lorac swap --check", int(found[1]), int(found[2]))
