@@ -14,6 +14,12 @@ typedef struct AuditFile {
     bool archive; // its records have no lines
 } AuditFile;
 
+typedef struct Labels { // of one part
+    LabelTable *table;  // NULL: none so far
+    int64_t *counts;    // by the ids of the table
+    size_t n, capacity;
+} Labels;
+
 struct Audit {
     AuditOptions options;
     MinHashFamily family;
@@ -23,6 +29,7 @@ struct Audit {
     size_t count, capacity;
     size_t part_begin[AUDIT_PARTS]; // index of its first entry
     AuditCounts counts[AUDIT_PARTS];
+    Labels labels[AUDIT_PARTS];
     AuditRecord *batch; // [BATCH_RECORDS]
     size_t n_batch;
 };
@@ -42,6 +49,8 @@ static void clear_findings(AuditFindings *f) {
 void audit_free(Audit *a) {
     if (!a) return;
     for (int p = 0; p < AUDIT_PARTS; p++) {
+        label_table_free(a->labels[p].table);
+        mem_free(a->labels[p].counts);
         AuditCounts *c = &a->counts[p];
         AuditFindings *const all[] = {&c->refused, &c->empty, &c->exact, &c->near, &c->leaked, &c->leaked_near};
         for (size_t i = 0; i < sizeof all / sizeof *all; i++) clear_findings(all[i]);
@@ -85,8 +94,24 @@ static void add_secrets(AuditCounts *c, const AuditRecord *r) {
 
 // ---- reading ----
 
+// A label of another kind than those before it makes the record unreadable.
+static void add_label(Labels *l, AuditRecord *r) {
+    uint32_t id;
+    if (!l->table) l->table = label_table_new(NULL);
+    if (label_table_add(l->table, r->label, r->label_kind, &id, &r->why)) {
+        err_context(&r->why, "%s:%zu", r->span.name, r->span.line);
+        r->readable = r->comparable = false;
+        return;
+    }
+    MEM_GROW(l->counts, l->capacity, (size_t)id + 1);
+    for (; l->n <= id; l->n++) l->counts[l->n] = 0;
+    l->counts[id]++;
+}
+
 static void add_record(Audit *a, AuditPart part, AuditRecord *r) {
     AuditCounts *c = &a->counts[part];
+    size_t bytes = r->span.file_bytes ? r->span.file_bytes : r->span.len;
+    if (r->readable && r->label) add_label(&a->labels[part], r);
     MEM_GROW(a->entries, a->capacity, a->count + 1);
     AuditEntry *e = &a->entries[a->count++];
     *e = (AuditEntry){.hash = r->hash, .readable = r->readable, .comparable = r->comparable};
@@ -94,8 +119,8 @@ static void add_record(Audit *a, AuditPart part, AuditRecord *r) {
     e->validation = part == AUDIT_VALIDATION;
     memcpy(e->signature, r->signature, sizeof e->signature);
     c->records++;
-    c->bytes += (int64_t)r->span.len;
-    c->longest = max64(c->longest, (int64_t)r->span.len);
+    c->bytes += (int64_t)bytes;
+    c->longest = max64(c->longest, (int64_t)bytes);
     if (r->empty) add_finding(&c->empty, place_of(&c->empty, r->span));
     if (!r->readable) {
         add_finding(&c->refused, c->refused.shown < AUDIT_SHOWN ? mem_strdup(r->why.msg) : NULL);
@@ -117,7 +142,8 @@ static void detect(Audit *a, RecordPlace *place) {
         if (record_parse(&doc, s, NULL)) continue;
         Json record = *json_root(doc);
         if (place->rule && file_rule_rename(&record, place->rule, &pool, NULL)) continue;
-        place->format = dialog_detect(&record, NULL);
+        place->format =
+            a->options.any_task && classify_fits(&record) ? FORMAT_CLASSIFICATION : dialog_detect(&record, NULL);
         place->detected = true;
     }
 }
@@ -185,6 +211,18 @@ int audit_read(Audit *a, AuditPart part, const char *path, const FileRule *rule,
 // ---- results ----
 
 const AuditCounts *audit_counts(const Audit *a, AuditPart part) { return &a->counts[part]; }
+
+int audit_labels(LabelList *list, int64_t **counts, const Audit *a, AuditPart part, Err *err) {
+    AUTO_FREE uint32_t *place = NULL;
+    const Labels *l = &a->labels[part];
+    *list = (LabelList){0};
+    *counts = NULL;
+    if (!l->table) return 0;
+    int rc = label_table_finish(l->table, list, &place, err);
+    *counts = mem_calloc(l->n + 1, sizeof **counts);
+    for (size_t i = 0; i < l->n && !rc; i++) (*counts)[place[i]] = l->counts[i];
+    return rc;
+}
 
 static size_t file_of(const Audit *a, size_t entry) {
     size_t low = 0, high = a->n_files; // the first file that ends after the entry

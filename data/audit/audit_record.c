@@ -119,7 +119,8 @@ static int read_classified(Reading *g, const Json *record, Err *err) {
     add_text(g, t.first.data, t.first.len, true);
     if (t.pair) add_text(g, t.second.data, t.second.len, true);
     g->r->empty = is_blank(t.first) && (!t.pair || is_blank(t.second));
-    return 0;
+    classify_note_keys(&g->r->used, &g->r->unread, record, &t);
+    return classify_read_label(&g->r->label, &g->r->label_kind, record, g->r->span.untyped, err);
 }
 
 static int read_dialog(Reading *g, const AuditOptions *o, const Json *record, const RecordPlace *place, Err *err) {
@@ -146,8 +147,11 @@ static int read_json(Reading *g, const AuditOptions *o, const RecordPlace *place
     if (!rc && place->format == FORMAT_AUTO) // no record so far has a known format
         rc = dialog_detect(&record, err) == FORMAT_AUTO ? -1 : 0;
     else if (!rc)
-        rc = o->classification ? read_classified(g, &record, err) : read_dialog(g, o, &record, place, err);
-    return rc ? err_context(err, "%s:%zu", span.name, span.line) : 0;
+        rc = place->format == FORMAT_CLASSIFICATION ? read_classified(g, &record, err)
+                                                    : read_dialog(g, o, &record, place, err);
+    if (!rc) return 0;
+    file_rule_explain(json_root(doc), place->rule, err);
+    return err_context(err, "%s:%zu", span.name, span.line);
 }
 
 void audit_record(AuditRecord *r, const AuditOptions *o, const MinHashFamily *f, const RecordPlace *place) {
@@ -168,4 +172,5 @@ void audit_record_clear(AuditRecord *r) {
     key_notes_clear(&r->used);
     key_notes_clear(&r->of_turns);
     key_notes_clear(&r->unread);
+    mem_free(r->label);
 }

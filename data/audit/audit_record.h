@@ -9,6 +9,7 @@
 typedef struct AuditOptions { // as in DatasetOptions
     DatasetFormat format;     // FORMAT_AUTO: of each file's first record
     bool classification, raw_pairs;
+    bool any_task; // without classification: also of files whose first record has text and label
     LearntTurns learnt;
     bool has_template;
     const char *template; // its source, or NULL
@@ -26,6 +27,8 @@ typedef struct AuditRecord { // init with {0}
     uint8_t signature[MINHASH_BYTES];
     ScriptCounts scripts;
     KeyNotes used, of_turns, unread; // keys
+    char *label;                     // of classification data; else NULL
+    LabelKind label_kind;
     int64_t secrets[SECRET_KINDS];
     char masked[SECRET_KINDS][AUDIT_SHOWN][SECRET_MASKED]; // of the first ones, with their lines
     size_t lines[SECRET_KINDS][AUDIT_SHOWN];

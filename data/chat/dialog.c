@@ -229,8 +229,8 @@ static int read_ids(Dialog *d, const Json *record, bool has_template, Err *err) 
         const Json *v = *out[k] = dialog_take(d, record, keys[k]);
         if (v && v->type != JSON_ARRAY) return dialog_fail_type(keys[k], v, "a list", err);
         if (v && v->count != d->ids->count)
-            return err_input(err, "%s: found %zu values; expected %zu, as many as input_ids", keys[k], v->count,
-                             d->ids->count);
+            return err_input(err, "%s: found %zu value%s; expected %zu, as many as input_ids", keys[k], v->count,
+                             plural(v->count), d->ids->count);
     }
     return 0;
 }

@@ -51,8 +51,8 @@ static bool is_printable(JsonStr s) {
 
 static int read_text_label(char **name, JsonStr s, Err *err) {
     if (!s.len || s.len >= LABEL_MAX_BYTES || !is_printable(s))
-        return err_input(err, "label: found a text of %zu bytes; expected 1 to %d bytes without control characters",
-                         s.len, LABEL_MAX_BYTES - 1);
+        return err_input(err, "label: found a text of %zu byte%s; expected 1 to %d bytes without control characters",
+                         s.len, plural(s.len), LABEL_MAX_BYTES - 1);
     *name = mem_strdup(s.data);
     return 0;
 }
@@ -80,12 +80,13 @@ int classify_read_label(char **name, LabelKind *kind, const Json *record, bool u
     return 0;
 }
 
-static void note_unread(KeyNotes *out, const Json *record, const ClassifiedText *t) {
+void classify_note_keys(KeyNotes *used, KeyNotes *unread, const Json *record, const ClassifiedText *t) {
     for (size_t i = 0; i < record->count; i++) {
         JsonStr key = record->keys[i];
-        bool used =
+        bool is_used =
             json_str_is(key, "label") || json_str_is(key, t->keys[0]) || (t->keys[1] && json_str_is(key, t->keys[1]));
-        if (!used && record->items[i].type != JSON_NULL) key_notes_add(out, "", key);
+        KeyNotes *to = is_used ? used : unread;
+        if (to && record->items[i].type != JSON_NULL) key_notes_add(to, "", key);
     }
 }
 
@@ -151,6 +152,14 @@ int classify_read(ClassifiedText *t, const Json *record, Err *err) {
     return read_texts(t, record, err);
 }
 
+bool classify_fits(const Json *record) {
+    ClassifiedText t;
+    const Json *label = json_given(record, "label");
+    bool scalar = label && label->type != JSON_ARRAY && label->type != JSON_OBJECT;
+    DatasetFormat f = scalar && classify_read(&t, record, NULL) == 0 ? dialog_detect(record, NULL) : FORMAT_MESSAGES;
+    return f == FORMAT_TEXT || f == FORMAT_AUTO;
+}
+
 int classify_tokenize(RecordTokens *out, const RecordTokenizer *e, const ClassifiedText *texts, Err *err) {
     AUTO_IDS TokenIds t = {0};
     TokenizerPair pair = {.a = texts->first.data,
@@ -170,6 +179,6 @@ int classify_record(RecordTokens *out, const RecordTokenizer *e, const Json *rec
     ClassifiedText texts;
     if (classify_read(&texts, record, err) || classify_read_label(&out->label, &out->label_kind, record, untyped, err))
         return -1;
-    note_unread(&out->unread, record, &texts);
+    classify_note_keys(NULL, &out->unread, record, &texts);
     return classify_tokenize(out, e, &texts, err);
 }

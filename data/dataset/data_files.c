@@ -146,8 +146,8 @@ static int expand_folder(Expansion *e, DataName name, Err *err) {
     AUTO_NAMES NameList names = {0};
     if (dir_list(&names, folder, err)) return -1;
     if (names.count > PATTERN_MAX_FILES)
-        return err_input(err, "%s: found a folder of %zu files; expected at most %d", folder, names.count,
-                         PATTERN_MAX_FILES);
+        return err_input(err, "%s: found a folder of %zu file%s; expected at most %d", folder, names.count,
+                         plural(names.count), PATTERN_MAX_FILES);
     name_list_sort(&names, 0);
     bool named = false; // without files of that name all are the split train
     for (size_t i = 0; name.split && i < names.count; i++)
@@ -195,7 +195,7 @@ void data_files_show(StrBuf *out, DataName name) {
     AUTO_NAMES NameList names = {0};
     AUTO_STR StrBuf left = {0};
     if (data_files_expand(&names, name, &left, NULL) || !names.count || strcmp(names.items[0], name.given) == 0) return;
-    str_printf(out, "%s: %zu file%s: ", name.given, names.count, names.count == 1 ? "" : "s");
+    str_printf(out, "%s: %zu file%s: ", name.given, names.count, plural(names.count));
     for (size_t i = 0; i < names.count && i < NAMED; i++) str_printf(out, "%s%s", i ? ", " : "", names.items[i]);
     if (names.count > NAMED) str_printf(out, " and %zu more", names.count - NAMED);
     if (left.len) str_printf(out, "; not read: %s", left.data);

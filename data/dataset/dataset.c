@@ -140,14 +140,6 @@ Sample dataset_sample(const Dataset *d, int64_t i) {
 
 // ---- as text ----
 
-void dataset_show_labels(StrBuf *out, const Dataset *d) {
-    enum { SHOWN = 20 };
-    const LabelList *l = d->labels;
-    for (size_t i = 0; l && i < l->count && i < SHOWN; i++)
-        str_printf(out, "%s%s (%ld)", i ? ", " : "", l->names[i], d->label_counts[i]);
-    if (l && l->count > SHOWN) str_puts(out, ", ...");
-}
-
 void sample_show(StrBuf *out, const Sample *s, const Tokenizer *t, const char *open, const char *close) {
     for (int64_t i = 0, stop; i < s->count; i = stop) {
         AUTO_STR StrBuf text = {0};

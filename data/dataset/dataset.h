@@ -98,9 +98,8 @@ typedef struct Dataset {  // read-only after dataset_open
 int dataset_open(Dataset **d, const DatasetOptions *o, const Tokenizer *t, const ChatTemplate *chat, Err *err);
 void dataset_close(Dataset *d);
 Sample dataset_sample(const Dataset *d, int64_t i);
-SampleSize dataset_size(const Dataset *d, int64_t i);    // cheaper: does not touch the sample's tokens
-void dataset_release(const Dataset *d);                  // pages read so far leave resident memory
-void dataset_show_labels(StrBuf *out, const Dataset *d); // "ham (120), spam (40)": the first twenty
+SampleSize dataset_size(const Dataset *d, int64_t i); // cheaper: does not touch the sample's tokens
+void dataset_release(const Dataset *d);               // pages read so far leave resident memory
 
 // Appends the text of a sample with `open` and `close` around its supervised parts, as say.h escapes it: data cannot
 // control a terminal. `open` and `close` may; print it with say_generated then.

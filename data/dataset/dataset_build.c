@@ -70,8 +70,8 @@ static void name_record(int64_t first[DATASET_NAMED], const Build *b) {
 static int add_too_long(Build *b, const RecordTokens *e, const RecordSpan *span) {
     size_t max = (size_t)b->o->max_seq_length, whole = e->count + e->cut;
     if (b->o->truncation == TRUNCATION_ERROR)
-        return err_input(b->err, "%s:%zu: found a sample of %zu tokens; expected at most %zu (max_seq_length)",
-                         span->name, span->line, whole, max);
+        return err_input(b->err, "%s:%zu: found a sample of %zu token%s; expected at most %zu (max_seq_length)",
+                         span->name, span->line, whole, plural(whole), max);
     name_record(b->stats.first_dropped, b);
     b->stats.dropped_long++;
     b->stats.dropped_tokens += (int64_t)whole;
@@ -169,7 +169,9 @@ static int choose_format(Build *b, RecordSpan first) {
         return err_context(b->err, "%s:%zu", first.name, first.line);
     b->place.format = dialog_detect(&record, b->err);
     b->place.detected = true;
-    return b->place.format != FORMAT_AUTO ? 0 : err_context(b->err, "%s:%zu", first.name, first.line);
+    if (b->place.format != FORMAT_AUTO) return 0;
+    file_rule_explain(json_root(doc), b->place.rule, b->err);
+    return err_context(b->err, "%s:%zu", first.name, first.line);
 }
 
 static int read_records(Build *b, RecordReader *r, RecordRange range) {
@@ -225,7 +227,8 @@ int dataset_record_range(RecordRange *range, const char *path, const FileRule *r
     int64_t limit = fraction ? llround(rule->limit * count) : (int64_t)rule->limit;
     if (rule->limit && limit < range->to - range->from) range->to = range->from + limit;
     if (rule->limit && n && !limit)
-        return err_input(err, "%s: found %ld records, of which max_samples %g are none", path, n, rule->limit);
+        return err_input(err, "%s: found %ld record%s, of which max_samples %g are none", path, n, plural(n),
+                         rule->limit);
     return 0;
 }
 
@@ -248,10 +251,10 @@ static int check_not_empty(const Build *b) {
     const DatasetStats *s = &b->stats;
     if (s->samples) return 0;
     return err_input(b->err,
-                     "%s: found no sample to train on in %ld records: %ld without a supervised token, %ld longer than "
-                     "max_seq_length %ld (the longest has %ld tokens)",
-                     b->o->files[0], s->records, s->skipped_unsupervised, s->dropped_long, b->o->max_seq_length,
-                     s->longest);
+                     "%s: found no sample to train on in %ld record%s: %ld without a supervised token, %ld longer than "
+                     "max_seq_length %ld (the longest has %ld token%s)",
+                     b->o->files[0], s->records, plural(s->records), s->skipped_unsupervised, s->dropped_long,
+                     b->o->max_seq_length, s->longest, plural(s->longest));
 }
 
 // ---- all files ----

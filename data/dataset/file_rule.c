@@ -70,28 +70,69 @@ void file_rule_print(StrBuf *out, const FileRule *r) {
 // The value of "a" or "a.b"; NULL: none. A key that has the dots in its name comes first.
 static const Json *find(const Json *record, const char *name) {
     const Json *v = json_get(record, name);
-    const char *dot = strchr(name, '.');
-    if (v || !dot) return v;
-    AUTO_FREE char *outer = mem_strndup(name, (size_t)(dot - name));
-    v = json_get(record, outer);
-    return v ? find(v, dot + 1) : NULL;
+    for (const char *dot = name; !v && (dot = strchr(dot, '.')); dot++) {
+        AUTO_FREE char *outer = mem_strndup(name, (size_t)(dot - name));
+        const Json *object = json_get(record, outer);
+        if (object) v = find(object, dot + 1);
+    }
+    return v;
 }
 
-// `object` without the key `name` (one of its own, not of an object in it), and with `to` set to v.
-static Json renamed(JsonPool *pool, const Json *object, const char *name, const char *to, Json v) {
-    Json copy = {.type = JSON_OBJECT, .line = object->line};
-    Json *items = json_pool_alloc(pool, object->count + 1, sizeof *items);
-    JsonStr *keys = json_pool_alloc(pool, object->count + 1, sizeof *keys);
-    for (size_t i = 0; i < object->count; i++) {
-        if (json_str_is(object->keys[i], name) || json_str_is(object->keys[i], to)) continue;
-        keys[copy.count] = object->keys[i];
-        items[copy.count++] = object->items[i];
+typedef struct Members { // of an object that is built
+    JsonPool *pool;
+    JsonStr *keys;
+    Json *items;
+    size_t count, capacity;
+} Members;
+
+static void add_member(Members *m, JsonStr key, const Json *v) {
+    if (m->count == m->capacity) {
+        m->capacity = 2 * m->capacity + 8;
+        Json *items = json_pool_alloc(m->pool, m->capacity, sizeof *items);
+        JsonStr *keys = json_pool_alloc(m->pool, m->capacity, sizeof *keys);
+        if (m->count) memcpy(items, m->items, m->count * sizeof *items);
+        if (m->count) memcpy(keys, m->keys, m->count * sizeof *keys);
+        m->items = items;
+        m->keys = keys;
     }
-    keys[copy.count] = json_str(to);
-    items[copy.count++] = v;
-    copy.items = items;
-    copy.keys = keys;
-    return copy;
+    m->keys[m->count] = key;
+    m->items[m->count++] = *v;
+}
+
+static JsonStr longer(JsonPool *pool, const char *prefix, JsonStr key, const char *suffix) {
+    StrBuf whole = {0};
+    str_puts(&whole, prefix);
+    str_add(&whole, key.data, key.len);
+    str_puts(&whole, suffix);
+    return json_pool_text(pool, &whole);
+}
+
+// The members of `object` but `name`; of an object that has `name`, "a.b", inside the others by their whole names,
+// "a.x": what is left of it is still there to be found, and listed where nothing reads it. prefix: "" or "a.".
+static void add_others(Members *m, const Json *object, const char *name, const char *prefix) {
+    bool own = json_get(object, name) != NULL;
+    for (size_t i = 0; i < object->count; i++) {
+        JsonStr key = object->keys[i];
+        const Json *v = &object->items[i];
+        if (json_str_is(key, name)) continue;
+        bool outer =
+            !own && strncmp(name, key.data, key.len) == 0 && name[key.len] == '.' && find(v, name + key.len + 1);
+        if (*prefix || outer) key = longer(m->pool, prefix, key, outer ? "." : "");
+        if (outer)
+            add_others(m, v, name + object->keys[i].len + 1, key.data);
+        else
+            add_member(m, key, v);
+    }
+}
+
+// `object` without what `name` names, and with `to` set to v.
+static Json renamed(JsonPool *pool, const Json *object, const char *name, const char *to, const Json *v) {
+    Members all = {.pool = pool}, m = {.pool = pool};
+    add_others(&all, object, name, "");
+    for (size_t i = 0; i < all.count; i++)
+        if (!json_str_is(all.keys[i], to)) add_member(&m, all.keys[i], &all.items[i]);
+    add_member(&m, json_str(to), v);
+    return (Json){.type = JSON_OBJECT, .line = object->line, .count = m.count, .items = m.items, .keys = m.keys};
 }
 
 static int rename_key(Json *object, const char *name, const char *to, JsonPool *pool, Err *err) {
@@ -99,7 +140,7 @@ static int rename_key(Json *object, const char *name, const char *to, JsonPool *
     if (!v || strcmp(name, to) == 0) return 0;
     if (json_given(object, to))
         return err_input(err, "found a record with both \"%.64s\" and \"%.64s\", which columns names %s", to, name, to);
-    *object = renamed(pool, object, name, to, *v);
+    *object = renamed(pool, object, name, to, v);
     return 0;
 }
 

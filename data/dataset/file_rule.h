@@ -67,3 +67,6 @@ void file_rule_add_columns(FileRule *r, const FileRule *others); // those of `ot
 const PromptFormat *file_rule_prompt(const FileRule *r);         // NULL: Stanford Alpaca's; r may be NULL
 // The record with the keys' and the roles' own names; its parts belong to it and to the pool.
 int file_rule_rename(Json *record, const FileRule *r, JsonPool *pool, Err *err);
+// Puts the names of the file into a message about a renamed record: "antwort: found nothing", not "completion: ...".
+// root: the record as it is in the file. r, err may be NULL. Returns -1. (file_rule_explain.c)
+int file_rule_explain(const Json *root, const FileRule *r, Err *err);

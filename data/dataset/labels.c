@@ -47,6 +47,13 @@ void label_list_clear(LabelList *l) {
     *l = (LabelList){0};
 }
 
+void label_list_show(StrBuf *out, const LabelList *l, const int64_t *counts) {
+    enum { SHOWN = 20 };
+    for (size_t i = 0; i < l->count && i < SHOWN; i++)
+        str_printf(out, "%s%s (%ld)", i ? ", " : "", l->names[i], counts[i]);
+    if (l->count > SHOWN) str_puts(out, ", ...");
+}
+
 // ---- the table ----
 
 enum { SLOTS = 2 * LABELS_MAX };

@@ -15,6 +15,8 @@ typedef struct LabelList { // init with {0}
 void label_list_add(LabelList *l, const char *name);
 const char *label_list_repeated(const LabelList *l); // a name that occurs twice; NULL: none
 void label_list_clear(LabelList *l);
+// "ham (120), spam (40)": the first twenty, with how often each occurs.
+void label_list_show(StrBuf *out, const LabelList *l, const int64_t *counts);
 
 // The names are integers in numeric order, but not 0 to n-1: "1" to "5". *missing: the first integer without a label
 // between the least and the greatest, -1 where there is none.

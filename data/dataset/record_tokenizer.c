@@ -48,7 +48,7 @@ static void add_eos(RecordTokens *out, TokenIds *t, const Tokenizer *tokenizer, 
 static int add_text(RecordTokens *out, TokenIds *t, const RecordTokenizer *e, JsonStr text, bool continues, Err *err) {
     bool parse = e->parse_special != PARSE_SPECIAL_OFF;
     if (text.len >= UINT32_MAX) // the tokenizer counts bytes in 32 bits
-        return err_input(err, "found a text of %zu bytes; expected less than 4 GiB", text.len);
+        return err_input(err, "found a text of %zu byte%s; expected less than 4 GiB", text.len, plural(text.len));
     if (tokenizer_spells_control(e->tokenizer, text.data, text.len, NULL))
         *(parse ? &out->parsed_special : &out->plain_special) = true;
     if (continues)
@@ -303,5 +303,6 @@ int record_tokenize(RecordTokens *out, const RecordTokenizer *e, RecordSpan span
                                                     : tokenize_dialogs_record(out, e, &record, place, err);
     if (rc == 0) return 0;
     record_tokens_clear(out);
+    file_rule_explain(json_root(doc), place->rule, err);
     return fail_record(place, span, err);
 }

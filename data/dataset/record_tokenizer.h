@@ -82,4 +82,7 @@ typedef struct ClassifiedText {
     const char *keys[2]; // of the record
 } ClassifiedText;
 int classify_read(ClassifiedText *t, const Json *record, Err *err);
+// A record with text and label that is none of another format but text, which would not read its label.
+bool classify_fits(const Json *record);
+void classify_note_keys(KeyNotes *used, KeyNotes *unread, const Json *record, const ClassifiedText *t); // used: or NULL
 int classify_tokenize(RecordTokens *out, const RecordTokenizer *e, const ClassifiedText *t, Err *err);

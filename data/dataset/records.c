@@ -23,6 +23,7 @@ struct RecordReader {
     KeyCounts ignored;
     char delimiter;    // of a table's cells
     CsvRow names, row; // of its columns; the newest one
+    size_t row_bytes;  // of the newest one in the file, without its line end
     const ParquetCalls *parquet;
     ParquetReader *rows;
     JsonPool held; // records of tables since the last release
@@ -287,8 +288,8 @@ void records_release(RecordReader *r) {
 // ---- the layouts of text ----
 
 static int fail_length(const RecordReader *r, size_t len, Err *err) {
-    return err_input(err, "%s:%zu: found a record of %zu bytes; expected at most %d", r->path, r->line, len,
-                     RECORD_MAX_BYTES);
+    return err_input(err, "%s:%zu: found a record of %zu byte%s; expected at most %d", r->path, r->line, len,
+                     plural(len), RECORD_MAX_BYTES);
 }
 
 static int give(RecordReader *r, RecordSpan *span, size_t len, Err *err) {
@@ -387,6 +388,7 @@ static int read_row(RecordReader *r, CsvRow *row, size_t *line, Err *err) {
                        csv_read_row(row, r->w.p, scan.at, r->delimiter, r->path, r->line, err)))
             return -1;
         *line = r->line;
+        r->row_bytes = scan.at;
         r->line += scan.lines + ended;
         r->w.p += scan.at + ended;
     }
@@ -399,11 +401,12 @@ static int next_row(RecordReader *r, RecordSpan *span, Err *err) {
     int rc = read_row(r, &r->row, &line, err);
     if (rc != 1) return rc;
     if (r->row.count != r->names.count)
-        return err_input(err, "%s:%zu: found a row of %zu cells; expected %zu, one for each column", r->path, line,
-                         r->row.count, r->names.count);
+        return err_input(err, "%s:%zu: found a row of %zu cell%s; expected %zu, one for each column", r->path, line,
+                         r->row.count, plural(r->row.count), r->names.count);
     csv_print_record(&text, &r->names, &r->row);
     JsonStr record = json_pool_text(&r->held, &text);
     *span = (RecordSpan){.text = record.data, .len = record.len, .line = line, .name = r->path, .untyped = true};
+    span->file_bytes = r->row_bytes;
     return record.len > RECORD_MAX_BYTES ? fail_length(r, record.len, err) : 1;
 }
 

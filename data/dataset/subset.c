@@ -106,8 +106,8 @@ int subset_weigh(const Dataset *d, const double *weights, uint64_t seed, SampleL
         n += shares[f].copies * shares[f].draws.count + shares[f].extra;
     }
     if (n < 1 || n > SUBSET_MAX)
-        return err_input(err, "found weights that make %ld samples of %ld; expected 1 to %ld", n, from.count,
-                         SUBSET_MAX);
+        return err_input(err, "found weights that make %ld sample%s of %ld; expected 1 to %ld", n, plural(n),
+                         from.count, SUBSET_MAX);
     *out = (SampleList){.items = mem_alloc((size_t)n, sizeof *out->items)};
     for (size_t f = 0; f < n_files; f++) add_share(out, &shares[f]);
     CHECK(out->count == n, "%ld samples of %ld", out->count, n);

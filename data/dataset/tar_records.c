@@ -112,8 +112,8 @@ static int read_content(TarReader *t, const TarMember *m, StrBuf *out, Err *err)
     char buf[4096];
     size_t n = 1;
     if (m->size > RECORD_MAX_BYTES)
-        return err_input(err, "%s/%s: found %ld bytes; expected at most %d in a record", t->path, m->name, m->size,
-                         RECORD_MAX_BYTES);
+        return err_input(err, "%s/%s: found %ld byte%s; expected at most %d in a record", t->path, m->name, m->size,
+                         plural(m->size), RECORD_MAX_BYTES);
     while (n) { // memory as content arrives: the size in the header may be wrong
         if (tar_stream_read(t->stream, buf, sizeof buf, &n, err)) return -1;
         str_add(out, buf, n);

@@ -112,7 +112,8 @@ static int check_delimiter(const CsvRow *names, char delimiter, Err *err) {
 static int check_names(const CsvRow *names, char delimiter, Err *err) {
     AUTO_STR StrBuf record = {0};
     if (names->count > CSV_MAX_COLUMNS)
-        return err_input(err, "found %zu columns; expected at most %d", names->count, CSV_MAX_COLUMNS);
+        return err_input(err, "found %zu column%s; expected at most %d", names->count, plural(names->count),
+                         CSV_MAX_COLUMNS);
     if (check_delimiter(names, delimiter, err)) return -1;
     for (size_t i = 0; i < names->count; i++) {
         size_t len;

@@ -102,7 +102,7 @@ void key_counts_show(StrBuf *out, const KeyCounts *c) {
                    i                    ? ""
                    : c->records[i] == 1 ? " record"
                                         : " records");
-    if (c->count > SHOWN) str_printf(out, " and %zu more names", c->count - SHOWN);
+    if (c->count > SHOWN) str_printf(out, " and %zu more name%s", c->count - SHOWN, plural(c->count - SHOWN));
     if (c->others) str_printf(out, "; further keys (%ld)", c->others);
 }
 

@@ -7,10 +7,11 @@
 typedef struct RecordSpan { // borrowed from the reader (records.h), until records_release
     const char *text;
     size_t len;
-    size_t line;      // of its first byte, counted from 1
-    const char *name; // for messages: the file, or "shard.tar/member"
-    bool columns;     // text of json_parse_columns
-    bool untyped;     // a row of a table: its values are strings, digits may be a number
+    size_t line;       // of its first byte, counted from 1
+    const char *name;  // for messages: the file, or "shard.tar/member"
+    bool columns;      // text of json_parse_columns
+    size_t file_bytes; // of a row of a table, whose text is not that of the file; 0: len
+    bool untyped;      // a row of a table: its values are strings, digits may be a number
 } RecordSpan;
 // Parses a record; a fault in it is explained.
 int record_parse(JsonDoc **doc, RecordSpan span, Err *err);

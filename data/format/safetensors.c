@@ -65,7 +65,8 @@ static int read_index(const Json *v, int64_t *out, const char *what, Err *err) {
 static int read_shape(SafetensorsTensor *t, size_t *bits, const Json *v, Err *err) {
     if (!v || v->type != JSON_ARRAY) return err_input(err, "shape is %s; expected an array", json_type_name(v));
     if (v->count > SAFETENSORS_MAX_DIMS)
-        return err_input(err, "shape has %zu dimensions; expected at most %d", v->count, SAFETENSORS_MAX_DIMS);
+        return err_input(err, "shape has %zu dimension%s; expected at most %d", v->count, plural(v->count),
+                         SAFETENSORS_MAX_DIMS);
     bool empty = false;
     t->n_dims = (int)v->count;
     for (size_t d = 0; d < v->count; d++) {
@@ -86,7 +87,8 @@ static int read_offsets(SafetensorsTensor *t, const uint8_t *buffer, size_t buff
     if (read_index(&v->items[0], &begin, "a data offset", err) || read_index(&v->items[1], &end, "a data offset", err))
         return -1;
     if (begin > end || (uint64_t)end > buffer_size)
-        return err_input(err, "data_offsets are %ld to %ld; the file has %zu bytes of data", begin, end, buffer_size);
+        return err_input(err, "data_offsets are %ld to %ld; the file has %zu byte%s of data", begin, end, buffer_size,
+                         plural(buffer_size));
     t->data = buffer + begin;
     t->bytes = (size_t)(end - begin);
     return 0;
@@ -100,7 +102,8 @@ static int read_tensor(SafetensorsTensor *t, const uint8_t *buffer, size_t buffe
     if (read_shape(t, &bits, json_get(v, "shape"), err)) return -1;
     if (read_offsets(t, buffer, buffer_size, json_get(v, "data_offsets"), err)) return -1;
     if (bits % 8 || t->bytes != bits / 8)
-        return err_input(err, "found %zu bytes of data; %s of its shape needs %zu bits", t->bytes, t->dtype_name, bits);
+        return err_input(err, "found %zu byte%s of data; %s of its shape needs %zu bits", t->bytes, plural(t->bytes),
+                         t->dtype_name, bits);
     return 0;
 }
 
@@ -152,7 +155,8 @@ static int check_tiling(Safetensors *s, const uint8_t *buffer, size_t buffer_siz
                              begin, end, i ? "the one before ends" : "the data begins");
         end += t->bytes;
     }
-    if (end != buffer_size) return err_input(err, "found %zu bytes of data; the tensors have %zu", buffer_size, end);
+    if (end != buffer_size)
+        return err_input(err, "found %zu byte%s of data; the tensors have %zu", buffer_size, plural(buffer_size), end);
     return 0;
 }
 
@@ -162,11 +166,12 @@ static int read_header(Safetensors *s, size_t *header_size, Err *err) {
     uint64_t n = 0;
     *header_size = 0;
     if (s->map.size < LENGTH_BYTES)
-        return err_input(err, "the file is %zu bytes long; expected a safetensors file of at least 10", s->map.size);
+        return err_input(err, "the file is %zu byte%s long; expected a safetensors file of at least 10", s->map.size,
+                         plural(s->map.size));
     for (int i = 0; i < LENGTH_BYTES; i++) n |= (uint64_t)s->map.data[i] << 8 * i;
-    if (n > MAX_HEADER) return err_input(err, "a header of %lu bytes; expected at most %d", n, MAX_HEADER);
+    if (n > MAX_HEADER) return err_input(err, "a header of %lu byte%s; expected at most %d", n, plural(n), MAX_HEADER);
     if (n > s->map.size - LENGTH_BYTES)
-        return err_input(err, "a header of %lu bytes; the file has %zu after the length", n,
+        return err_input(err, "a header of %lu byte%s; the file has %zu after the length", n, plural(n),
                          s->map.size - LENGTH_BYTES);
     const char *text = (const char *)s->map.data + LENGTH_BYTES;
     if (n == 0 || *text != '{') return err_input(err, "the header does not begin with '{'");

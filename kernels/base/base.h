@@ -96,6 +96,9 @@ size_t mem_grown_capacity(size_t capacity, size_t need);
 static inline bool size_mul(size_t a, size_t b, size_t *out) { return !__builtin_mul_overflow(a, b, out); }
 static inline bool size_add(size_t a, size_t b, size_t *out) { return !__builtin_add_overflow(a, b, out); }
 
+// The end of a word after its number: "1 record", "2 records".
+static inline const char *plural(int64_t n) { return n == 1 ? "" : "s"; }
+
 static inline int64_t min64(int64_t a, int64_t b) { return a < b ? a : b; }
 static inline int64_t max64(int64_t a, int64_t b) { return a > b ? a : b; }
 

@@ -283,9 +283,9 @@ static void warn_of_rounding(const Adapter *a, float alpha, const char *file) {
     }
     if (rounded)
         log_warn(
-            "%s: a GGUF adapter has one alpha (%g); in %ld of %ld modules with another alpha B is multiplied by the "
+            "%s: a GGUF adapter has one alpha (%g); in %ld of %ld module%s with another alpha B is multiplied by the "
             "ratio, rounded once to float32",
-            file, (double)alpha, rounded, modules);
+            file, (double)alpha, rounded, modules, plural(modules));
 }
 
 // The two tensors of a layer in the file; the caller frees. False: a value is too large for float32.

@@ -93,7 +93,7 @@ int adapter_labels_load(LabelList *labels, int64_t count, const char *path, Err 
     if (json_load(&doc, path, MAX_BYTES, err)) return -1;
     const Json *names = json_get(json_root(doc), "id2label");
     if (!names || names->type != JSON_OBJECT || (int64_t)names->count != count)
-        return err_input(err, "%s: id2label: expected an object of %ld names", path, count);
+        return err_input(err, "%s: id2label: expected an object of %ld name%s", path, count, plural(count));
     for (int64_t i = 0; i < count; i++) {
         char key[32];
         snprintf(key, sizeof key, "%ld", i);

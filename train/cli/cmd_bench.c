@@ -40,7 +40,7 @@ typedef struct Bench {
 static void print_machine(Bench *b) {
     const BenchMachine *m = &b->machine;
     if (!b->json) {
-        say("cpu        %s, %d thread%s; %s\n", m->name, m->threads, m->threads == 1 ? "" : "s", m->isa);
+        say("cpu        %s, %d thread%s; %s\n", m->name, m->threads, plural(m->threads), m->isa);
         say("memory     %.1f GB/s (reading %.1f GB)\n", m->read / 1e9, (double)m->read_size / 1e9);
         return;
     }
@@ -68,7 +68,7 @@ static void print_model(const Bench *b) {
         say("model      %s, LoRA r=%ld on ", path_name(c->model_name_or_path), c->lora_r);
         for (size_t i = 0; i < c->lora_target_modules.count; i++)
             say("%s%s", i ? ", " : "", c->lora_target_modules.items[i]);
-        say("; steps of one row of %ld tokens\n", b->train.tokens);
+        say("; steps of one row of %ld token%s\n", b->train.tokens, plural(b->train.tokens));
         return;
     }
     cJSON_AddStringToObject(b->root, "model", path_name(c->model_name_or_path));

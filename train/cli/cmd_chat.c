@@ -120,8 +120,9 @@ static int list_adapters(Chat *c, const char *rest, Err *err) {
         const NamedAdapter *n = &c->adapters[i];
         AUTO_STR StrBuf rank = {0};
         adapter_print_range(&rank, n->adapter, ADAPTER_RANK);
-        say("%s %s (rank %s, %ld parameters)\n", c->active == n->adapter ? "*" : " ", n->name, rank.data,
-            n->adapter->count); // NOLINT(clang-analyzer-core.NullDereference): each entry has one
+        say("%s %s (rank %s, %ld parameter%s)\n", c->active == n->adapter ? "*" : " ", n->name, rank.data,
+            n->adapter->count,
+            plural(n->adapter->count)); // NOLINT(clang-analyzer-core.NullDereference): each entry has one
     }
     return 0;
 }
@@ -152,15 +153,16 @@ static int encode(const Chat *c, ChatTokens *tokens, Err *err) {
 
 static int check_length(const Chat *c, const ChatTokens *tokens, Err *err) {
     if ((int64_t)tokens->count <= c->context) return 0;
-    return err_input(err, "the conversation has %zu tokens; expected at most %ld (--max_seq_length); /reset forgets it",
-                     tokens->count, c->context);
+    return err_input(err,
+                     "the conversation has %zu token%s; expected at most %ld (--max_seq_length); /reset forgets it",
+                     tokens->count, plural(tokens->count), c->context);
 }
 
 static void note_full(const Chat *c, const Generation *g, int64_t prompt) {
     if (g->stopped || g->count == c->options.max_new_tokens || prompt + g->count < c->context) return;
     log_warn(
-        "the answer is cut off: the context of %ld tokens is full (--max_seq_length); /reset forgets the conversation",
-        c->context);
+        "the answer is cut off: the context of %ld token%s is full (--max_seq_length); /reset forgets the conversation",
+        c->context, plural(c->context));
 }
 
 // Ctrl-C ends the answer.
@@ -266,8 +268,8 @@ static int choose_context(Chat *c, int64_t asked, int64_t max_memory, Err *err) 
     c->context = wanted;
     if (bytes <= room) return 0;
     return err_no_fit(
-        err, "a context of %ld tokens takes %.1f MB in addition to the model; expected at most %.1f MB (%s)", wanted,
-        (double)bytes / 1e6, (double)room / 1e6, max_memory ? "--max_memory" : "90% of what is free");
+        err, "a context of %ld token%s takes %.1f MB in addition to the model; expected at most %.1f MB (%s)", wanted,
+        plural(wanted), (double)bytes / 1e6, (double)room / 1e6, max_memory ? "--max_memory" : "90% of what is free");
 }
 
 static int open_chat(Chat *c, const Options *o, const char *folder, Err *err) {

@@ -84,7 +84,7 @@ static void check_op(const OpCase *c, Backend *ref, Backend *b, bool gaps, Tally
     double start = time_now();
     bool good = op_check(c, ref, b, gaps, &cases, message, sizeof message);
     if (!cases && good) return; // needs host memory
-    say("  %-28s %-4s %4d cases %6.2f s  %s\n", c->name, run_device_dtype(b), cases, time_now() - start,
+    say("  %-28s %-4s %4d case%s %6.2f s  %s\n", c->name, run_device_dtype(b), cases, plural(cases), time_now() - start,
         good ? "agrees" : message);
     fflush(stdout); // a device may hang in the next one
     t->ops++;
@@ -161,8 +161,10 @@ static int run_doctor(const void *options, int argc, char **argv, Err *err) {
     print_driver();
     if (check_types(o, &t, err)) return -1;
     if (!t.ops) return err_input(err, "--ops: no op begins with \"%s\"", o->ops);
-    say("%d checks of ops, %d cases: %d wrong\n", t.ops, t.cases, t.wrong);
-    return t.wrong ? err_runtime(err, "doctor: %d ops differ from the reference", t.wrong) : 0;
+    say("%d check%s of ops, %d case%s: %d wrong\n", t.ops, plural(t.ops), t.cases, plural(t.cases), t.wrong);
+    return t.wrong ? err_runtime(err, "doctor: %d op%s differ%s from the reference", t.wrong, plural(t.wrong),
+                                 t.wrong == 1 ? "s" : "")
+                   : 0;
 }
 
 const Verb verb_doctor = {

@@ -166,8 +166,8 @@ static cJSON *result_json(const EvalResult *e, const char *accuracy, const char 
 static void print_classifier(const EvalRun *r, const Options *o, const EvalResult *e) {
     const LabelList *labels = &r->adapter->labels;
     if (!o->json) {
-        say("eval_loss=%.4f accuracy=%.4f macro_f1=%.4f (%ld samples, %zu classes)\n", e->loss, e->accuracy,
-            e->macro_f1, e->tokens, labels->count);
+        say("eval_loss=%.4f accuracy=%.4f macro_f1=%.4f (%ld sample%s, %zu classes)\n", e->loss, e->accuracy,
+            e->macro_f1, e->tokens, plural(e->tokens), labels->count);
         return;
     }
     cJSON *j = result_json(e, "eval_accuracy", "samples");
@@ -183,8 +183,8 @@ static void print_classifier(const EvalRun *r, const Options *o, const EvalResul
 
 static void print_result(const Options *o, const EvalResult *e, const MatchResult *m) {
     if (!o->json) {
-        say("eval_loss=%.4f perplexity=%.4g token_accuracy=%.4f (%ld tokens)\n", e->loss, e->perplexity, e->accuracy,
-            e->tokens);
+        say("eval_loss=%.4f perplexity=%.4g token_accuracy=%.4f (%ld token%s)\n", e->loss, e->perplexity, e->accuracy,
+            e->tokens, plural(e->tokens));
         if (o->generate) say("exact_match=%.2f (%ld/%ld)\n", ratio(m->correct, m->total), m->correct, m->total);
         return;
     }

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "cli.h"
+#include "data_files.h"
 #include "fileio.h"
 #include "hub_cache.h"
 #include "inspect.h"
@@ -18,6 +19,8 @@ static const Key options[] = {
                    "[[...]] elsewhere."),
     OPTION(BOOL, audit, .standard = "true",
            .help = "Search data for duplicates, leaks, empty answers, e-mail addresses, keys and phone numbers."),
+    OPTION(STRING, split, .help = "Of the data at PATH a split or a part: \"test\", \"train[:90%]\"."),
+    OPTION(STRING, format, .help = "Format of the records at PATH, as dataset_format."),
 };
 
 typedef enum { JSON_DATA, JSON_MODEL, JSON_TRAINING } JsonKind;
@@ -43,48 +46,133 @@ static int json_kind(JsonKind *kind, const char *path, Err *err) {
     return 0;
 }
 
+// ---- data ----
+
+static bool is_data_key(const char *argument) {
+    const char *implied;
+    Word w = word_split(argument);
+    const Key *k = w.is_key ? keys_find(&config_table, w.key, &implied) : NULL;
+    return k && strcmp(k->name, "train_file") == 0;
+}
+
+// `path` as train_file, with the split and the format that are given for it.
+static char *data_word(const char *path, const Options *o) {
+    const char *const members[][2] = {{"path", path}, {"split", o->split}, {"format", o->format}};
+    AUTO_STR StrBuf word = {0};
+    str_puts(&word, "--train_file=[{");
+    for (size_t i = 0; i < 3; i++) {
+        if (!members[i][1]) continue;
+        str_printf(&word, "%s\"%s\":", i ? "," : "", members[i][0]);
+        json_quote(&word, members[i][1], strlen(members[i][1]));
+    }
+    str_puts(&word, "}]");
+    return mem_take(&word.data);
+}
+
+static int inspect_path(int argc, char **argv, const Options *o, Err *err);
+
+// Of a path that is no data.
+static int refuse_data_options(const Options *o, Err *err) {
+    const char *name = o->split ? "split" : "format";
+    if (!o->split && !o->format) return 0;
+    return err_input(err, "--%s: found no PATH of data; expected one, or \"%s\" in an entry of train_file", name, name);
+}
+
+static int refuse_options(int argc, char **argv, const Options *o, Err *err) {
+    if (argc > 1) return err_input(err, "%s: unexpected argument \"%s\"; options are for data", argv[0], argv[1]);
+    return refuse_data_options(o, err);
+}
+
+// Options without a config. With a model and data as the trainer sees it; of a model alone the model. given: the path
+// that is train_file; NULL: none.
+static int inspect_options(int argc, char **argv, const char *given, const Options *o, Err *err) {
+    AUTO_CALL(config_clear) Config c = {0};
+    if (config_load(&c, argc, argv, CONFIG_FOR_BENCH, err)) return -1;
+    if (!given && refuse_data_options(o, err)) return -1;
+    if (c.model_name_or_path && c.train_file.count) return inspect_run_data(argc, argv, o, err);
+    if (c.train_file.count) return inspect_data_files(&c, given, o, err);
+    if (c.model_name_or_path) return inspect_path(1, &c.model_name_or_path, o, err);
+    return err_input(err, "inspect: no path; expected a model, an adapter, a snapshot, a data file or a config, or "
+                          "--train_file");
+}
+
+static int inspect_data(int argc, char **argv, const Options *o, Err *err) {
+    AUTO_FREE char *word = data_word(argv[0], o), **words = mem_alloc((size_t)argc, sizeof *words);
+    int other = config_operand(argc - 1, argv + 1);
+    if (other >= 0) return err_input(err, "inspect: unexpected argument \"%s\"", argv[other + 1]);
+    for (int i = 1; i < argc; i++) {
+        words[i] = argv[i];
+        if (is_data_key(argv[i]))
+            return err_input(err, "inspect: found %s and train_file; expected one of them", argv[0]);
+    }
+    words[0] = word;
+    return inspect_options(argc, words, argv[0], o, err);
+}
+
+// ---- by the kind of the path ----
+
+static int inspect_config(int argc, char **argv, const Options *o, Err *err) {
+    return refuse_data_options(o, err) ? -1 : inspect_run_data(argc, argv, o, err);
+}
+
 static int inspect_json(int argc, char **argv, const Options *o, Err *err) {
     JsonKind kind;
     if (json_kind(&kind, argv[0], err)) return -1;
-    if (kind == JSON_TRAINING) return inspect_run_data(argc, argv, o, err);
-    if (kind == JSON_DATA) return inspect_data_file(argv[0], o, err);
-    return inspect_model_config(argv[0], err);
+    if (kind == JSON_DATA) return inspect_data(argc, argv, o, err);
+    if (kind == JSON_TRAINING) return inspect_config(argc, argv, o, err);
+    return refuse_options(argc, argv, o, err) ? -1 : inspect_model_config(argv[0], err);
+}
+
+// A pattern, or a data set of the hub.
+static int inspect_absent(int argc, char **argv, const Options *o, Err *err) {
+    AUTO_NAMES NameList files = {0};
+    bool found = strpbrk(argv[0], "*?[{");
+    size_t n = o->split ? strcspn(o->split, "[") : 0;
+    AUTO_FREE char *split = n ? mem_strndup(o->split, n) : mem_strdup("train"), *hint = hub_hint(argv[0], HUB_MODEL);
+    if (!found && hub_find_data(&files, &found, argv[0], split, err)) return -1;
+    return found ? inspect_data(argc, argv, o, err) : err_input(err, "%s: no such file or folder%s", argv[0], hint);
+}
+
+static int inspect_dir(int argc, char **argv, const Options *o, Err *err) {
+    Err why;
+    if (!inspect_is_data_folder(argv[0])) return refuse_options(argc, argv, o, err) ? -1 : inspect_folder(argv[0], err);
+    AUTO_NAMES NameList files = {0};
+    AUTO_STR StrBuf left = {0};
+    if (!data_files_expand(&files, (DataName){argv[0], o->split, o->split ? strcspn(o->split, "[") : 0}, &left, &why))
+        return inspect_data(argc, argv, o, err);
+    return err_input(err,
+                     "%s: found none of adapter_config.json (adapter), manifest.json (snapshot), config.json (model, "
+                     "output of a run); as data: %s",
+                     argv[0], why.msg);
 }
 
 static int inspect_path(int argc, char **argv, const Options *o, Err *err) {
     const char *path = argv[0];
     size_t n = strlen(path);
-    bool is_json = ends_with_nocase(path, n, ".json") && !path_is_dir(path);
-    if (!path_exists(path) && strpbrk(path, "*?[{")) return inspect_data_files(path, o, err);
-    if (!path_exists(path)) {
-        bool found;
-        int rc = inspect_hub_data(&found, path, o, err);
-        if (rc || found) return rc;
-        AUTO_FREE char *hint = hub_hint(path, HUB_MODEL);
-        return err_input(err, "%s: no such file or folder%s", path, hint);
-    }
-    bool is_yaml = yaml_is_name(path) && !path_is_dir(path);
-    if (argc > 1 && !is_json && !is_yaml) return err_input(err, "unexpected argument \"%s\"", argv[1]);
-    if (path_is_dir(path)) return inspect_folder(path, o, err);
-    if (ends_with_nocase(path, n, ".gguf")) return inspect_gguf(path, err);
-    if (ends_with_nocase(path, n, ".safetensors")) return inspect_safetensors(path, err);
-    if (is_json) return inspect_json(argc, argv, o, err);
-    if (is_yaml) return inspect_run_data(argc, argv, o, err);
-    return inspect_data_file(path, o, err);
+    bool is_dir = path_is_dir(path), is_gguf = !is_dir && ends_with_nocase(path, n, ".gguf"),
+         is_safetensors = !is_dir && ends_with_nocase(path, n, ".safetensors");
+    if (!path_exists(path)) return inspect_absent(argc, argv, o, err);
+    if (!is_dir && ends_with_nocase(path, n, ".json")) return inspect_json(argc, argv, o, err);
+    if (!is_dir && yaml_is_name(path)) return inspect_config(argc, argv, o, err);
+    if (is_dir) return inspect_dir(argc, argv, o, err);
+    if (!is_gguf && !is_safetensors) return inspect_data(argc, argv, o, err);
+    if (refuse_options(argc, argv, o, err)) return -1;
+    return is_gguf ? inspect_gguf(path, err) : inspect_safetensors(path, err);
 }
 
 static int run_inspect(const void *given, int argc, char **argv, Err *err) {
-    if (!argc || word_split(argv[0]).is_key)
-        return err_input(err, "inspect: no path; expected a model, an adapter, a snapshot, a data file or a config");
-    AUTO_FREE char *path = mem_strdup(argv[0]);
+    int at = config_operand(argc, argv);
+    if (at < 0) return inspect_options(argc, argv, NULL, given, err);
+    AUTO_FREE char *path = mem_strdup(argv[at]);
     if (hub_find_model(&path, NULL, err)) return -1;
+    memmove(argv + 1, argv, (size_t)at * sizeof *argv); // the path comes first
     argv[0] = path;
     return inspect_path(argc, argv, given, err);
 }
 
 const Verb verb_inspect = {
     .name = "inspect",
-    .usage = "lorac inspect PATH [--show N] [--audit false]",
+    .usage = "lorac inspect PATH [--show N] [--audit false] [--key value ...]",
     .summary = "Describe a model, adapter, snapshot or data file; for a config, the data as the trainer sees it",
     .help =
         "PATH is one of\n"
@@ -93,7 +181,9 @@ const Verb verb_inspect = {
         "  an adapter              a PEFT folder or a .gguf file: rank, targets, sizes\n"
         "  a snapshot, an output_dir, a .safetensors file\n"
         "  data.jsonl, .csv, ...   the detected format, the number of records, and which of their keys are used; also\n"
-        "                          of a folder, of a pattern, of owner/name:SPLIT in the hub's cache\n"
+        "                          of a folder, of a pattern, of owner/name:SPLIT in the hub's cache. The keys of a\n"
+        "                          config decide how it is read: --columns '{\"prompt\": \"question\"}', --task, ...;\n"
+        "                          with --model_name_or_path as the trainer sees it\n"
         "  CONFIG.json [overrides] the data as the trainer sees it: counts, lengths, supervised tokens, rows, and the\n"
         "                          unused keys of records\n\n"
         "Data is audited, with the places of what is found: refused records; records that repeat an earlier one or "

@@ -154,8 +154,8 @@ static int merge_check_compare(const MergeCheck *c, const Model *merged, Err *er
     Difference d = logit_difference(c->logits, logits, n);
     double before = text_loss(c, c->logits, merged->config.vocab), after = text_loss(c, logits, merged->config.vocab);
     double worst = fabs(after - before);
-    say("largest logit difference merged - adapter over %ld tokens: %.4g (%.3g of the logits' spread)\n", c->n,
-        d.largest, d.relative);
+    say("largest logit difference merged - adapter over %ld token%s: %.4g (%.3g of the logits' spread)\n", c->n,
+        plural(c->n), d.largest, d.relative);
     print_losses("a fixed text", before, after);
     if (c->has_data) {
         EvalResult e = evaluate_model(merged, NULL, &c->data, 1);

@@ -79,8 +79,8 @@ static void print_adapter(const RunPlan *p, const PlanRun *r) {
     AUTO_STR StrBuf rank = {0};
     bool one = p->count == 1;
     adapter_print_range(&rank, r->adapter, ADAPTER_RANK);
-    say("adapter  r %s, %ld parameters%s%s%s\n", rank.data, r->adapter->count, one ? "" : " (run ",
-        one ? "" : r->config->run_name, one ? "" : ")");
+    say("adapter  r %s, %ld parameter%s%s%s%s\n", rank.data, r->adapter->count, plural(r->adapter->count),
+        one ? "" : " (run ", one ? "" : r->config->run_name, one ? "" : ")");
 }
 
 // What is not there, and what is assumed in its place.
@@ -93,8 +93,9 @@ static void print_absent(const RunPlan *p) {
             m->dtype_is_named ? "torch_dtype of config.json" : "config.json names no type; --dtype chooses it");
     for (const PlanRun *r = p->runs; p->assumed_rows && r < p->runs + p->count; r++)
         if (!r->data.train)
-            say("data     %s; assumed: rows of %ld tokens, all of them learnt\n",
-                m->tokenizer ? "no train_file" : "the tokenizer is absent", r->data.max_tokens);
+            say("data     %s; assumed: rows of %ld token%s, all of them learnt\n",
+                m->tokenizer ? "no train_file" : "the tokenizer is absent", r->data.max_tokens,
+                plural(r->data.max_tokens));
 }
 
 static void print_plan(const RunPlan *p) {

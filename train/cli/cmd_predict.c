@@ -130,9 +130,9 @@ static int add_json(Predictor *p, RecordSpan s, Err *err) {
     AUTO_CALL(json_pool_clear) JsonPool pool = {0};
     if (record_parse(&doc, s, err)) return -1;
     Json record = *json_root(doc);
-    if (file_rule_rename(&record, p->rule, &pool, err) || add_record(p, &record, err))
-        return err_context(err, "%s:%zu", s.name, s.line);
-    return 0;
+    if (file_rule_rename(&record, p->rule, &pool, err) == 0 && add_record(p, &record, err) == 0) return 0;
+    file_rule_explain(json_root(doc), p->rule, err);
+    return err_context(err, "%s:%zu", s.name, s.line);
 }
 
 // The next line without its end: 1, 0 at the end, -1.
@@ -217,8 +217,8 @@ static int predict(Predictor *p, int argc, char **argv, Err *err) {
              : file ? add_file(p, file, err)
                     : add_texts(p, argc, argv, err);
     if (!rc && p->cut)
-        log_warn("%ld text%s longer than max_seq_length, %ld tokens, cut to that", p->cut, p->cut == 1 ? "" : "s",
-                 p->tokenizer.shorten_to);
+        log_warn("%ld text%s longer than max_seq_length, %ld token%s, cut to that", p->cut, plural(p->cut),
+                 p->tokenizer.shorten_to, plural(p->tokenizer.shorten_to));
     return rc;
 }
 
@@ -248,7 +248,8 @@ static int check_call(const Options *o, int texts, Err *err) {
     texts += (int)o->text.count;
     if (o->file && texts) return err_input(err, "predict: expected texts or --file, not both");
     if (o->text_pair && texts != 1)
-        return err_input(err, "--text_pair: found %d texts; expected one, of which it is the second part", texts);
+        return err_input(err, "--text_pair: found %d text%s; expected one, of which it is the second part", texts,
+                         plural(texts));
     return 0;
 }
 

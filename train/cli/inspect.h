@@ -2,6 +2,7 @@
 #pragma once
 
 #include "audit.h"
+#include "config.h"
 #include "gguf.h"
 
 // How many tensors, values and bytes of each dtype. Init with {0}.
@@ -28,17 +29,18 @@ int inspect_safetensors(const char *path, Err *err);
 typedef struct InspectOptions {
     int64_t show; // samples or records that are printed
     bool audit;
+    char *split, *format; // of the data file that is given; NULL: none
 } InspectOptions;
-// Adapter folder, snapshot, output_dir of a run; else a folder of data files.
-int inspect_folder(const char *path, const InspectOptions *o, Err *err);
-// A data file, without a tokenizer.
-int inspect_data_file(const char *path, const InspectOptions *o, Err *err);
-int inspect_data_files(const char *given, const InspectOptions *o, Err *err); // each file of a folder or pattern
-// The files of a split (without one of "train") of a data set in the hub's cache; *found false: it has none of that
-// name.
-int inspect_hub_data(bool *found, const char *name, const InspectOptions *o, Err *err);
+// A folder that is no adapter, snapshot, output_dir of a run or model.
+bool inspect_is_data_folder(const char *path);
+int inspect_folder(const char *path, Err *err); // any other
+// The files of c->train_file and c->validation_file, each and all together, without a model. given: what the user calls
+// train_file; NULL: that.
+int inspect_data_files(const Config *c, const char *given, const InspectOptions *o, Err *err);
 // The data of a run as the trainer sees it. argv: CONFIG.json and overrides.
 int inspect_run_data(int argc, char **argv, const InspectOptions *o, Err *err);
+// How c says that records are read; without its chat template.
+AuditOptions inspect_audit_options(const Config *c);
 
 // ---- findings of an audit (inspect_audit.c) ----
 

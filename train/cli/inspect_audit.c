@@ -29,7 +29,7 @@ static void print_secrets(const AuditCounts *c, SecretKind k) {
                                       f->count == 1       ? ""
                                       : k == SECRET_EMAIL ? "es"
                                                           : "s",
-                                      f->records, f->records == 1 ? "" : "s");
+                                      f->records, plural(f->records));
     if (f->count) print_line(w->word, f, what);
 }
 

@@ -26,7 +26,8 @@ void tally_add(Tally *t, const char *dtype, const int64_t *shape, int n_dims, si
 
 void tally_print(const Tally *t) {
     for (size_t k = 0; k < t->n_kinds; k++)
-        say("  %-12s %ld tensors, %ld values, %.1f MB\n", t->kinds[k].name, t->kinds[k].tensors, t->kinds[k].elements,
+        say("  %-12s %ld tensor%s, %ld value%s, %.1f MB\n", t->kinds[k].name, t->kinds[k].tensors,
+            plural(t->kinds[k].tensors), t->kinds[k].elements, plural(t->kinds[k].elements),
             (double)t->kinds[k].bytes / 1e6);
 }
 
@@ -58,15 +59,18 @@ static void print_sizes(const ModelConfig *c) {
             c->experts_used);
     int64_t sliding = 0;
     for (int64_t i = 0; i < c->layers; i++) sliding += c->layer_sliding[i];
-    if (sliding) say("  window       %ld tokens in %ld of %ld layers\n", c->window, sliding, c->layers);
+    if (sliding)
+        say("  window       %ld token%s in %ld of %ld layer%s\n", c->window, plural(c->window), sliding, c->layers,
+            plural(c->layers));
 }
 
 static void print_rope(const char *label, const RopeConfig *r) {
     if (r->scaling == ROPE_NONE) return;
-    say("  %-12s base %.9g, %ld dimensions of a head", label, (double)r->base, r->rotated);
+    say("  %-12s base %.9g, %ld dimension%s of a head", label, (double)r->base, r->rotated, plural(r->rotated));
     if (r->scaling != ROPE_PLAIN)
         say(", %s scaling by %g", ENUM_WORDS(ROPE_SCALINGS)[r->scaling].word, (double)r->factor);
-    if (r->scaling != ROPE_PLAIN && r->original_context) say(" over %ld positions", r->original_context);
+    if (r->scaling != ROPE_PLAIN && r->original_context)
+        say(" over %ld position%s", r->original_context, plural(r->original_context));
     say("\n");
 }
 
@@ -117,7 +121,7 @@ static void print_tokenizer(const char *path) {
         return;
     }
     const char *chat = t->chat_template;
-    say("  tokenizer    %s, %d tokens\n", t->kind, t->vocab_size);
+    say("  tokenizer    %s, %d token%s\n", t->kind, t->vocab_size, plural(t->vocab_size));
     say("  template     %s\n", chat ? "yes" : "none");
     if (chat) print_str("", chat, strlen(chat));
 }

@@ -1,4 +1,4 @@
-// inspect_data: data, as a file and as the trainer sees it.
+// inspect_data: data as the trainer sees it.
 #include "inspect.h"
 
 #include <string.h>
@@ -6,107 +6,11 @@
 
 #include "data_files.h"
 #include "data_notes.h"
-#include "hub_cache.h"
 #include "model.h"
-#include "records.h"
 #include "run_data.h"
 #include "run_model.h"
 #include "say.h"
 #include "subset.h"
-
-// ---- a data file ----
-
-static void print_record(RecordSpan span) {
-    enum { MAX_SHOWN = 2000 };
-    size_t n = span.len < MAX_SHOWN ? span.len : MAX_SHOWN;
-    say("\n%s:%zu: ", span.name, span.line);
-    say_bytes(stdout, span.text, n);
-    say("%s", n < span.len ? " ...\n" : "\n");
-}
-
-static int show_records(const char *path, int64_t n_shown, Err *err) {
-    AUTO(records_close) RecordReader *r = NULL;
-    RecordSpan span;
-    int more = 1;
-    if (n_shown && records_open(&r, path, err)) return -1;
-    for (int64_t i = 0; i < n_shown && (more = records_next(r, &span, err)) == 1; i++) {
-        print_record(span);
-        records_release(r);
-    }
-    if (n_shown) say("\n");
-    return more < 0 ? -1 : 0;
-}
-
-static void print_keys(const char *title, const KeyCounts *keys, const char *note) {
-    AUTO_STR StrBuf text = {0};
-    key_counts_show(&text, keys);
-    if (text.len) say("  %-9s %s%s\n", title, text.data, note);
-}
-
-static void print_file(const AuditCounts *c, const char *path) {
-    say("%s: data, %s, %ld records, %ld bytes (longest record %ld)\n", path, dataset_format_name(c->format), c->records,
-        c->bytes, c->longest);
-    print_keys("used", &c->used, "");
-    print_keys("in turns", &c->of_turns, ": read where the chat template reads them");
-    print_keys("not used", &c->unread, "");
-    if (!c->refused.count) return;
-    say("  refused   %ld record%s; the first: %s\n", c->refused.count, c->refused.count == 1 ? "" : "s",
-        c->refused.places[0]);
-    inspect_print_refused(c);
-}
-
-// A file is read as the trainer does, but for a model with any chat template, which determines the keys of messages
-// that are read.
-int inspect_data_file(const char *path, const InspectOptions *o, Err *err) {
-    AUTO(audit_free) Audit *a = audit_new(&(AuditOptions){.has_template = true});
-    const AuditCounts *c = audit_counts(a, AUDIT_TRAIN);
-    if (show_records(path, o->show, err)) return -1;
-    int rc = audit_read(a, AUDIT_TRAIN, path, NULL, err);
-    if (!rc && c->format == FORMAT_AUTO) rc = err_input(err, "%s", c->refused.places[0]); // no record can be read
-    if (c->ignored)
-        say("%s: %ld members that are links, or neither .json, .txt nor .cls, are ignored\n", path, c->ignored);
-    if (!rc || c->refused.count > 1) print_file(c, path);
-    if (rc || !o->audit) return rc;
-    audit_compare(a);
-    inspect_print_findings(a, AUDIT_TRAIN, false);
-    inspect_print_scripts(&c->scripts, "letters");
-    return 0;
-}
-
-// Of several files together.
-static int audit_files(char **files, size_t count, const char *given, Err *err) {
-    AUTO(audit_free) Audit *a = audit_new(&(AuditOptions){.has_template = true});
-    const AuditCounts *c = audit_counts(a, AUDIT_TRAIN);
-    for (size_t i = 0; i < count; i++)
-        if (audit_read(a, AUDIT_TRAIN, files[i], NULL, err)) return -1;
-    say("%s: %zu files, %ld records\n", given, count, c->records);
-    audit_compare(a);
-    inspect_print_findings(a, AUDIT_TRAIN, false);
-    inspect_print_scripts(&c->scripts, "letters");
-    return 0;
-}
-
-static int inspect_each(char **files, size_t count, const char *given, const InspectOptions *o, Err *err) {
-    const InspectOptions of_file = {.show = o->show, .audit = o->audit && count == 1};
-    for (size_t i = 0; i < count; i++)
-        if (inspect_data_file(files[i], &of_file, err)) return -1;
-    return count > 1 && o->audit ? audit_files(files, count, given, err) : 0;
-}
-
-int inspect_hub_data(bool *found, const char *name, const InspectOptions *o, Err *err) {
-    AUTO_NAMES NameList files = {0};
-    int rc = hub_find_data(&files, found, name, "train", err);
-    return rc || !*found ? rc : inspect_each(files.items, files.count, name, o, err);
-}
-
-int inspect_data_files(const char *given, const InspectOptions *o, Err *err) {
-    AUTO_NAMES NameList files = {0};
-    AUTO_STR StrBuf left = {0};
-    int rc = data_files_expand(&files, (DataName){.given = given}, &left, err);
-    if (!rc) rc = inspect_each(files.items, files.count, given, o, err);
-    if (!rc && left.len) say("%s: not read: %s\n", given, left.data);
-    return rc;
-}
 
 // ---- the trainer's view ----
 
@@ -144,9 +48,10 @@ static int print_rows(const Dataset *d, const Config *c, const FileList *files, 
     RowPlan *p = row_plan_new(d, list.items, list.count, max_tokens, c->packing);
     int64_t rows = p->count, tokens = 0;
     for (int64_t r = 0; r < rows; r++) tokens += row_plan_row(p, r).tokens;
-    if (weighted) say("  weighted  %ld samples per epoch\n", list.count);
-    say("  rows      %ld (%s), %.1f%% full, at most %u samples and %u tokens\n", rows,
-        c->packing ? "packed" : "one sample each", percent(tokens, rows * max_tokens), p->most.samples, p->most.tokens);
+    if (weighted) say("  weighted  %ld sample%s per epoch\n", list.count, plural(list.count));
+    say("  rows      %ld (%s), %.1f%% full, at most %u sample%s and %u token%s\n", rows,
+        c->packing ? "packed" : "one sample each", percent(tokens, rows * max_tokens), p->most.samples,
+        plural(p->most.samples), p->most.tokens, plural(p->most.tokens));
     row_plan_free(p);
     mem_free(list.items);
     return 0;
@@ -169,27 +74,31 @@ static void print_lost(const DatasetStats *s, const Audit *a, AuditPart part) {
     AUTO_STR StrBuf cut = {0}, dropped = {0};
     put_records(&cut, s->first_cut, a, part);
     put_records(&dropped, s->first_dropped, a, part);
-    if (s->truncated) say("  truncated %ld samples, %ld tokens cut away\n", s->truncated, s->truncated_tokens);
+    if (s->truncated)
+        say("  truncated %ld sample%s, %ld token%s cut away\n", s->truncated, plural(s->truncated), s->truncated_tokens,
+            plural(s->truncated_tokens));
     if (s->answers_cut)
         say("  answers   %ld cut by max_seq_length: %s%s\n", s->answers_cut, cut.data,
             s->answers_cut > DATASET_NAMED ? ", ..." : "");
     if (s->dropped_long)
-        say("  dropped   %ld tokens of %s%s; the longest record has %ld\n", s->dropped_tokens, dropped.data,
-            s->dropped_long > DATASET_NAMED ? ", ..." : "", s->longest);
+        say("  dropped   %ld token%s of %s%s; the longest record has %ld\n", s->dropped_tokens,
+            plural(s->dropped_tokens), dropped.data, s->dropped_long > DATASET_NAMED ? ", ..." : "", s->longest);
 }
 
 static void print_counts(const Dataset *d, const Tokenizer *t) {
     const DatasetStats *s = &d->stats;
     int64_t kept = s->records - s->dropped_long - s->skipped_unsupervised;
-    say("  records   %ld: %ld %s kept, %ld dropped (too long), %ld skipped (no supervised token)\n", s->records, kept,
-        kept == s->samples ? "samples" : "records", s->dropped_long, s->skipped_unsupervised);
+    say("  records   %ld: %ld %s%s kept, %ld dropped (too long), %ld skipped (no supervised token)\n", s->records, kept,
+        kept == s->samples ? "sample" : "record", plural(kept), s->dropped_long, s->skipped_unsupervised);
     if (kept != s->samples) say("  samples   %ld, windows of the kept text\n", s->samples);
     say("  tokens    %ld: %ld supervised (%.1f%%), %ld masked\n", s->tokens, s->supervised,
         percent(s->supervised, s->tokens), s->tokens - s->supervised);
-    if (s->left_out_bytes) say("  left out  %ld bytes without a token in the model's vocabulary\n", s->left_out_bytes);
+    if (s->left_out_bytes)
+        say("  left out  %ld byte%s without a token in the model's vocabulary\n", s->left_out_bytes,
+            plural(s->left_out_bytes));
     if (s->ignored_members)
-        say("  ignored   %ld members of archives that are links, or neither .json, .txt nor .cls\n",
-            s->ignored_members);
+        say("  ignored   %ld member%s of archives: links, or neither .json, .txt nor .cls\n", s->ignored_members,
+            plural(s->ignored_members));
     data_notes_print(d, t, &LINES);
 }
 
@@ -199,7 +108,7 @@ static void print_samples(const Dataset *d, const Tokenizer *t, int64_t n_shown)
         Sample s = dataset_sample(d, i);
         AUTO_STR StrBuf text = {0};
         sample_show(&text, &s, t, colour ? "\x1b[32m" : "[[", colour ? "\x1b[0m" : "]]");
-        say("\n--- sample %ld (record %ld): %ld tokens, %ld supervised\n", i, s.record + 1, s.count,
+        say("\n--- sample %ld (record %ld): %ld token%s, %ld supervised\n", i, s.record + 1, s.count, plural(s.count),
             s.supervised_count);
         say_generated(text.data, text.len, true); // escaped, but for the colours
         say("\n");
@@ -230,12 +139,13 @@ static void print_names(const Dataset *d, const char *title, const FileList *giv
     for (size_t i = 0; i < files->count && i < SHOWN; i++) {
         int64_t samples = d->file_ends[i] - (i ? d->file_ends[i - 1] : 0);
         say("%-12s%s", i ? "" : title, files->items[i]);
-        if (files->count > 1) say(": %ld samples", samples);
+        if (files->count > 1) say(": %ld sample%s", samples, plural(samples));
         if (files->weights[i] != 1) say(", weight %g", files->weights[i]);
         if (files->rules[i].probability) say(", probability %g", files->rules[i].probability);
         say("\n");
     }
-    if (files->count > SHOWN) say("            and %zu more files\n", files->count - SHOWN);
+    if (files->count > SHOWN)
+        say("            and %zu more file%s\n", files->count - SHOWN, plural(files->count - SHOWN));
     for (size_t i = 0; i < given->count; i++) {
         AUTO_STR StrBuf text = {0};
         data_files_show(&text, run_data_name(given, i));
@@ -244,6 +154,13 @@ static void print_names(const Dataset *d, const char *title, const FileList *giv
 }
 
 // ---- the audit of all data ----
+
+AuditOptions inspect_audit_options(const Config *c) {
+    return (AuditOptions){.format = (DatasetFormat)c->dataset_format,
+                          .classification = c->task == TASK_CLASSIFICATION,
+                          .raw_pairs = c->raw_pairs,
+                          .learnt = config_learnt(c)};
+}
 
 static int read_part(View *v, AuditPart part, ListFiles *list, Err *err) {
     AUTO_CALL(file_list_clear) FileList files = {0};
@@ -255,12 +172,9 @@ static int read_part(View *v, AuditPart part, ListFiles *list, Err *err) {
 
 static int read_audit(View *v, Err *err) {
     const Config *c = &v->config;
-    AuditOptions o = {.format = (DatasetFormat)c->dataset_format,
-                      .classification = c->task == TASK_CLASSIFICATION,
-                      .raw_pairs = c->raw_pairs,
-                      .learnt = config_learnt(c),
-                      .has_template = v->chat != NULL,
-                      .template = v->chat ? chat_template_source(v->chat) : NULL};
+    AuditOptions o = inspect_audit_options(c);
+    o.has_template = v->chat != NULL;
+    o.template = v->chat ? chat_template_source(v->chat) : NULL;
     if (!v->options->audit) return 0;
     v->audit = audit_new(&o);
     if (read_part(v, AUDIT_TRAIN, run_train_files, err)) return -1;
@@ -317,7 +231,7 @@ static int print_set(View *v, AuditPart part, const FileList *given, const FileL
         d->from_cache ? " (tokens from the cache)" : "");
     print_counts(d, v->tokenizer);
     print_lost(&d->stats, v->audit, part);
-    data_notes_print_labels(d, &LINES);
+    data_notes_print_labels(d->labels, d->label_counts, &LINES);
     print_lengths(d, v->max_tokens);
     int rc = print_rows(d, &v->config, files, v->max_tokens, part == AUDIT_TRAIN, err);
     if (!rc) rc = print_audit(v, part, d, err);

@@ -69,7 +69,7 @@ int inspect_safetensors(const char *path, Err *err) {
     AUTO_SAFETENSORS Safetensors *s = NULL;
     Tally t = {0};
     if (safetensors_open(&s, path, err)) return -1;
-    say("%s: %zu tensors\n", path, safetensors_count(s));
+    say("%s: %zu tensor%s\n", path, safetensors_count(s), plural(safetensors_count(s)));
     for (size_t i = 0; i < safetensors_count(s); i++) {
         const SafetensorsTensor *x = safetensors_at(s, i);
         tally_add(&t, x->dtype_name, x->shape, x->n_dims, x->bytes);
@@ -159,16 +159,14 @@ static int inspect_output_dir(const char *dir, Err *err) {
     return rc;
 }
 
-int inspect_folder(const char *path, const InspectOptions *o, Err *err) {
+bool inspect_is_data_folder(const char *path) {
+    return !dir_has(path, "adapter_config.json") && !dir_has(path, "manifest.json") && !dir_has(path, "config.json");
+}
+
+int inspect_folder(const char *path, Err *err) {
     if (dir_has(path, "adapter_config.json")) return inspect_peft(path, err);
     if (dir_has(path, "manifest.json")) return inspect_snapshot(path, err);
     if (dir_has(path, "config.json") && (dir_has(path, "train_log.jsonl") || dir_has(path, "adapter")))
         return inspect_output_dir(path, err);
-    if (dir_has(path, "config.json")) return inspect_base(path, err);
-    Err why;
-    if (!inspect_data_files(path, o, &why)) return 0;
-    return err_input(err,
-                     "%s: found none of adapter_config.json (adapter), manifest.json (snapshot), config.json (model, "
-                     "output of a run); as data: %s",
-                     path, why.msg);
+    return inspect_base(path, err);
 }

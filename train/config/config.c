@@ -143,16 +143,33 @@ static Word split_word(const char *argument) {
     return w;
 }
 
+// What the value of an option is read as.
+static const Key *form_of(const Word *w, const Key **k) {
+    static const Key flag = {.type = KEY_BOOL}, any = {.type = KEY_TEXT};
+    const char *implied;
+    *k = keys_find(&config_table, w->key, &implied);
+    return foreign_knows(w->key) || !*k ? &any : implied ? &flag : *k; // load_in_4bit is a flag, too
+}
+
+int config_operand(int argc, char **argv) {
+    const Key *k;
+    for (int i = 0; i < argc; i++) {
+        Word w = split_word(argv[i]);
+        if (!w.is_key) return i;
+        word_value(&w, form_of(&w, &k)->type == KEY_BOOL, argc, argv, &i);
+    }
+    return -1;
+}
+
 // One argument. The file is read in the pass without overrides, the keys are set in the other.
 static int apply_word(Loading *l, bool overrides, int argc, char **argv, int *i, Err *err) {
-    static const Key flag = {.type = KEY_BOOL}, any = {.type = KEY_TEXT};
+    static const Key any = {.type = KEY_TEXT};
     AUTO_JSON JsonDoc *doc = NULL;
-    const char *implied;
+    const Key *k;
     Word w = split_word(argv[*i]);
     if (!w.is_key) return overrides ? 0 : load_file(l, argv[*i], err);
-    const Key *k = keys_find(&config_table, w.key, &implied);
     bool other = foreign_knows(w.key);
-    const Key *form = other || !k ? &any : implied ? &flag : k; // load_in_4bit is a flag, too
+    const Key *form = form_of(&w, &k);
     const char *text = word_value(&w, form->type == KEY_BOOL, argc, argv, i);
     if (!overrides) return 0;
     if (other) {

@@ -72,6 +72,8 @@ typedef enum {
 // file, line and key. *c must be zeroed (but `pull`); config_clear frees it in any case.
 int config_load(Config *c, int argc, char **argv, ConfigPurpose purpose, Err *err);
 void config_clear(Config *c);
+// Index of the first argument that is neither an option nor its value; -1: none.
+int config_operand(int argc, char **argv);
 
 // The configs of the runs that `runs` describes, each complete, with run_name, output_dir and without `runs`; else c
 // alone. Refuses two runs with one output_dir, and keys of the base model and of the process (OF_BASE) that differ.

@@ -214,8 +214,7 @@ const char *run_device_dtype(const Backend *b) {
 
 void run_device_describe(StrBuf *out, Backend *b) {
     if (b->host_memory) {
-        str_printf(out, "cpu (%s), %s, %d thread%s", b->k->name, run_device_dtype(b), b->threads,
-                   b->threads == 1 ? "" : "s");
+        str_printf(out, "cpu (%s), %s, %d thread%s", b->k->name, run_device_dtype(b), b->threads, plural(b->threads));
         return;
     }
     DeviceMemory m = b->k->memory(b);

@@ -68,8 +68,8 @@ static void print_facts(const Adapter *a, FILE *out) {
     AUTO_STR StrBuf rank = {0}, scale = {0};
     adapter_print_range(&rank, a, ADAPTER_RANK);
     adapter_print_range(&scale, a, ADAPTER_SCALE);
-    say_to(out, "%ld matrices, %ld parameters, rank %s, scale %s, finite\n", a->n_segments, a->count, rank.data,
-           scale.data);
+    say_to(out, "%ld %s, %ld parameter%s, rank %s, scale %s, finite\n", a->n_segments,
+           a->n_segments == 1 ? "matrix" : "matrices", a->count, plural(a->count), rank.data, scale.data);
 }
 
 static int check_effect(double effect, const char *path, Err *err) {
@@ -105,7 +105,8 @@ static int compare(const Verification *v, const float *peft, const float *gguf, 
         return 0;
     }
     double largest = largest_difference(peft, gguf, v->n_logits);
-    say_to(v->out, "largest logit difference PEFT - GGUF over %ld tokens: %.6g\n", v->n_ids, largest);
+    say_to(v->out, "largest logit difference PEFT - GGUF over %ld token%s: %.6g\n", v->n_ids, plural(v->n_ids),
+           largest);
     if (largest <= tolerance(v)) return 0;
     return err_runtime(err, "%s and %s: logits differ by %g; expected at most %g", v->peft, v->gguf, largest,
                        tolerance(v));

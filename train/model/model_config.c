@@ -142,7 +142,8 @@ int rope_check(const RopeConfig *r, int64_t positions, Err *err) {
     enum { MAX_TABLE_BYTES = 1 << 30 };
     CHECK(r->rotated > 0 && r->rotated / 2 <= ROPE_MAX_PAIRS && positions > 0);
     if ((size_t)positions > MAX_TABLE_BYTES / ((size_t)r->rotated * sizeof(float)))
-        return err_input(err, "a RoPE table of %ld positions; expected one of at most 1 GiB", positions);
+        return err_input(err, "a RoPE table of %ld position%s; expected one of at most 1 GiB", positions,
+                         plural(positions));
     double scale = (double)attention_factor(r);
     if (!isfinite(scale)) return err_input(err, "RoPE attention factor is %g; expected a finite number", scale);
     for (int64_t i = 0; i < r->rotated / 2; i++) {

@@ -34,7 +34,8 @@ static int read_per_layer(const Reader *r, const char *name, uint64_t *out) {
     if (gguf_u64_array(r->g, name, true, &values, &n, r->err)) return -1;
     while (i < n && values[i] == values[0]) i++;
     if (n != (size_t)r->layers)
-        return err_input(r->err, "%s has %zu values; expected one for each of the %ld layers", name, n, r->layers);
+        return err_input(r->err, "%s has %zu value%s; expected one for each of the %ld layer%s", name, n, plural(n),
+                         r->layers, plural(r->layers));
     if (i < n)
         return err_input(r->err, "%s is %lu in layer 0 and %lu in layer %zu; expected the same in all layers", name,
                          values[0], values[i], i);
@@ -99,8 +100,8 @@ static int read_heads(ModelConfig *c, const Reader *r) {
         read_int(r, "attention.value_length", c->hidden / c->heads, 2, 1024, &value_size))
         return -1;
     if (c->heads % c->kv_heads != 0)
-        return err_input(r->err, "%ld attention heads over %ld key/value heads; expected a multiple", c->heads,
-                         c->kv_heads);
+        return err_input(r->err, "%ld attention head%s over %ld key/value head%s; expected a multiple", c->heads,
+                         plural(c->heads), c->kv_heads, plural(c->kv_heads));
     if (value_size != c->head_size || c->head_size % 2 != 0)
         return err_input(r->err, "heads of %ld (keys) and %ld (values); expected the same even size", c->head_size,
                          value_size);
@@ -138,8 +139,8 @@ static int read_divisor(const Reader *r, const RopeConfig *rope, const char *nam
     *found = t != NULL;
     if (!t) return 0;
     if (t->n_dims != 1 || t->shape[0] != rope->rotated / 2 || t->dtype > DTYPE_BF16)
-        return err_input(r->err, "%s has %ld values of type %s; expected %ld of F32, F16 or BF16", name, t->shape[0],
-                         t->dtype_name, rope->rotated / 2);
+        return err_input(r->err, "%s has %ld value%s of type %s; expected %ld of F32, F16 or BF16", name, t->shape[0],
+                         plural(t->shape[0]), t->dtype_name, rope->rotated / 2);
     for (int64_t i = 0; t->is_absent && i < t->shape[0]; i++) out[i] = 1; // sizes do not depend on them
     if (t->is_absent) return 0;
     dtype_expand(t->dtype, out, t->data, (size_t)t->shape[0]);
@@ -256,7 +257,8 @@ static int read_tensors(ModelConfig *c, const Reader *r) {
     const SourceTensor *embedding = weight_source_get(r->source, "token_embd.weight");
     if (!embedding) return err_input(r->err, "token_embd.weight is missing; expected a whole model");
     if (embedding->n_dims != 2 || embedding->shape[0] < 1 || embedding->shape[0] > 1 << 24)
-        return err_input(r->err, "token_embd.weight has %ld rows; expected a matrix of 1 to 2^24", embedding->shape[0]);
+        return err_input(r->err, "token_embd.weight has %ld row%s; expected a matrix of 1 to 2^24", embedding->shape[0],
+                         plural(embedding->shape[0]));
     if (read_int(r, "vocab_size", embedding->shape[0], 1, 1 << 24, &c->vocab)) return -1;
     c->tied_head = !has_tensor(r, "output.weight");
     if (c->arch->learned_positions) c->positions_table = c->context;

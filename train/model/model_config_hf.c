@@ -96,8 +96,8 @@ static int read_heads(ModelConfig *c, const JsonReader *j, const HfFamily *f) {
             return -1;
     }
     if (c->heads % c->kv_heads != 0)
-        return err_input(j->err, "%ld attention heads over %ld key/value heads; expected a multiple", c->heads,
-                         c->kv_heads);
+        return err_input(j->err, "%ld attention head%s over %ld key/value head%s; expected a multiple", c->heads,
+                         plural(c->heads), c->kv_heads, plural(c->kv_heads));
     if (c->head_size == share && c->hidden % c->heads != 0)
         return err_input(j->err, "a hidden size of %ld for %ld attention heads; expected a multiple", c->hidden,
                          c->heads);
@@ -164,8 +164,8 @@ static int read_scales(ModelConfig *c, const JsonReader *j, const HfFamily *f) {
 
 static int read_layer_types(ModelConfig *c, const JsonReader *j, const Json *list) {
     if (list->count != (size_t)c->layers)
-        return err_input(j->err, "%slayer_types has %zu entries; expected one for each of the %ld layers", j->prefix,
-                         list->count, c->layers);
+        return err_input(j->err, "%slayer_types has %zu entries; expected one for each of the %ld layer%s", j->prefix,
+                         list->count, c->layers, plural(c->layers));
     for (int64_t i = 0; i < c->layers; i++) {
         bool sliding = json_is_string(&list->items[i], "sliding_attention");
         if (!sliding && !json_is_string(&list->items[i], "full_attention"))

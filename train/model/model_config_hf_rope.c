@@ -50,8 +50,8 @@ static int read_rotated(RopeConfig *rope, const RopeReader *r) {
         return json_refuse(j, "partial_rotary_factor", v, "%s", r->family->phi3 ? "at most 1" : "1");
     rope->rotated = v && v->type != JSON_NULL ? (int64_t)((double)r->c->head_size * v->number) : r->c->head_size;
     if (rope->rotated < 2 || rope->rotated % 2)
-        return err_input(j->err, "%ld of %ld dimensions of a head are rotated; expected an even number from 2",
-                         rope->rotated, r->c->head_size);
+        return err_input(j->err, "%ld of %ld dimension%s of a head are rotated; expected an even number from 2",
+                         rope->rotated, r->c->head_size, plural(r->c->head_size));
     return 0;
 }
 
@@ -117,8 +117,8 @@ static int read_divisors(float *out, const RopeConfig *rope, const RopeReader *r
     if (json_read_array(j, key, &list)) return -1;
     if (!list) return json_refuse(j, key, NULL, "an array of %ld numbers", pairs);
     if (list->count != (size_t)pairs || pairs > ROPE_MAX_PAIRS)
-        return err_input(j->err, "%s%s has %zu numbers; expected %ld, one for two rotated dimensions", j->prefix, key,
-                         list->count, pairs);
+        return err_input(j->err, "%s%s has %zu number%s; expected %ld, one for two rotated dimensions", j->prefix, key,
+                         list->count, plural(list->count), pairs);
     for (int64_t i = 0; i < pairs; i++) {
         const Json *v = &list->items[i];
         out[i] = v->type == JSON_INT || v->type == JSON_FLOAT ? (float)v->number : 0;

@@ -178,8 +178,8 @@ static int choose_positions(Model *m, int64_t asked, Err *err) {
     if (!asked && c->rope.scaling == ROPE_LONGROPE && c->rope.original_context < c->context)
         m->max_positions = c->rope.original_context;
     if (m->max_positions <= c->context) return 0;
-    return err_input(err, "%s: %ld positions requested; the model's context is %ld", m->path, m->max_positions,
-                     c->context);
+    return err_input(err, "%s: %ld position%s requested; the model's context is %ld", m->path, m->max_positions,
+                     plural(m->max_positions), c->context);
 }
 
 static bool has_tokenizer(const WeightSource *s) {
@@ -201,9 +201,10 @@ static int check_vocabulary(const Model *m, Err *err) {
             size_t len;
             const char *text = tokenizer_piece(m->tokenizer, (int32_t)id, &len);
             return err_input(err,
-                             "%s: token \"%.*s\" of the tokenizer has id %ld (of %d tokens); expected ids below the "
-                             "%ld rows of the embedding",
-                             m->path, (int)(len < 64 ? len : 64), text, id, size, m->config.vocab);
+                             "%s: token \"%.*s\" of the tokenizer has id %ld (of %d token%s); expected ids below the "
+                             "%ld row%s of the embedding",
+                             m->path, (int)(len < 64 ? len : 64), text, id, size, plural(size), m->config.vocab,
+                             plural(m->config.vocab));
         }
     return 0;
 }

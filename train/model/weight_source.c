@@ -327,9 +327,10 @@ static int add_part(WeightSource *s, char *path, const Split *first, uint64_t nu
     if (add_gguf(s, path, err) || read_split(&p, s->files[number].gguf, err)) return -1;
     if (p.number != number || p.count != first->count || p.tensors != first->tensors)
         return err_input(err,
-                         "%s: part %lu of %lu, %lu tensors; expected part %lu of %lu, %lu tensors (split.no, "
+                         "%s: part %lu of %lu, %lu tensor%s; expected part %lu of %lu, %lu tensor%s (split.no, "
                          "split.count, split.tensors.count)",
-                         path, p.number + 1, p.count, p.tensors, number + 1, first->count, first->tensors);
+                         path, p.number + 1, p.count, p.tensors, plural(p.tensors), number + 1, first->count,
+                         first->tensors, plural(first->tensors));
     return 0;
 }
 
@@ -345,8 +346,8 @@ static int open_parts(WeightSource *s, const Split *p, Err *err) {
         if (add_part(s, mem_printf("%.*s%s", (int)(n - SUFFIX_LENGTH), s->path, suffix), p, i, err)) return -1;
     }
     if (s->n_tensors != p->tensors)
-        return err_input(err, "%s: %zu tensors in all its parts; split.tensors.count is %lu", s->path, s->n_tensors,
-                         p->tensors);
+        return err_input(err, "%s: %zu tensor%s in all its parts; split.tensors.count is %lu", s->path, s->n_tensors,
+                         plural(s->n_tensors), p->tensors);
     return 0;
 }
 

@@ -110,7 +110,7 @@ bool cores_warning(StrBuf *out, const Cores *all, int ranks) {
             out,
             "rank %d is bound to %d of %d cores, which %d rank%s could share; \"mpirun --bind-to none\" would let it "
             "use %d",
-            r, bound, all[r].granted, here, here == 1 ? "" : "s", could);
+            r, bound, all[r].granted, here, plural(here), could);
         return true;
     }
     return false;

@@ -35,7 +35,7 @@ static int gpus_of(int *ranks, int64_t num_gpus, const char *device, Err *err) {
         *ranks = (int)num_gpus;
         return 0;
     }
-    return err_input(err, "num_gpus: this process sees %d GPU%s; see \"lorac doctor\"", gpus, gpus == 1 ? "" : "s");
+    return err_input(err, "num_gpus: this process sees %d GPU%s; see \"lorac doctor\"", gpus, plural(gpus));
 }
 
 // As torchrun would start in this pod.

@@ -67,8 +67,8 @@ void profile_print(const ProfileRun *r) {
     AUTO_STR StrBuf device = {0};
     int n = sorted_rows(p, rows);
     run_device_describe(&device, r->backend);
-    say("profile  %ld steps, %ld tokens, %.0f tokens/s; %s\n", p->rows[PROFILE_STEP].calls, r->tokens,
-        (double)r->tokens / t.all, device.data);
+    say("profile  %ld step%s, %ld token%s, %.0f tokens/s; %s\n", p->rows[PROFILE_STEP].calls,
+        plural(p->rows[PROFILE_STEP].calls), r->tokens, plural(r->tokens), (double)r->tokens / t.all, device.data);
     say("%-22s %8s %9s %7s %10s %8s %10s %8s\n", "op", "calls", "seconds", "share", "GFLOP", "GFLOP/s", "MB", "GB/s");
     for (int i = 0; i < n; i++) print_row(rows[i], &p->rows[rows[i]], t.all);
     say("all steps %.3f s; ops and parts that always use one thread %.3f s, %.2f%%\n", t.all, t.serial,

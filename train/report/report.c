@@ -110,22 +110,24 @@ static void add_data_table(StrBuf *out, const Trainer *t) {
     }
     row(out, "format", "%s", dataset_format_name(s->format));
     row(out, "records read", "%ld", s->records);
-    row(out, "training samples", "%ld in %ld rows", in->data->train_samples, in->data->rows->count);
+    row(out, "training samples", "%ld in %ld row%s", in->data->train_samples, in->data->rows->count,
+        plural(in->data->rows->count));
     if (in->data->eval_rows)
         row(out, "evaluation samples", "%ld%s", in->data->eval_samples,
             in->data->held_out ? ", held out of these files (val_set_size)" : "");
     row(out, "tokens", "%ld, of which supervised %ld (%.0f%%)", s->tokens, s->supervised,
         100 * (double)s->supervised / fmax((double)s->tokens, 1));
-    row(out, "longest record", "%ld tokens", s->longest);
-    if (s->left_out_bytes) row(out, "left out", "%ld bytes without a token", s->left_out_bytes);
+    row(out, "longest record", "%ld token%s", s->longest, plural(s->longest));
+    if (s->left_out_bytes)
+        row(out, "left out", "%ld byte%s without a token", s->left_out_bytes, plural(s->left_out_bytes));
     AUTO_STR StrBuf unread = {0}, special = {0};
     key_counts_show(&unread, &in->data->train->unread);
     if (unread.len) row(out, "keys not used", "%s", unread.data);
     data_notes_show_special(&special, s);
     if (special.len) row(out, "control tokens", "%s", special.data);
     row(out, "without supervised tokens", "%ld skipped", s->skipped_unsupervised);
-    row(out, "too long", "%ld dropped (%ld tokens), %ld truncated (%ld tokens)", s->dropped_long, s->dropped_tokens,
-        s->truncated, s->truncated_tokens);
+    row(out, "too long", "%ld dropped (%ld token%s), %ld truncated (%ld token%s)", s->dropped_long, s->dropped_tokens,
+        plural(s->dropped_tokens), s->truncated, s->truncated_tokens, plural(s->truncated_tokens));
     str_puts(out, "</table></div>\n");
 }
 
@@ -161,7 +163,7 @@ static void add_model_table(StrBuf *out, const Trainer *t, const char *output_di
     row(out, "device", "%s%s%s, %s", run_device_kind(in->model->backend), in->model->backend->name[0] ? " " : "",
         in->model->backend->name, run_device_dtype(in->model->backend));
     if (g->ranks > 1)
-        row(out, "ranks", "%d on %d machine%s (%s)", g->ranks, g->nodes, g->nodes == 1 ? "" : "s", g->calls->name);
+        row(out, "ranks", "%d on %d machine%s (%s)", g->ranks, g->nodes, plural(g->nodes), g->calls->name);
     row(out, "gradient checkpointing", "%s", recompute_name(trainer_recompute(t)));
     if (s->grown_at) row(out, "grown", "after step %ld, from a run of %ld steps", s->grown_at, s->grown_from);
     if (s->best_step >= 0) row(out, "best evaluation", "%.4f at step %ld", s->best_loss, s->best_step);
@@ -220,7 +222,7 @@ static void show_state(StrBuf *out, const Trainer *t, const char *state) {
     } else if (s->stopped_early) {
         str_printf(out, "stopped early after step %ld of %ld", s->step, total);
     } else {
-        str_printf(out, "%ld steps", s->step);
+        str_printf(out, "%ld step%s", s->step, plural(s->step));
     }
     str_puts(out, "</span>");
 }

@@ -32,7 +32,8 @@ static void note_eval(Run *r, const EvalResult *e, double seconds) {
     if (stop) s.stopped_early = 1;
     trainer_set_state(r->trainer, &s);
     if (stop)
-        progress_note(&r->progress, "no better eval_loss for %ld evaluations: stopping at step %ld", patience, s.step);
+        progress_note(&r->progress, "no better eval_loss for %ld evaluation%s: stopping at step %ld", patience,
+                      plural(patience), s.step);
     if (!run_is_rank_0(r)) return;
     train_log_eval(r->log, s.step, e);
     progress_eval(&r->progress, s.step, e, best);

@@ -203,9 +203,9 @@ static int check_room(const Config *c, const Model *m, const AdapterConfig *ac, 
     if (!limit) limit = b->host_memory ? memory_free() : b->k->memory(m->backend).free;
     if (!limit || bytes <= limit) return 0;
     return err_no_fit(err,
-                      "lora_r %ld gives an adapter of %ld parameters, %.1f MB with gradients and moments; expected at "
+                      "lora_r %ld gives an adapter of %ld parameter%s, %.1f MB with gradients and moments; expected at "
                       "most %.1f MB (%s)",
-                      ac->rank, count, (double)bytes / 1e6, (double)limit / 1e6,
+                      ac->rank, count, plural(count), (double)bytes / 1e6, (double)limit / 1e6,
                       c->max_memory ? "max_memory" : "what is free");
 }
 

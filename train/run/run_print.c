@@ -21,14 +21,14 @@ static void print_model(const Trainer *t) {
     const TrainerInputs *in = trainer_inputs(t);
     const Model *m = in->model;
     QuantizeKind quantize = in->config->quantize_base;
-    say("model    %s: %ld layers, hidden %ld, vocabulary %ld; %.1f MB%s%s\n", m->name, m->config.layers,
-        m->config.hidden, m->config.vocab, (double)m->weight_bytes / 1e6, quantize ? ", layers in " : "",
-        quantize ? ENUM_WORDS(QUANTIZE_KINDS)[quantize].word : "");
+    say("model    %s: %ld layer%s, hidden %ld, vocabulary %ld; %.1f MB%s%s\n", m->name, m->config.layers,
+        plural(m->config.layers), m->config.hidden, m->config.vocab, (double)m->weight_bytes / 1e6,
+        quantize ? ", layers in " : "", quantize ? ENUM_WORDS(QUANTIZE_KINDS)[quantize].word : "");
     AUTO_STR StrBuf rank = {0};
     bool head = in->adapter->config.labels > 0;
     adapter_print_range(&rank, in->adapter, ADAPTER_RANK);
-    say("adapter  r %s, %ld parameters%s%s\n", rank.data, in->adapter->count, head ? " with the head " : "",
-        head ? in->adapter->class_head.name : "");
+    say("adapter  r %s, %ld parameter%s%s%s\n", rank.data, in->adapter->count, plural(in->adapter->count),
+        head ? " with the head " : "", head ? in->adapter->class_head.name : "");
     say("memory   %.0f MB planned%s, gradient_checkpointing %s", (double)trainer_planned_bytes(t) / 1e6,
         m->backend->host_memory ? "" : " on the GPU", recompute_name(trainer_recompute(t)));
     if (trainer_kept_bytes(t)) say(", %.0f MB of it for copies of weights", (double)trainer_kept_bytes(t) / 1e6);
@@ -57,8 +57,8 @@ static void print_evaluation(const RunData *d) {
         tokens += d->eval_rows->sizes[i].tokens;
         supervised += d->eval_rows->sizes[i].supervised;
     }
-    say("eval     %ld samples%s, %ld tokens, %ld supervised", d->eval_samples,
-        d->held_out ? " of these are held out" : "", tokens, supervised);
+    say("eval     %ld sample%s%s, %ld token%s, %ld supervised", d->eval_samples, plural(d->eval_samples),
+        d->held_out ? " of these are held out" : "", tokens, plural(tokens), supervised);
     if (d->validation) {
         const DatasetStats *s = &d->validation->stats;
         say("; %ld dropped, %ld truncated, %ld without supervised tokens", s->dropped_long, s->truncated,
@@ -72,35 +72,38 @@ static void print_data(const RunData *d, const Config *c, const Tokenizer *t) {
     print_files(&c->train_file);
     print_files(&c->validation_file);
     DataLines lines = {.width = 8};
-    say("data     %ld samples (%s), %ld tokens, %ld supervised; %ld dropped, %ld truncated, %ld without supervised "
+    say("data     %ld sample%s (%s), %ld token%s, %ld supervised; %ld dropped, %ld truncated, %ld without supervised "
         "tokens\n",
-        d->held_out ? d->train->count : d->train_samples, dataset_format_name(s->format), s->tokens, s->supervised,
-        s->dropped_long, s->truncated, s->skipped_unsupervised);
+        d->held_out ? d->train->count : d->train_samples, plural(d->held_out ? d->train->count : d->train_samples),
+        dataset_format_name(s->format), s->tokens, plural(s->tokens), s->supervised, s->dropped_long, s->truncated,
+        s->skipped_unsupervised);
     print_evaluation(d);
-    data_notes_print_labels(d->train, &lines);
+    data_notes_print_labels(d->train->labels, d->train->label_counts, &lines);
     data_notes_print(d->train, t, &lines);
     lines.note = " in the validation data";
     if (d->validation) data_notes_print(d->validation, t, &lines);
     if (s->left_out_bytes)
-        log_warn("%ld bytes of the data are characters without a token in the model's vocabulary; it cannot learn them",
-                 s->left_out_bytes);
+        log_warn(
+            "%ld byte%s of the data are characters without a token in the model's vocabulary; it cannot learn them",
+            s->left_out_bytes, plural(s->left_out_bytes));
     if (s->ignored_members)
-        log_warn("%ld members of the data's archives are links, or neither .json, .txt nor .cls; they are not read",
-                 s->ignored_members);
+        log_warn("%ld member%s of the data's archives not read: links, or neither .json, .txt nor .cls",
+                 s->ignored_members, plural(s->ignored_members));
 }
 
 static void print_ranks(const Group *g, const TrainerPlan *p) {
     int64_t passes = (p->rows_per_step + p->rows_per_pass - 1) / p->rows_per_pass, rows = p->rows_per_pass;
     int64_t least = passes / g->ranks * rows, most = (passes + g->ranks - 1) / g->ranks * rows;
     if (g->ranks == 1) return;
-    say("ranks    %d on %d machine%s (%s): %ld rows per step, ", g->ranks, g->nodes, g->nodes == 1 ? "" : "s",
-        g->calls->name, p->rows_per_step);
+    say("ranks    %d on %d machine%s (%s): %ld row%s per step, ", g->ranks, g->nodes, plural(g->nodes), g->calls->name,
+        p->rows_per_step, plural(p->rows_per_step));
     if (least == most)
         say("%ld on each\n", least);
     else
         say("%ld to %ld on each\n", least, most);
     if (most > p->rows_per_step || least == 0)
-        log_warn("%d ranks for %ld rows per step: some ranks have no rows", g->ranks, p->rows_per_step);
+        log_warn("%d rank%s for %ld rows per step: some ranks have no rows", g->ranks, plural(g->ranks),
+                 p->rows_per_step);
 }
 
 void run_print_plan(const Trainer *t) {
@@ -108,8 +111,8 @@ void run_print_plan(const Trainer *t) {
     const TrainerPlan *p = trainer_plan(t);
     print_model(t);
     print_data(in->data, in->config, in->model->tokenizer);
-    say("steps    %ld, batch size %ld (%ld rows, %ld steps per epoch)\n", p->total_steps, p->rows_per_step,
-        in->data->rows->count, p->steps_per_epoch);
+    say("steps    %ld, batch size %ld (%ld row%s, %ld step%s per epoch)\n", p->total_steps, p->rows_per_step,
+        in->data->rows->count, plural(in->data->rows->count), p->steps_per_epoch, plural(p->steps_per_epoch));
     print_ranks(in->ranks->group, p);
     fflush(stdout);
 }

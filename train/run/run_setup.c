@@ -129,12 +129,13 @@ static void print_growth(const Trainer *t) {
     if (s->stopped_early)
         say("the run has stopped early, after step %ld of %ld: no step follows\n", s->step, p->total_steps);
     if (!s->grown_at || s->grown_at != s->step) return;
-    say("grown from %ld to %ld steps: ", s->grown_from, p->total_steps);
+    say("grown from %ld to %ld step%s: ", s->grown_from, p->total_steps, plural(p->total_steps));
     if (trainer_same_rates(t, s->grown_from, s->step))
-        say("the same as a run of %ld steps from its start\n", p->total_steps);
+        say("the same as a run of %ld step%s from its start\n", p->total_steps, plural(p->total_steps));
     else
-        say("from step %ld on the learning rates are those of a run of %ld steps (lr_scheduler_type %s)\n", s->step + 1,
-            p->total_steps, ENUM_WORDS(LR_KINDS)[trainer_inputs(t)->config->lr_scheduler_type].word);
+        say("from step %ld on the learning rates are those of a run of %ld step%s (lr_scheduler_type %s)\n",
+            s->step + 1, p->total_steps, plural(p->total_steps),
+            ENUM_WORDS(LR_KINDS)[trainer_inputs(t)->config->lr_scheduler_type].word);
 }
 
 // The state of the newest snapshot on all ranks, if there is one, and the log cut back to it.

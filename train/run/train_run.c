@@ -173,9 +173,9 @@ static int run(Runs *s, Err *err) {
     double timeout = (double)first->config->ddp_timeout;
     if (s->config->runs.count && s->group->ranks > 1)
         return run_on_all_ranks(first, err_input(err,
-                                                 "runs: %d ranks; expected one process, which shares the base "
+                                                 "runs: %d rank%s; expected one process, which shares the base "
                                                  "model among the runs",
-                                                 s->group->ranks));
+                                                 s->group->ranks, plural(s->group->ranks)));
     if (run_agree(first, heartbeat_open(&s->heartbeat, s->group, timeout, err), err)) return -1;
     for (size_t i = 0; i < s->count; i++) s->items[i].ranks.heartbeat = s->heartbeat;
     if (set_up(s, err)) return -1;

@@ -227,7 +227,8 @@ static int check_file(const ManifestFile *f, const char *dir, bool hashes, Err *
     char hash[33];
     struct stat st;
     if (stat(path, &st) || !S_ISREG(st.st_mode)) return err_input(err, "%s: missing", f->name);
-    if (st.st_size != f->size) return err_input(err, "%s: %ld bytes; expected %ld", f->name, st.st_size, f->size);
+    if (st.st_size != f->size)
+        return err_input(err, "%s: %ld byte%s; expected %ld", f->name, st.st_size, plural(st.st_size), f->size);
     if (!hashes) return 0;
     if (hash_file(hash, path, err)) return -1;
     return strcmp(hash, f->hash) == 0 ? 0 : err_input(err, "%s: its hash does not match", f->name);

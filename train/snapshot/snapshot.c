@@ -93,12 +93,12 @@ static void compare_length(StrBuf *diff, const Trainer *t, const Manifest *m, co
     str_printf(diff, "%stotal_steps was %s, now %ld", diff->len ? "; " : "", was, now);
     if (fits)
         str_printf(diff,
-                   " (the learning rates of the %ld steps done depend on it, unless lr_scheduler_type is constant; a "
+                   " (the learning rates of the %ld step%s done depend on it, unless lr_scheduler_type is constant; a "
                    "run can become longer)",
-                   done);
+                   done, plural(done));
     else if (known)
-        str_printf(diff, " (%s; %ld steps are done: expected at least as many)",
-                   c->max_steps > 0 ? "max_steps" : "num_train_epochs", done);
+        str_printf(diff, " (%s; %ld step%s are done: expected at least as many)",
+                   c->max_steps > 0 ? "max_steps" : "num_train_epochs", done, plural(done));
 }
 
 static int check_identity(const Trainer *t, const Manifest *m, Err *err) {

@@ -56,9 +56,9 @@ static int resume_newest(Trainer *t, const char *output_dir, char **from, Err *e
     }
     if (!rc && count && !*from)
         rc = err_input(err,
-                       "%s: none of its %zu snapshots can be read; expected one that can; remove them (checkpoint-*) "
+                       "%s: none of its %zu snapshot%s can be read; expected one that can; remove them (checkpoint-*) "
                        "to start from step 0, or choose another output_dir",
-                       output_dir, count);
+                       output_dir, count, plural(count));
     return rc;
 }
 
@@ -74,9 +74,9 @@ static int check_request(const char *path, Err *err) {
     if (snapshot_list(&steps, &count, path, err)) return -1;
     if (count) {
         AUTO_FREE char *newest = snapshot_path(path, steps[count - 1]);
-        return err_input(err,
-                         "resume_from_checkpoint: %s: found a folder with %zu snapshots; expected one of them, e.g. %s",
-                         path, count, newest);
+        return err_input(
+            err, "resume_from_checkpoint: %s: found a folder with %zu snapshot%s; expected one of them, e.g. %s", path,
+            count, plural(count), newest);
     }
     if (dir_has(path, "trainer_state.json"))
         return err_input(err,
@@ -98,9 +98,9 @@ static int refuse_snapshots(const char *output_dir, Err *err) {
     AUTO_FREE int64_t *steps = NULL;
     int rc = snapshot_list(&steps, &count, output_dir, err);
     if (rc || count == 0) return rc;
-    return err_input(err,
-                     "resume_from_checkpoint: false, but %s has %zu snapshots; expected \"auto\" or another output_dir",
-                     output_dir, count);
+    return err_input(
+        err, "resume_from_checkpoint: false, but %s has %zu snapshot%s; expected \"auto\" or another output_dir",
+        output_dir, count, plural(count));
 }
 
 int snapshot_resume(Trainer *t, const char *output_dir, const char *request, char **from, Err *err) {
@@ -134,17 +134,19 @@ void snapshot_split(SnapshotSplit *split, const char *output_dir, const char *re
 int snapshot_rows_per_step(int64_t *rows, const SnapshotSplit *before, int64_t rows_per_rank, int ranks, Err *err) {
     int64_t now = rows_per_rank * ranks;
     if (before->rows_per_step < 0 || before->rows_per_step > INT32_MAX)
-        return err_input(err, "the run in this directory has %ld rows per step; expected at most %d",
-                         before->rows_per_step, INT32_MAX);
+        return err_input(err, "the run in this directory has %ld row%s per step; expected at most %d",
+                         before->rows_per_step, plural(before->rows_per_step), INT32_MAX);
     bool resumes = before->rows_per_step > 0;
     *rows = resumes ? before->rows_per_step : now;
     if (!resumes || before->rows_per_rank == rows_per_rank || now == before->rows_per_step) return 0;
-    return err_input(err,
-                     "the run in this directory has %ld rows per step (%ld rank%s, %ld rows per rank); now %d rank%s x "
-                     "%ld = %ld; expected %ld rows per rank (any number of ranks), or ranks x rows per rank = %ld "
-                     "(rows per rank: per_device_train_batch_size x gradient_accumulation_steps)",
-                     before->rows_per_step, before->ranks, before->ranks == 1 ? "" : "s", before->rows_per_rank, ranks,
-                     ranks == 1 ? "" : "s", rows_per_rank, now, before->rows_per_rank, before->rows_per_step);
+    return err_input(
+        err,
+        "the run in this directory has %ld row%s per step (%ld rank%s, %ld row%s per rank); now %d rank%s x "
+        "%ld = %ld; expected %ld rows per rank (any number of ranks), or ranks x rows per rank = %ld "
+        "(rows per rank: per_device_train_batch_size x gradient_accumulation_steps)",
+        before->rows_per_step, plural(before->rows_per_step), before->ranks, plural(before->ranks),
+        before->rows_per_rank, plural(before->rows_per_rank), ranks, plural(ranks), rows_per_rank, now,
+        before->rows_per_rank, before->rows_per_step);
 }
 
 static const char *const own_names[] = {"manifest.json",

@@ -6,7 +6,7 @@
 #include "say.h"
 
 static void add(StrBuf *out, int64_t records, const char *what) {
-    if (records) str_printf(out, "%s%ld record%s %s", out->len ? "; " : "", records, records == 1 ? "" : "s", what);
+    if (records) str_printf(out, "%s%ld record%s %s", out->len ? "; " : "", records, plural(records), what);
 }
 
 void data_notes_show_special(StrBuf *out, const DatasetStats *s) {
@@ -24,11 +24,11 @@ static void warn_special(const DatasetStats *s, const Tokenizer *t) {
         log_warn("%ld record%s with control tokens of the model spelled in the text, kept as text: in messages only "
                  "the chat template creates control tokens (put rendered conversations into a \"text\" column); for "
                  "other texts see parse_special",
-                 s->plain_special, s->plain_special == 1 ? "" : "s");
+                 s->plain_special, plural(s->plain_special));
     if (s->cannot_stop)
         log_warn("%ld record%s with an answer without an end token, so the model will not learn to stop; expected the "
                  "chat template to close a turn with a control token (the model's eos is %.*s)",
-                 s->cannot_stop, s->cannot_stop == 1 ? "" : "s", (int)(len < 64 ? len : 64), piece);
+                 s->cannot_stop, plural(s->cannot_stop), (int)(len < 64 ? len : 64), piece);
 }
 
 static void warn_unread(const Dataset *d) {
@@ -67,16 +67,16 @@ static void warn_labels(const LabelList *l) {
                  text);
 }
 
-void data_notes_print_labels(const Dataset *d, const DataLines *l) {
+void data_notes_print_labels(const LabelList *list, const int64_t *counts, const DataLines *l) {
     AUTO_STR StrBuf labels = {0};
     int64_t missing;
-    if (!d->labels) return;
-    str_printf(&labels, "%zu: ", d->labels->count);
-    dataset_show_labels(&labels, d);
-    if (label_list_renumbers(d->labels, &missing))
-        str_printf(&labels, "; the integers are names, their ids are 0 to %zu", d->labels->count - 1);
+    if (!list || !list->count) return;
+    str_printf(&labels, "%zu: ", list->count);
+    label_list_show(&labels, list, counts);
+    if (label_list_renumbers(list, &missing))
+        str_printf(&labels, "; the integers are names, their ids are 0 to %zu", list->count - 1);
     print_line("labels", &labels, l);
-    warn_labels(d->labels);
+    warn_labels(list);
 }
 
 void data_notes_print(const Dataset *d, const Tokenizer *t, const DataLines *l) {

@@ -83,8 +83,8 @@ int evaluate(PassRunner *r, const Dataset *d, const RowPlan *p, bool (*stop)(voi
     for (int64_t i = 0; i < p->count; i++) tokens += row_plan_row(p, i).supervised;
     if (!rc && sums->stopped) rc = 1;
     if (!rc && sums->scored != tokens)
-        rc = err_runtime(err, "evaluation: %ld tokens were scored; expected %ld: rows were lost or counted twice",
-                         sums->scored, tokens);
+        rc = err_runtime(err, "evaluation: %ld token%s were scored; expected %ld: rows were lost or counted twice",
+                         sums->scored, plural(sums->scored), tokens);
     if (!rc) *result = result_of(sums, tokens, labels);
     return rc;
 }

@@ -77,37 +77,37 @@ static int expand_one(NameList *found, DataName name, Err *err) {
     if (data_files_expand(found, name, NULL, err)) return -1;
     bool plain = split && strlen(split) == name.split_len;
     if (split && found->count > 1 && !plain)
-        return err_input(err, "split: %s of %zu files, %s; expected the slice of one file", split, found->count, path);
+        return err_input(err, "split: %s of %zu file%s, %s; expected the slice of one file", split, found->count,
+                         plural(found->count), path);
     if (split && !path_is_dir(path) && !is_among(split, name.split_len, "train"))
         return err_input(err, "split: %s of the file %s, which is the split train; expected a folder, or train", split,
                          path);
     return 0;
 }
 
-// Each path of `given` to the files that it names.
-static int expand(FileList *files, const FileList *given, const FileRule *columns, const char *key, Err *err) {
+int run_data_files(FileList *files, const FileList *given, const FileRule *columns, const char *key, Err *err) {
     *files = (FileList){0};
     for (size_t i = 0; i < given->count; i++) {
         AUTO_NAMES NameList found = {0};
         AUTO_FREE char *hint = hub_hint(given->items[i], HUB_DATASET);
-        if (*hint) return err_input(err, "%s: %s: no such file%s", key, given->items[i], hint);
-        int rc = expand_one(&found, run_data_name(given, i), err);
+        int rc = *hint ? err_input(err, "%s: no such file%s", given->items[i], hint) : 0;
+        if (!rc) rc = expand_one(&found, run_data_name(given, i), err);
         for (size_t k = 0; k < found.count; k++) {
             file_list_add(files, found.items[k], given->weights[i], &given->rules[i]);
             file_rule_add_columns(&files->rules[files->count - 1], columns);
             files->rules[files->count - 1].entry = i;
         }
-        if (rc) return err_context(err, "%s", key);
+        if (rc) return key ? err_context(err, "%s", key) : -1;
     }
     return 0;
 }
 
 int run_train_files(FileList *files, const Config *c, Err *err) {
-    return expand(files, &c->train_file, &c->columns, "train_file", err);
+    return run_data_files(files, &c->train_file, &c->columns, "train_file", err);
 }
 
 int run_validation_files(FileList *files, const Config *c, Err *err) {
-    return expand(files, &c->validation_file, &c->columns, "validation_file", err);
+    return run_data_files(files, &c->validation_file, &c->columns, "validation_file", err);
 }
 
 // A file that is missing is found before the training data is read.

@@ -28,7 +28,9 @@ int run_max_tokens(const Config *c, const ModelConfig *m, int64_t *max_tokens, E
 int run_chat_template(const Config *c, const Tokenizer *t, ChatTemplate **chat, Err *err);
 // A path of train_file or validation_file with its split, whose text was checked with the config.
 DataName run_data_name(const FileList *files, size_t i);
-// Expands names, folders and patterns (data_files.h) to files with weights; the caller calls file_list_clear.
+// Expands names, folders and patterns (data_files.h) to files with weights; the caller calls file_list_clear. key:
+// begins messages; NULL: none.
+int run_data_files(FileList *files, const FileList *given, const FileRule *columns, const char *key, Err *err);
 int run_train_files(FileList *files, const Config *c, Err *err);
 int run_validation_files(FileList *files, const Config *c, Err *err);
 // The files that evaluation data comes from, and which of their records it is. Borrows from d.

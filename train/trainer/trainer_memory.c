@@ -93,12 +93,13 @@ static int refuse(Trainer *const *trainers, size_t n, const MemoryBudget *m, con
     const Backend *b = t->in.model->backend;
     bool on_device = !b->host_memory;
     return err_no_fit(err,
-                      "%s of %ld tokens%s needs %.0f MB in all%s%s: %.1f MB for model, adapter%s and process, %.1f MB "
+                      "%s of %ld token%s%s needs %.0f MB in all%s%s: %.1f MB for model, adapter%s and process, %.1f MB "
                       "for activations (gradient_checkpointing %s); expected at most %.0f MB (%s); lower "
                       "%smax_seq_length",
-                      on_device ? "a pass" : "a row", p->tokens, n > 1 ? ", of all runs together," : "",
-                      (double)p->total / 1e6, on_device ? " on " : "", b->name, (double)m->held / 1e6, n > 1 ? "s" : "",
-                      (double)p->arena / 1e6, recompute_name(t->recompute), (double)m->limit / 1e6, m->reason,
+                      on_device ? "a pass" : "a row", p->tokens, plural(p->tokens),
+                      n > 1 ? ", of all runs together," : "", (double)p->total / 1e6, on_device ? " on " : "", b->name,
+                      (double)m->held / 1e6, n > 1 ? "s" : "", (double)p->arena / 1e6, recompute_name(t->recompute),
+                      (double)m->limit / 1e6, m->reason,
                       on_device && t->plan.rows_per_pass > 1 ? "per_device_train_batch_size or " : "");
 }
 

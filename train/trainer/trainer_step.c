@@ -223,9 +223,9 @@ static int check_tokens(StepReport *r, int64_t done, Err *err) {
     if (done == r->supervised) return 0;
     r->error_on_all_ranks = true;
     return err_runtime(err,
-                       "step %ld: gradients of %ld supervised tokens were summed; expected %ld: rows were lost or "
+                       "step %ld: gradients of %ld supervised token%s were summed; expected %ld: rows were lost or "
                        "counted twice; the last snapshot is good",
-                       r->step, done, r->supervised);
+                       r->step, done, plural(done), r->supervised);
 }
 
 static void count_step(Trainer *t, StepReport *r, double start) {

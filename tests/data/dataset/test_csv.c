@@ -77,7 +77,7 @@ static void test_csv_refuses_with_the_line(void **state) {
     } bad[] = {
         {"d.csv", "", "d.csv: found an empty file; expected a line with the names of columns"},
         {"d.csv", "\n\r\n", "d.csv: found an empty file"},
-        {"d.csv", "a,b\n1,2\n3\n", "d.csv:3: found a row of 1 cells; expected 2, one for each column"},
+        {"d.csv", "a,b\n1,2\n3\n", "d.csv:3: found a row of 1 cell; expected 2, one for each column"},
         {"d.csv", "a,b\n\"1\n\",2\n3,4,5\n", "d.csv:4: found a row of 3 cells; expected 2"},
         {"d.csv", "a,b\n1,\"x\n\ny", "d.csv:2: column 2: found a quote that does not end"},
         {"d.csv", "a,b\n1,\"x\"y\n", "d.csv:2: column 2: found text after a closing quote; expected a comma"},

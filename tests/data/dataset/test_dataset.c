@@ -326,12 +326,12 @@ static const Bad BAD[] = {
     {"d.jsonl", "{\"input_ids\":[1,261]}",
      "d.jsonl:1: record 1: input_ids[1]: found 261; expected a token id below 261"},
     {"d.jsonl", "{\"input_ids\":[1,-1]}", "input_ids[1]: found -1"},
-    {"d.jsonl", "{\"input_ids\":[1,2],\"labels\":[1]}", "labels: found 1 values; expected 2"},
+    {"d.jsonl", "{\"input_ids\":[1,2],\"labels\":[1]}", "labels: found 1 value; expected 2"},
     {"d.jsonl", "{\"input_ids\":[1,2],\"labels\":[2,-100]}", "labels[0]: found 2; expected -100 or 1"},
     {"d.jsonl", "{\"input_ids\":[1,2,3],\"attention_mask\":[1,0,1]}", "attention_mask[1]: found 0"},
     {"d.jsonl", "{\"input_ids\":[1,2],\"completion_mask\":[0,2]}", "completion_mask[1]: found 2; expected 0 or 1"},
-    {"d.jsonl", "{\"input_ids\":[1,2],\"assistant_masks\":[1]}", "assistant_masks: found 1 values; expected 2"},
-    {"d.jsonl", "{\"input_ids\":[1,2],\"labels\":[-100,-100]}", "no sample to train on in 1 records"},
+    {"d.jsonl", "{\"input_ids\":[1,2],\"assistant_masks\":[1]}", "assistant_masks: found 1 value; expected 2"},
+    {"d.jsonl", "{\"input_ids\":[1,2],\"labels\":[-100,-100]}", "no sample to train on in 1 record"},
 };
 
 static void test_dataset_refuses_bad_input_by_name(void **state) {

@@ -62,6 +62,35 @@ static void test_file_rule_columns(void **state) {
     bench_free(&b);
 }
 
+// Of an object from which one member is read, the others are listed, not the object.
+static void test_file_rule_lists_unread_members(void **state) {
+    (void)state;
+    static const FileRule rule = {.columns = {[COLUMN_PROMPT] = "in.q", [COLUMN_COMPLETION] = "in.out.best"}};
+    static const struct {
+        const char *record, *want;
+    } cases[] = {
+        {"{\"in\":{\"q\":\"a\",\"out\":{\"best\":\"b\"}}}", ""},
+        {"{\"in\":{\"q\":\"a\",\"out\":{\"best\":\"b\",\"worst\":\"c\",\"none\":null},\"id\":1},\"in.x\":2}",
+         "in.out.worst (1 record), in.id (1), in.x (1)"},
+        {"{\"in.q\":\"a\",\"in\":{\"q\":\"x\",\"out\":{\"best\":\"b\"}}}", "in.q (1 record)"},
+    };
+    Bench b = bench_new(false);
+    b.o.rules = &rule;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        StrBuf unread = {0};
+        Dataset *d;
+        Err err;
+        str_puts(&unread, "");
+        put_text("d.jsonl", cases[i].record);
+        if (bench_open(&d, &b, true, &err)) fail_msg("%s", err.msg);
+        key_counts_show(&unread, &d->unread);
+        assert_string_equal(unread.data, cases[i].want);
+        dataset_close(d);
+        str_clear(&unread);
+    }
+    bench_free(&b);
+}
+
 // A name that the first record has not; keys that records may lack are only warned of.
 static void test_file_rule_unknown_columns(void **state) {
     (void)state;
@@ -342,9 +371,10 @@ static void test_file_rule_learnt_turns(void **state) {
     bench_free(&b);
 }
 
-TEST_MAIN(SCRATCH_TEST(test_file_rule_columns), SCRATCH_TEST(test_file_rule_unknown_columns),
-          SCRATCH_TEST(test_file_rule_learnt_turns), SCRATCH_TEST(test_file_rule_alpaca_prompt),
-          SCRATCH_TEST(test_file_rule_prompt_format), SCRATCH_TEST(test_file_rule_roles),
-          SCRATCH_TEST(test_file_rule_function_calls), SCRATCH_TEST(test_file_rule_mask_history),
-          TEST(test_file_rule_slices), SCRATCH_TEST(test_file_rule_reads_a_slice),
-          SCRATCH_TEST(test_file_rule_first_records), SCRATCH_TEST(test_file_rule_pairs))
+TEST_MAIN(SCRATCH_TEST(test_file_rule_columns), SCRATCH_TEST(test_file_rule_lists_unread_members),
+          SCRATCH_TEST(test_file_rule_unknown_columns), SCRATCH_TEST(test_file_rule_learnt_turns),
+          SCRATCH_TEST(test_file_rule_alpaca_prompt), SCRATCH_TEST(test_file_rule_prompt_format),
+          SCRATCH_TEST(test_file_rule_roles), SCRATCH_TEST(test_file_rule_function_calls),
+          SCRATCH_TEST(test_file_rule_mask_history), TEST(test_file_rule_slices),
+          SCRATCH_TEST(test_file_rule_reads_a_slice), SCRATCH_TEST(test_file_rule_first_records),
+          SCRATCH_TEST(test_file_rule_pairs))

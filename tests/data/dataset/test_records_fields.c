@@ -238,7 +238,7 @@ static void test_records_labels_as_whole_floats(void **state) {
                            "{\"text\":\"a\",\"label\":1.0}\n{\"text\":\"b\",\"label\":0,\"idx\":NaN}\n"
                            "{\"text\":\"c\",\"label\":false}");
     StrBuf labels = {0};
-    dataset_show_labels(&labels, d);
+    label_list_show(&labels, d->labels, d->label_counts);
     assert_string_equal(labels.data, "0 (2), 1 (1)");
     str_clear(&labels);
     dataset_close(d);
@@ -266,7 +266,7 @@ static void test_records_cls_members_are_labels_as_text(void **state) {
         b.files[0] = "s.tar";
         b.o.classification = true;
         ASSERT_OK(bench_open(&d, &b, false, &err), &err);
-        dataset_show_labels(&got, d);
+        label_list_show(&got, d->labels, d->label_counts);
         assert_non_null(strstr(got.data, labels[i][0]));
         assert_non_null(strstr(got.data, labels[i][1]));
         str_clear(&got);

@@ -215,10 +215,10 @@ static void test_safetensors_refuses_bad_tensors(void **state) {
     refuse("{" T("x", "U8", "[2305843009213693952]", 0, 0) "}", 0, "exceeds 64 bits"); // 2^61 * 8 wraps to 0
     refuse("{" T("x", "U8", "[1]", -1, 0) "}", 1, "a data offset is -1");
     refuse("{" T("x", "U8", "[1]", 1, 0) "}", 1, "data_offsets are 1 to 0");
-    refuse("{" T("x", "U8", "[2]", 0, 2) "}", 1, "data_offsets are 0 to 2; the file has 1 bytes of data");
-    refuse("{" T("x", "U8", "[1]", 0, 9223372036854775807) "}", 1, "the file has 1 bytes of data");
+    refuse("{" T("x", "U8", "[2]", 0, 2) "}", 1, "data_offsets are 0 to 2; the file has 1 byte of data");
+    refuse("{" T("x", "U8", "[1]", 0, 9223372036854775807) "}", 1, "the file has 1 byte of data");
     refuse("{" T("x", "F32", "[1]", 0, 3) "}", 3, "found 3 bytes of data; F32 of its shape needs 32 bits");
-    refuse("{" T("x", "U8", "[0]", 0, 1) "}", 1, "found 1 bytes of data; U8 of its shape needs 0 bits");
+    refuse("{" T("x", "U8", "[0]", 0, 1) "}", 1, "found 1 byte of data; U8 of its shape needs 0 bits");
     refuse("{" T("x", "F4", "[3]", 0, 1) "}", 1, "F4 of its shape needs 12 bits");
 }
 
@@ -232,7 +232,7 @@ static void test_safetensors_refuses_holes_overlaps_and_rests(void **state) {
     refuse("{" T("a", "U8", "[3]", 0, 3) "," T("b", "U8", "[3]", 0, 3) "}", 3,
            "begins at byte 0 of the data; expected 3");
     refuse("{" T("a", "U8", "[1]", 0, 1) "}", 2, "found 2 bytes of data; the tensors have 1");
-    refuse("{}", 1, "found 1 bytes of data; the tensors have 0");
+    refuse("{}", 1, "found 1 byte of data; the tensors have 0");
     refuse("{" T("a", "U8", "[2]", 0, 2) "," T("z", "U8", "[0]", 1, 1) "}", 2, "\"z\" begins at byte 1");
 }
 

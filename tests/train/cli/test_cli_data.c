@@ -73,8 +73,7 @@ static void test_inspect_shows_data_as_trained(void **state) {
     put_models();
     put("d.jsonl", DATA);
     put("c.json", "// data\n{\"model\": \"m.gguf\", \"train_file\": \"d.jsonl\", \"max_seq_length\": 60}\n");
-    check_has("inspect c.json", 0,
-              "records   2: 1 samples kept, 1 dropped (too long), 0 skipped (no supervised token)");
+    check_has("inspect c.json", 0, "records   2: 1 sample kept, 1 dropped (too long), 0 skipped (no supervised token)");
     check_has("inspect c.json --show 1", 0, "<|im_start|>assistant\n[[b<|im_end|>]]\n");
     check_has("inspect c.json", 0, "format    messages (tokens from the cache)");
     check_has("inspect c.json truncation=error", 2, "lorac: d.jsonl:2: found a sample of");
@@ -132,15 +131,75 @@ static void test_inspect_tells_the_keys_of_a_file(void **state) {
     check_has("inspect d.jsonl", 0, "  used      text (1 record)\n  not used  url (1 record)\n");
     put("d.jsonl", "{\"messages\":[{\"role\":\"user\",\"content\":\"a\"},{\"from\":null,\"role\":\"assistant\","
                    "\"content\":\"b\"}],\"from\":null}\n");
-    check_has("inspect d.jsonl", 0, "data, messages, 1 records");
+    check_has("inspect d.jsonl", 0, "data, messages, 1 record,");
     put("d.jsonl", "{\"messages\":[{\"from\":null,\"value\":null,\"role\":\"user\",\"content\":\"a\"}]}\n");
-    check_has("inspect d.jsonl", 0, "data, messages, 1 records");
+    check_has("inspect d.jsonl", 0, "data, messages, 1 record,");
     put("d.jsonl", "{\"messages\":[{\"role\":\"user\",\"content\":\"a\"},{\"role\":\"assistant\",\"content\":\"b\","
                    "\"mask\":1}]}\n");
-    check_has("inspect d.jsonl", 0, "messages[1].mask: found 1; expected true or false");
+    check_has("inspect d.jsonl", 2, "lorac: d.jsonl:1: messages[1].mask: found 1; expected true or false\n");
     put("d.jsonl", "{\"messages\":[{\"role\":\"user\",\"content\":\"a\"},{\"role\":\"assistant\",\"content\":\"b\","
                    "\"train_detail\":[]}]}\n");
-    check_has("inspect d.jsonl", 0, "messages[1].train_detail: found a mask of parts of a message; expected \"train\"");
+    check_has("inspect d.jsonl", 2, "messages[1].train_detail: found a mask of parts of a message; expected \"train\"");
+}
+
+// Options that decide how a file is read; a model and its data without a config.
+static void test_inspect_takes_the_options_of_data(void **state) {
+    (void)state;
+    put_models();
+    put("q.csv", "frage,antwort,id\na,\"b\nc\",1\nd,,2\n");
+#define QA "--columns '{\"prompt\": \"frage\", \"completion\": \"antwort\"}' "
+    check_has("inspect q.csv", 2,
+              "lorac: q.csv:2: found a record with the keys {frage, antwort, id}; expected messages, ");
+    check_has("inspect q.csv", 2, " or their names in columns (all 2 records are refused)\n");
+    check_has("inspect q.csv " QA, 0,
+              "q.csv: data, prompt_completion, 2 records, 13 bytes (longest record 9)\n"
+              "  used      frage as prompt (1 record), antwort as completion (1)\n  not used  id (1 record)\n"
+              "  refused   1 record; the first: q.csv:4: antwort: found nothing; expected a string");
+    check_has("inspect " QA "--show 1 q.csv --split 'train[:1]'", 0,
+              "q.csv: data, prompt_completion, 1 record, 9 bytes");
+    check_has("inspect q.csv --split 'train[:1]' -m m.gguf " QA, 0,
+              "train       q.csv\n  format    prompt_completion\n");
+    check_has("inspect -m m.gguf --train_file q.csv " QA, 2, "lorac: q.csv:4: antwort: found nothing");
+    check_has("inspect --columns '{\"prompt\": \"frage\"}' q.csv", 2,
+              "q.csv:2: found a record with the keys {frage, antwort, id}; columns: prompt is frage; expected");
+    check_has("inspect q.csv --format text --columns text=frage", 2, "columns as {");
+    check_has("inspect q.csv --format text --columns '{\"text\": \"frage\"}'", 0, "q.csv: data, text, 2 records");
+    check_has("inspect -m m.gguf", 0, "m.gguf: base model\n");
+    check_has("inspect m.gguf " QA, 2, "m.gguf: unexpected argument \"--columns\"; options are for data");
+    check_has("inspect m.gguf --split train", 2, "--split: found no PATH of data; expected one");
+    check_has("inspect q.csv q.csv", 2, "inspect: unexpected argument \"q.csv\"");
+    check_has("inspect q.csv --train_file q.csv", 2, "inspect: found q.csv and train_file; expected one of them");
+    check_has("inspect --show 2", 2, "inspect: no path; expected a model, ");
+    check_has("inspect q.csv --val_set_size 1 " QA, 2, "val_set_size: found no model; expected --model_name_or_path");
+    put("v.csv", "frage,antwort,id\na,\"b\nc\",7\n");
+    check_has(
+        "inspect --train_file q.csv --validation_file v.csv " QA, 0,
+        "\nvalidation: 1 file, 1 record\n  leaked    1 validation record is in the training data: v.csv:2 (q.csv:2)\n");
+    put("c.jsonl", "{\"chat\":[{\"who\":\"user\",\"said\":\"a\"},{\"who\":\"gpt\",\"said\":7}]}\n");
+    check_has("inspect c.jsonl --columns '{\"messages\": \"chat\", \"role\": \"who\", \"content\": \"said\"}'", 2,
+              "lorac: c.jsonl:1: chat[1].said: found an integer");
+}
+
+// A file of texts and labels is shown as what it is.
+static void test_inspect_counts_labels(void **state) {
+    (void)state;
+    put("s.csv", "text,label,id\na,2,x\nb,1,y\nc,2,z\nd,-1,z\n");
+    check_has("inspect s.csv", 0,
+              "s.csv: data, classification, 4 records, 21 bytes (longest record 6)\n"
+              "  task      classification (--task classification); another task does not read label\n"
+              "  used      text (3 records), label (3)\n  not used  id (3 records)\n"
+              "  labels    2: 1 (1), 2 (2); the integers are names, their ids are 0 to 1\n"
+              "  refused   1 record; the first: s.csv:5: label: found -1");
+    check_has("inspect s.csv --task causal_lm", 0, "data, text, 4 records");
+    put("s.jsonl", "{\"premise\":\"a\",\"hypothesis\":\"b\",\"label\":\"yes\"}\n"
+                   "{\"premise\":\"c\",\"hypothesis\":\"d\",\"label\":\"yes\"}\n"
+                   "{\"premise\":\"c\",\"hypothesis\":\"e\",\"label\":4}\n");
+    check_has("inspect s.jsonl", 0,
+              "  labels    found only the label \"yes\"; expected at least two different labels\n");
+    check_has("inspect s.jsonl", 0,
+              "s.jsonl:3: label: found the integer 4; expected text, as the labels before it are\n");
+    put("s.jsonl", "{\"prompt\":\"a\",\"completion\":\"b\",\"label\":\"x\"}\n");
+    check_has("inspect s.jsonl", 0, "data, prompt_completion, 1 record");
 }
 
 #define PAIR(a, b) "{\"prompt\":\"" a "\",\"completion\":\"" b "\"}\n"
@@ -242,14 +301,13 @@ static void test_inspect_shows_weights_and_shards(void **state) {
                   "\"s.tar.gz\"]}\n");
     check_has("inspect c.json", 0,
               "train       d-1.jsonl: 2 samples, weight 2.5\n            d-2.jsonl: 2 samples, weight 2.5\n"
-              "            s.tar.gz: 1 samples\n");
+              "            s.tar.gz: 1 sample\n");
     check_has("inspect c.json", 0, "  weighted  11 samples per epoch\n");
-    check_has("inspect c.json", 0,
-              "  ignored   1 members of archives that are links, or neither .json, .txt nor .cls\n");
+    check_has("inspect c.json", 0, "  ignored   1 member of archives: links, or neither .json, .txt nor .cls\n");
     check_has("inspect c.json train_file=d-*.jsonl", 0, "train       d-1.jsonl: 2 samples\n");
     check_has("inspect c.json train_file=x-*.jsonl", 2, "lorac: train_file: x-*.jsonl: found no file of that pattern");
     check_has("inspect s.tar.gz --show 1", 0, "s.tar.gz/0.txt:1: {\"text\": \"e\"}\n");
-    check_has("inspect s.tar.gz", 0, "s.tar.gz: data, text, 1 records");
+    check_has("inspect s.tar.gz", 0, "s.tar.gz: data, text, 1 record,");
     str_clear(&tar);
     tar_file(&tar, "0.jsonl", "{}");
     tar_end(&tar);
@@ -271,7 +329,7 @@ static void test_inspect_says_what_a_path_is(void **state) {
     check_has("inspect v.gguf", 0, "template     yes");
     check_has("inspect d.jsonl", 0, "d.jsonl: data, messages, 2 records");
     check_has("inspect d.json --show 1", 0, "d.json:1: {\"text\":\"a\\u001b[2J\"}");
-    check_has("inspect d.json", 0, "d.json: data, text, 1 records");
+    check_has("inspect d.json", 0, "d.json: data, text, 1 record,");
     check_has("inspect lines.json", 0, "lines.json: data, messages, 2 records");
     check_has("inspect model.json", 0, "model.json: configuration of a base model\n  architecture llama\n");
     put("bad.json", "{\"model_type\": \"t5\"}");
@@ -296,7 +354,7 @@ static void test_inspect_hugging_face_folders(void **state) {
     ASSERT_OK(safetensors_save("m/model.safetensors", &wte, 1, NULL, 0, NULL, &err), &err);
     check_has("inspect m", 0, "m: base model\n  architecture gpt2\n  sizes        layers 12, hidden 8, heads 2");
     check_has("inspect m/", 0, "targets      c_attn [24, 8], attn.c_proj [8, 8], c_fc [32, 8], mlp.c_proj [8, 32]\n");
-    check_has("inspect m", 0, "  F32          1 tensors, 32 values, 0.0 MB\n");
+    check_has("inspect m", 0, "  F32          1 tensor, 32 values, 0.0 MB\n");
     put("m/config.json", "{\"model_type\": \"gpt2\", \"reorder_and_upcast_attn\": true}");
     check_has("inspect m", 0,
               "training     not supported: m/config.json: reorder_and_upcast_attn is true; expected fa");
@@ -307,5 +365,6 @@ static void test_inspect_hugging_face_folders(void **state) {
 TEST_MAIN(SCRATCH_TEST(test_tokenize_text), SCRATCH_TEST(test_tokenize_messages),
           SCRATCH_TEST(test_inspect_shows_data_as_trained), SCRATCH_TEST(test_inspect_and_train_name_unread_keys),
           SCRATCH_TEST(test_inspect_audits_data), SCRATCH_TEST(test_inspect_and_train_name_what_is_lost),
-          SCRATCH_TEST(test_inspect_tells_the_keys_of_a_file), SCRATCH_TEST(test_inspect_shows_weights_and_shards),
+          SCRATCH_TEST(test_inspect_tells_the_keys_of_a_file), SCRATCH_TEST(test_inspect_takes_the_options_of_data),
+          SCRATCH_TEST(test_inspect_counts_labels), SCRATCH_TEST(test_inspect_shows_weights_and_shards),
           SCRATCH_TEST(test_inspect_says_what_a_path_is), SCRATCH_TEST(test_inspect_hugging_face_folders))

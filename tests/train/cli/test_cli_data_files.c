@@ -57,15 +57,15 @@ static void test_cli_inspect_folders_and_tables(void **state) {
     put_data();
     check_has("inspect d/b.csv --show 1", 0, "d/b.csv:2: {\"prompt\": \"q3\", \"completion\": \"a, 3\"}");
     check_has("inspect d", 0, "d/a.csv: data, prompt_completion, 2 records");
-    check_has("inspect 'd/*.csv'", 0, "d/b.csv: data, prompt_completion, 1 records");
+    check_has("inspect 'd/*.csv'", 0, "d/b.csv: data, prompt_completion, 1 record,");
     check_has("inspect d", 0, "d: not read: notes.md\n");
     put("c.json", "{\"model_name_or_path\": \"m.gguf\", \"train_file\": \"d\", \"output_dir\": \"o\", "
                   "\"max_seq_length\": 64}");
     check_has("inspect c.json", 0,
-              "train       d/a.csv: 2 samples\n            d/b.csv: 1 samples\n"
+              "train       d/a.csv: 2 samples\n            d/b.csv: 1 sample\n"
               "  files     d: 2 files: d/a.csv, d/b.csv; not read: notes.md\n");
     put("d/b.csv", "prompt,completion\nq3\n");
-    check_has("inspect c.json", 2, "d/b.csv:2: found a row of 1 cells; expected 2");
+    check_has("inspect c.json", 2, "d/b.csv:2: found a row of 1 cell; expected 2");
     put("d/e.tsv", "prompt\tcompletion\n");
     check_has("inspect c.json", 2, "train_file: d: found .csv and .tsv files in the folder");
 }

@@ -160,7 +160,7 @@ static void pull_takes_patterns(void **state) {
     check_has("pull plain/tiny --include nothing", 2, "plain/tiny: none of its 6 files is wanted");
     put_text("plain/pickle", "pytorch_model.bin", "x");
     check_has("pull plain/pickle", 2,
-              "found no weights that lorac reads among its 1 files; expected model.safetensors, its shards, or a .gguf "
+              "found no weights that lorac reads among its 1 file; expected model.safetensors, its shards, or a .gguf "
               "file; it has pytorch_model.bin");
 }
 

@@ -297,7 +297,7 @@ static void test_model_load_refuses_by_name(void **state) {
          .array = {2, 2},
          .array_count = 2,
          .array_type = U32,
-         .part = "head_count has 2 values; expected one for each of the 1 layers"},
+         .part = "head_count has 2 values; expected one for each of the 1 layer"},
         {.array_key = HEADS, .array = {2}, .array_count = 0, .array_type = U32, .part = "head_count has 0 values"},
         {.array_key = HEADS, .array = {-2}, .array_count = 1, .array_type = I32, .part = "element 0 is negative"},
         {.array_key = HEADS,
