@@ -106,14 +106,12 @@ static int fail_mix(const char *name, LabelKind kind, Err *err) {
 
 int label_table_add(LabelTable *t, const char *name, LabelKind kind, uint32_t *id, Err *err) {
     uint32_t *slot = slot_of(t, name);
-    if (!*slot) {
-        if (t->fixed) return fail_unknown(&t->list, name, err);
-        if (t->list.count == LABELS_MAX)
-            return err_input(err, "label: found more than %d different labels", LABELS_MAX);
-        add(t, slot, name);
-    }
+    if (!*slot && t->fixed) return fail_unknown(&t->list, name, err);
     if (!t->fixed && kind != LABEL_EITHER && t->found[kind == LABEL_TEXT ? LABEL_INTEGER : LABEL_TEXT])
         return fail_mix(name, kind, err);
+    if (!*slot && t->list.count == LABELS_MAX)
+        return err_input(err, "label: found more than %d different labels", LABELS_MAX);
+    if (!*slot) add(t, slot, name);
     t->found[kind] = true;
     *id = *slot - 1;
     return 0;
