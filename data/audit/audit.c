@@ -187,6 +187,7 @@ static int read_records(Audit *a, AuditPart part, RecordReader *r, RecordPlace *
         bytes = 0;
     }
     run_batch(a, part, place);
+    if (more == 0 && n > 0 && n <= range.from) return dataset_fail_slice(place->path, place->rule, n, err);
     return more == 0 && n == 0 ? records_fail_empty(r, err) : more < 0 ? -1 : 0;
 }
 

@@ -51,6 +51,7 @@ int data_kind_refuse(const char *path, Err *err) {
         {".zip", NULL},
     };
     size_t len;
+    if (path_is_dir(path)) return err_input(err, "%s: found a folder; expected one data file in it", path);
     byte_stream_is_compressed(path, &len);
     for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
         if (!ends_with_nocase(path, len, known[i].suffix)) continue;
@@ -119,10 +120,17 @@ static bool has_word(const char *name, const char *word, size_t len) {
     return false;
 }
 
-static int check_folder(const Expansion *e, const char *folder, Err *err) {
+static int check_folder(const Expansion *e, DataName name, Err *err) {
+    const char *folder = name.given;
     size_t train = SIZE_MAX, test = SIZE_MAX, count = e->names->count;
     char **items = e->names->items;
     bool others = e->left->len > 0;
+    if (count == e->first && name.split)
+        return err_input(err,
+                         "%s: found no data file of the split %.*s in the folder%s%s%s; expected a file with that "
+                         "word in its name",
+                         folder, (int)name.split_len, name.split, others ? " (" : "", others ? e->left->data : "",
+                         others ? ")" : "");
     if (count == e->first)
         return err_input(err, "%s: found no data file in the folder%s%s%s; expected " EXPECTED, folder,
                          others ? " (" : "", others ? e->left->data : "", others ? ")" : "");
@@ -164,7 +172,7 @@ static int expand_folder(Expansion *e, DataName name, Err *err) {
         mem_free(path);
     }
     end_left(e);
-    return check_folder(e, folder, err);
+    return check_folder(e, name, err);
 }
 
 static int expand_pattern(Expansion *e, const char *pattern, Err *err) {

@@ -196,6 +196,7 @@ static int read_records(Build *b, RecordReader *r, RecordRange range) {
     Err why = *b->err;
     if (run_batch(b)) return -1;
     *b->err = why;
+    if (more == 0 && n > 0 && n <= range.from) return dataset_fail_slice(b->place.path, b->place.rule, n, b->err);
     return more == 0 && n == 0 ? records_fail_empty(r, b->err) : more < 0 ? -1 : 0;
 }
 
@@ -210,6 +211,11 @@ static int count_records(int64_t *n, const char *path, Err *err) {
     return more;
 }
 
+int dataset_fail_slice(const char *path, const FileRule *rule, int64_t n, Err *err) {
+    return err_input(err, "%s: split %s: found %ld record%s in the file, none of them in the slice", path, rule->split,
+                     n, plural(n));
+}
+
 int dataset_record_range(RecordRange *range, const char *path, const FileRule *rule, Err *err) {
     RecordSlice slice = {0};
     size_t unused;
@@ -221,8 +227,7 @@ int dataset_record_range(RecordRange *range, const char *path, const FileRule *r
     bool fraction = rule->limit > 0 && rule->limit < 1;
     if ((fraction || record_slice_counts(&slice)) && count_records(&n, path, err)) return -1;
     record_slice_bounds(&slice, n, &range->from, &range->to);
-    if (range->from >= range->to)
-        return n ? err_input(err, "%s: split %s: found none of its records", path, rule->split) : 0;
+    if (range->from >= range->to) return n ? dataset_fail_slice(path, rule, n, err) : 0;
     double count = (double)(range->to - range->from);
     int64_t limit = fraction ? llround(rule->limit * count) : (int64_t)rule->limit;
     if (rule->limit && limit < range->to - range->from) range->to = range->from + limit;

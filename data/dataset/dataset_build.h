@@ -17,3 +17,5 @@ typedef struct RecordRange {
     int64_t from, to;
 } RecordRange;
 int dataset_record_range(RecordRange *range, const char *path, const FileRule *rule, Err *err);
+// A slice that begins behind the file's n records; -1.
+int dataset_fail_slice(const char *path, const FileRule *rule, int64_t n, Err *err);

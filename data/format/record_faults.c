@@ -8,6 +8,11 @@
 
 int fault_in_text(const char *name, size_t line, const char *at, Err *err) {
     unsigned char c = (unsigned char)*at;
+    if (!c)
+        return err_input(err,
+                         "%s:%zu: found byte 0x00; expected valid UTF-8 text without NUL bytes (tr -d '\\000' "
+                         "removes them)",
+                         name, line);
     bool mark = c >= 0xFE && (unsigned char)at[1] >= 0xFE && at[1] != *at;
     return err_input(err, "%s:%zu: found byte 0x%02X%s; expected valid UTF-8 text%s", name, line, c,
                      mark ? ", the beginning of UTF-16 text" : "",

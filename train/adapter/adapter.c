@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "adapter_internal.h"
+#include "hub_cache.h"
 #include "path.h"
 
 // Input size of a module, and the rows of some of its parts.
@@ -303,6 +304,8 @@ static int refuse_peft_file(const char *path, Err *err) {
 }
 
 int adapter_load(Adapter **a, const Model *m, const char *path, bool with_grad, Err *err) {
+    AUTO_FREE char *hint = hub_hint(path, HUB_MODEL);
+    if (!path_exists(path)) return err_input(err, "%s: no such file or folder%s; expected an adapter", path, hint);
     if (!path_is_dir(path) && refuse_peft_file(path, err)) return -1;
     int rc = path_is_dir(path) ? adapter_load_peft(a, m, path, with_grad, err)
                                : adapter_load_gguf(a, m, path, with_grad, err);

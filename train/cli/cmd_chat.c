@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "chat.h"
+#include "hub_cache.h"
 #include "json.h"
 #include "line_reader.h"
 #include "memory_use.h"
@@ -23,7 +24,7 @@ typedef struct Options {
 static const Key options[] = {
     MODEL_OPTION,
     OPTION(TEXTS, adapter, .aliases = "adapter_name_or_path a",
-           .help = "PATH or NAME=PATH of an adapter; the first one is active at the start."),
+           .help = "PATH (or owner/name) or NAME=PATH of an adapter; the first one is active at the start."),
     OPTION(TEXT, system, .help = "A system message."),
     OPTION(INT, max_seq_length,
            .help = "Longest conversation, in tokens; without it at most 8192, and what fits in memory."),
@@ -68,17 +69,24 @@ static char *name_path(const char *path) {
     return mem_printf("%s=%s", name, path);
 }
 
+// The path, or that of owner/name in the hub's cache.
+static char *find_path(const char *text, Err *err) {
+    AUTO_FREE char *path = mem_strdup(text);
+    return hub_find_model(&path, NULL, err) ? NULL : mem_take(&path);
+}
+
 // "NAME=PATH" or "PATH": loads it and makes it the active one; an adapter of that name is replaced.
 static int load_adapter(Chat *c, const char *text, Err *err) {
     const char *equals = strchr(text, '=');
-    if (!equals && path_exists(text)) {
+    if (!equals && (path_exists(text) || hub_is_name(text, HUB_MODEL))) {
         AUTO_FREE char *named = name_path(text);
         return load_adapter(c, named, err);
     }
     if (!equals || equals == text || !equals[1] || (equals - text == 4 && memcmp(text, "none", 4) == 0))
         return err_input(err, "\"%s\": expected NAME=PATH, with a name other than none", text);
     Adapter *a;
-    if (adapter_load(&a, c->base.model, equals + 1, false, err)) return -1;
+    AUTO_FREE char *path = find_path(equals + 1, err);
+    if (!path || adapter_load(&a, c->base.model, path, false, err)) return -1;
     if (loaded_refuse_classifier(a, equals + 1, err)) {
         adapter_free(a);
         return -1;

@@ -3,6 +3,7 @@
 
 #include "export.h"
 #include "fileio.h"
+#include "hub_cache.h"
 #include "path.h"
 #include "run_folder.h"
 #include "weight_source.h"
@@ -89,10 +90,12 @@ static int run_export(const void *given, int argc, char **argv, Err *err) {
     const Options *o = given;
     AUTO_CALL(loaded_close) Loaded l = {0};
     LoadOptions load;
+    AUTO_FREE char *adapter = mem_strdup(argv[0]);
+    if (hub_find_model(&adapter, NULL, err)) return -1;
     if (o->format == EXPORT_GGUF && o->for_engine == EXPORT_FOR_SGLANG)
         return err_input(err, "--for sglang: with --format gguf; expected --format peft");
-    if (run_folder_names(&load, &l, &o->load, argv[0], err)) return -1;
-    if (!load.adapter_name_or_path) load.adapter_name_or_path = argv[0];
+    if (run_folder_names(&load, &l, &o->load, adapter, err)) return -1;
+    if (!load.adapter_name_or_path) load.adapter_name_or_path = adapter;
     if (check_out(o->format, o->out, load.model_name_or_path, load.adapter_name_or_path, err)) return -1;
     load.device = "cpu";
     ModelOptions options = {.classifier = true, .repository = o->base_model_name};

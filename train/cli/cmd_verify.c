@@ -1,6 +1,7 @@
 // lorac verify ADAPTER [--model_name_or_path M]
 #include <stdio.h>
 
+#include "hub_cache.h"
 #include "run_folder.h"
 #include "say.h"
 #include "verify.h"
@@ -15,10 +16,12 @@ static int run_verify(const void *given, int argc, char **argv, Err *err) {
     const Options *o = given;
     AUTO_CALL(loaded_close) Loaded l = {0};
     LoadOptions load;
-    if (run_folder_names(&load, &l, &o->load, argv[0], err)) return -1;
+    AUTO_FREE char *adapter = mem_strdup(argv[0]);
+    if (hub_find_model(&adapter, NULL, err)) return -1;
+    if (run_folder_names(&load, &l, &o->load, adapter, err)) return -1;
     load.adapter_name_or_path = NULL; // each form is loaded by adapter_verify
     if (loaded_open(&l, &load, &(ModelOptions){.classifier = true}, err)) return -1;
-    if (adapter_verify(l.model, argv[0], stdout, err) || loaded_check(&l, err)) {
+    if (adapter_verify(l.model, adapter, stdout, err) || loaded_check(&l, err)) {
         err->kind = ERR_RUNTIME; // also for a damaged file, which is input elsewhere
         return -1;
     }

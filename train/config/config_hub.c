@@ -21,6 +21,10 @@ static void find_model(Loading *l, ConfigKey key, char **field, const char *revi
     if (!rc && strcmp(name, *field) == 0 && fetch(l, name, HUB_MODEL, revision))
         rc = hub_find_model(field, revision, &err);
     if (rc) refuse_key(l, key, err.msg);
+    bool other = revision && strcmp(revision, "main") != 0 && !strpbrk(name, "@:") && hub_is_name(*field, HUB_MODEL);
+    if (!other || strcmp(name, *field) != 0) return;
+    mem_free(*field); // what opens it names the revision
+    *field = mem_printf("%s@%s", name, revision);
 }
 
 // *found: its files, none if it is no name.

@@ -153,7 +153,12 @@ int key_from_text(JsonDoc **doc, const Key *k, const char *text, Err *err) {
     bool is_list = k->type == KEY_FILES || k->type == KEY_INTS || k->type == KEY_STRINGS || k->type == KEY_OBJECTS, yes;
     bool is_number = k->type == KEY_INT || k->type == KEY_FLOAT, is_text = k->type == KEY_TEXT || k->type == KEY_TEXTS;
     bool is_object = (k->type == KEY_FILES || k->type == KEY_COLUMNS) && *text == '{';
-    if (((is_list && *text == '[') || is_object) && json_parse_config(doc, text, strlen(text), "", NULL) == 0) return 0;
+    bool is_json = is_object && (k->type == KEY_COLUMNS || strchr("\"}", text[1])); // else a pattern, {a,b}.csv
+    is_json |= is_list && starts_with(text, "[{");
+    if (((is_list && *text == '[') || is_object) &&
+        json_parse_config(doc, text, strlen(text), k->name, is_json ? err : NULL) == 0)
+        return 0;
+    if (is_json) return err_context(err, "command line");
     if (!is_text && strcmp(text, "null") == 0)
         str_puts(&out, "null");
     else if (k->type == KEY_BOOL && word_bool(text, &yes))

@@ -68,16 +68,14 @@ static char *take_string(const Gguf *g, const char *key) {
 // "owner/name" on the hub from the metadata or the path; NULL: unknown.
 static char *find_repository(const WeightSource *s) {
     const Gguf *g = s->gguf;
-    if (!g) {
-        AUTO_FREE char *dir = path_absolute(s->dir);
-        return hub_repository_of(dir);
-    }
+    AUTO_FREE char *dir = g ? path_absolute_name(s->path) : path_absolute(s->dir); // a file in the cache is a link
+    if (!g) return hub_repository_of(dir);
     char *name = take_string(g, "general.source.huggingface.repository");
     if (!name) name = take_string(g, "general.source.repo_url");
     if (!name) name = take_string(g, "general.repo_url");
     static const char hub[] = HUB_PUBLIC "/";
     if (name && starts_with(name, hub)) memmove(name, name + sizeof hub - 1, strlen(name) - sizeof hub + 2);
-    return name;
+    return name ? name : hub_repository_of(dir);
 }
 
 // The last part of a path, without the suffix of a file.
@@ -95,6 +93,8 @@ static char *find_name(const WeightSource *s, const char *path) {
     const Gguf *g = s->gguf;
     char *name = g ? take_string(g, "general.name") : NULL;
     if (name) return name;
+    AUTO_FREE char *dir = path_absolute(s->dir), *repository = g ? NULL : hub_repository_of(dir);
+    if (repository) return mem_take(&repository);
     return g ? stem(path, true) : stem(s->dir, false);
 }
 

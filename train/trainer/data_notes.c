@@ -26,9 +26,13 @@ static void warn_special(const DatasetStats *s, const Tokenizer *t) {
                  "other texts see parse_special",
                  s->plain_special, plural(s->plain_special));
     if (s->cannot_stop)
-        log_warn("%ld record%s with an answer without an end token, so the model will not learn to stop; expected the "
-                 "chat template to close a turn with a control token (the model's eos is %.*s)",
-                 s->cannot_stop, plural(s->cannot_stop), (int)(len < 64 ? len : 64), piece);
+        log_warn("%ld record%s with an answer without an end token, so the model will not learn to stop; expected %s "
+                 "(the model's eos is %.*s)",
+                 s->cannot_stop, plural(s->cannot_stop),
+                 s->format == FORMAT_SEGMENTS ? "learnt segments that end with one"
+                 : s->format == FORMAT_TEXT   ? "a model that has an eos"
+                                              : "the chat template to close a turn with a control token",
+                 (int)(len < 64 ? len : 64), piece);
 }
 
 static void warn_unread(const Dataset *d) {

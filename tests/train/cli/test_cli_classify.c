@@ -110,6 +110,7 @@ static void test_cli_predict(void **state) {
     check_has("predict out --file b.jsonl", 2, "lorac: b.jsonl:1: found a record with the keys {texts}; expected");
     put("t.txt", "A\n\nB\n"); // a byte-level decoder without BOS
     check_has("predict out --file t.txt", 2, "}\nlorac: t.txt:2: found a text without tokens; expected at least one");
+    check_has("predict out --file out", 2, "lorac: out: found a folder; expected one data file in it\n");
     check_has("predict out --file d.jsonl A", 2, "expected texts or --file, not both");
     check_has("predict out A B --text_pair C", 2, "--text_pair: found 2 texts; expected one");
     check_has("predict -m m.gguf A", 2, "--adapter_name_or_path is missing; expected a classifier's adapter");

@@ -171,6 +171,18 @@ static void test_inspect_takes_the_options_of_data(void **state) {
     check_has("inspect q.csv --train_file q.csv", 2, "inspect: found q.csv and train_file; expected one of them");
     check_has("inspect --show 2", 2, "inspect: no path; expected a model, ");
     check_has("inspect q.csv --val_set_size 1 " QA, 2, "val_set_size: found no model; expected --model_name_or_path");
+    check_has("inspect q.csv --split 'train[2:5]' " QA, 2,
+              "lorac: q.csv: split train[2:5]: found 2 records in the file, none of them in the slice\n");
+    check_has("inspect q.csv -m m.gguf --split 'train[2:5]' " QA, 2,
+              "found 2 records in the file, none of them in the sl");
+    check_has("inspect q.csv --columns '{\"text\": \"frage\", \"text\": \"id\"}'", 2,
+              "command line: columns:1: found key \"text\" twice");
+    check_has("inspect -m m.gguf --train_file '[{\"path\": \"q.csv\", \"weight\": NaN}]'", 2,
+              "command line: train_file:1: found 'N'");
+    mkdir("folder", 0777);
+    put("folder/a.csv", "frage\na\n");
+    check_has("inspect folder --split test", 2,
+              "found no data file of the split test in the folder (a.csv); expected a file with that word in its name");
     put("v.csv", "frage,antwort,id\na,\"b\nc\",7\n");
     check_has(
         "inspect --train_file q.csv --validation_file v.csv " QA, 0,

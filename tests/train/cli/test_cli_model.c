@@ -203,7 +203,46 @@ static void test_cli_messages_on_the_command_line(void **state) {
     check_has("generate --model m.gguf --messages '[{' -n 4", 2, "--messages");
 }
 
+// "own/`name`" in the hub's cache, with what `from` is.
+static void put_in_cache(const char *name, const char *from) {
+    AUTO_FREE char *command =
+        mem_printf("d=cache/huggingface/hub/models--own--%s c=0123456789012345678901234567890123456789; "
+                   "mkdir -p $d/refs $d/blobs/x $d/snapshots/$c && printf $c > $d/refs/main && cp -r %s $d/blobs/x && "
+                   "for f in $d/blobs/x/*; do ln -s ../../blobs/x/${f##*/} $d/snapshots/$c; done",
+                   name, from);
+    assert_int_equal(system(command), 0);
+}
+
+static void check_names_the_hub(const char *path) {
+    AUTO_FREE char *command = mem_printf("cat %s", path), *text = command_output(command, 0);
+    assert_non_null(strstr(text, "own/base"));
+    assert_null(strstr(text, "cache/"));
+}
+
+// Base and adapters by their names on the hub: no path of the cache leaves this machine.
+static void test_cli_names_of_the_hub(void **state) {
+    (void)state;
+    put_models();
+    put_in_cache("base", "m.gguf");
+    put_in_cache("ad", "one/*");
+    put("d.jsonl", "{\"text\":\"hello\"}\n");
+    put("in.txt", "/adapters\n");
+    mem_free(run("train -m own/base --train_file d.jsonl --output_dir out --max_steps 1 --device cpu --lora_r 2", 0));
+    check_names_the_hub("out/adapter/adapter_config.json");
+    check_names_the_hub("out/adapter/README.md");
+    check_has("chat -m own/base --adapter x=own/ad < in.txt", 0, "* x (rank 2, ");
+    check_has("chat -m own/base --adapter own/ad < in.txt", 0, "* ad (rank 2, ");
+    check_has("chat -m m.gguf --adapter x=own/none < in.txt", 2, "lorac: own/none: no such file or folder, nor in the");
+    check_has("generate -m m.gguf -a own/none --prompt a", 2,
+              "\"lorac pull own/none\" fetches it; expected an adapter");
+    check_has("verify own/ad -m own/base", 0, "verified");
+    mem_free(run("export own/ad -m own/base --format gguf --out e.gguf", 0));
+    check_has("inspect -m own/none --model_revision zz --train_file d.jsonl", 2,
+              "own/none@zz: no such file or folder, nor in the hub's cache");
+}
+
 TEST_MAIN(SCRATCH_TEST(test_cli_run_folder), SCRATCH_TEST(test_cli_messages_on_the_command_line),
           SCRATCH_TEST(test_cli_template_of_the_adapter), SCRATCH_TEST(test_cli_logits), SCRATCH_TEST(test_cli_merge),
           SCRATCH_TEST(test_cli_inspect_says_what_the_base_takes), SCRATCH_TEST(test_cli_generate),
-          SCRATCH_TEST(test_cli_chat_on_a_pipe), SCRATCH_TEST(test_cli_verify_and_export))
+          SCRATCH_TEST(test_cli_chat_on_a_pipe), SCRATCH_TEST(test_cli_names_of_the_hub),
+          SCRATCH_TEST(test_cli_verify_and_export))

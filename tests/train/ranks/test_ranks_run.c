@@ -115,6 +115,23 @@ static void test_ranks_of_packed_rows_have_the_bits_of_one(void **state) {
     check_any_ranks((Job){.rows_per_step = 4, .steps = 8, .words = words, .n_words = N_OF(words)});
 }
 
+// Two entries of the data, `first` and `second` with rules of their own.
+static void check_mix(const char *strategy, const char *first, const char *second) {
+    AUTO_FREE char *files = mem_printf("train_file=[{\"path\":\"%s/data.jsonl\",\"split\":\"train[:7]\",%s},"
+                                       "{\"path\":\"%s/data.jsonl\",\"split\":\"train[7:]\",%s}]",
+                                       tiny_dir, first, tiny_dir, second),
+                   *mix = mem_printf("mix_strategy=%s", strategy);
+    const char *const words[] = {"learning_rate=1e-2", "lora_dropout=0.1", "packing=false", "max_steps=8", files, mix};
+    check_any_ranks((Job){.rows_per_step = 5, .steps = 8, .words = words, .n_words = N_OF(words)});
+}
+
+static void test_ranks_of_mixed_data_have_the_bits_of_one(void **state) {
+    (void)state;
+    check_mix("interleave_over", "\"probability\":0.7", "\"probability\":0.3");
+    check_mix("interleave_under", "\"probability\":0.4", "\"probability\":0.6");
+    check_mix("concat", "\"weight\":2.5", "\"weight\":0.5");
+}
+
 // ---- a stop and a gradient that is not finite, on one rank ----
 
 static _Thread_local int passes_left;
@@ -296,6 +313,7 @@ static void test_ranks_that_differ_are_named(void **state) {
 }
 
 TEST_MAIN_WITH(setup, tiny_dir_teardown, TEST(test_ranks_have_the_bits_of_one),
-               TEST(test_ranks_of_packed_rows_have_the_bits_of_one), TEST(test_ranks_stop_together),
+               TEST(test_ranks_of_packed_rows_have_the_bits_of_one),
+               TEST(test_ranks_of_mixed_data_have_the_bits_of_one), TEST(test_ranks_stop_together),
                TEST(test_ranks_skip_together), TEST(test_ranks_resume_on_any_number),
                TEST(test_ranks_keep_the_rows_of_a_step), TEST(test_ranks_that_differ_are_named))
