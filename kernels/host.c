@@ -110,7 +110,7 @@ WeightRow weight_row(const Weight *w, int64_t row) {
 
 size_t host_packed_row(DType type, const float *row_scale, int64_t cols) {
     size_t bytes;
-    CHECK(type <= DTYPE_Q8_0 || type == DTYPE_NF4, "packing of type %d", (int)type);
+    CHECK(type <= DTYPE_Q8_0 || type == DTYPE_NF4 || dtype_packs(type), "packing of type %d", (int)type);
     CHECK((type == DTYPE_NF4) == (row_scale != NULL) && dtype_bytes(type, (size_t)cols, &bytes), "%ld columns of %s",
           cols, dtype_info(type)->name);
     return bytes;

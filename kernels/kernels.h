@@ -325,8 +325,8 @@ struct Kernels {
     // dst [n, K] float32 = logical rows [row, row + n) of W.
     void (*expand)(Backend *b, Mat dst, const Weight *w, int64_t row);
     // The inverse, rounded once: dst = the rows of src [n, K] as `type` (F32, F16, BF16, Q8_0 as in ggml's reference,
-    // NF4 as in quantize.h), contiguous; row_scale [n] is written for NF4, else NULL. False: an element is not finite
-    // or does not fit the type.
+    // NF4 as in quantize.h, others as dtype_pack), contiguous; row_scale [n] is written for NF4, else NULL. False: an
+    // element is not finite or does not fit the type.
     bool (*pack)(Backend *b, void *dst, float *row_scale, Mat src, DType type);
 
     // ---- embedding ----

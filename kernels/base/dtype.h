@@ -50,6 +50,11 @@ void dtype_expand(DType t, float *dst, const void *src, size_t n);
 // row_scale 1.
 void dtype_expand_row(DType t, float *dst, const void *src, size_t n, float row_scale);
 
+// The inverse for blocks of 4, 5 and 6 bits (dtype_packs), with scales that make the error small: n elements, a
+// multiple of the block. False: an element is not finite, or a block's scale exceeds a half.
+bool dtype_pack(DType t, void *dst, const float *src, size_t n);
+bool dtype_packs(DType t); // Q4_0, Q4_1, Q5_0, Q5_1, Q4_K, Q5_K, Q6_K
+
 // Lookup tables of the 4-bit types: ggml's IQ4 table; the E2M1 floats of MXFP4 (OCP Microscaling Formats 1.0) in units
 // of a half; the 16 levels of NF4 (Dettmers et al. 2023).
 #define DTYPE_IQ4_VALUES -127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113

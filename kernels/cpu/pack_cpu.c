@@ -93,6 +93,7 @@ static bool pack_row(uint8_t *dst, const float *x, int64_t n, DType type) {
     if (type == DTYPE_F16) return pack_f16(dst, x, n);
     if (type == DTYPE_BF16) return pack_bf16(dst, x, n);
     if (type == DTYPE_Q8_0) return pack_q8_0(dst, x, n);
+    if (dtype_packs(type)) return dtype_pack(type, dst, x, (size_t)n);
     memcpy(dst, x, (size_t)n * sizeof *x);
     return largest_magnitude(x, n) < 0x7F800000;
 }

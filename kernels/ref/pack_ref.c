@@ -77,6 +77,8 @@ bool ref_pack(Backend *b, void *dst, float *row_scale, Mat src, DType type) {
         uint8_t *row = (uint8_t *)dst + (size_t)n * row_bytes;
         if (type == DTYPE_NF4)
             ok = pack_nf4(row, row_scale + n, f32_row(src, n), src.cols) && ok;
+        else if (dtype_packs(type))
+            ok = dtype_pack(type, row, f32_row(src, n), (size_t)src.cols) && ok;
         else
             ok = pack_elements(row, f32_row(src, n), src.cols, type) && ok;
     }

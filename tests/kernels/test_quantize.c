@@ -79,7 +79,7 @@ static void test_quantize_packs_as_gguf_py_and_nf4(void **state) {
 }
 
 enum { ROWS = 67, COLS = 320 };
-static const DType packed_types[] = {DTYPE_F32, DTYPE_F16, DTYPE_BF16, DTYPE_Q8_0, DTYPE_NF4};
+static const DType packed_types[] = {DTYPE_F32, DTYPE_F16, DTYPE_BF16, DTYPE_Q8_0, DTYPE_NF4, DTYPE_Q4_0, DTYPE_Q5_1};
 
 // Rows of every size: subnormal, zero, one huge number among small ones, ties between halves.
 static float *odd_rows(void) {

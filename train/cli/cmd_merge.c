@@ -1,4 +1,4 @@
-// lorac merge (RUN / --model_name_or_path M --adapter_name_or_path A) --out P [--dtype f32/f16/bf16/q8_0]
+// lorac merge (RUN / --model_name_or_path M --adapter_name_or_path A) --out P [--dtype T]
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -7,18 +7,31 @@
 #include "eval.h"
 #include "logits.h"
 #include "merge.h"
+#include "merge_quality.h"
 #include "run_folder.h"
 #include "say.h"
 
+// clang-format off
 #define MERGE_DTYPES(X)                                                                                                \
     X(DTYPE_COUNT, "keep", "every tensor keeps its type; matrices of a quantised base become f16")                     \
     X(DTYPE_F32, "f32", NULL)                                                                                          \
     X(DTYPE_F16, "f16", NULL)                                                                                          \
     X(DTYPE_BF16, "bf16", NULL)                                                                                        \
-    X(DTYPE_Q8_0, "q8_0", "for .gguf files only")                                                                      \
+    X(DTYPE_Q8_0, "q8_0", "8.5 bits a weight; this and the following in .gguf files only")                             \
+    X(DTYPE_Q6_K, "q6_k", "6.6 bits a weight")                                                                         \
+    X(DTYPE_Q5_K, "q5_k_m", "5.5 bits; 6.6 in the layers and the head that need more, as in llama.cpp")                \
+    X(DTYPE_Q5_1, "q5_1", "6 bits")                                                                                    \
+    X(DTYPE_Q5_0, "q5_0", "5.5 bits")                                                                                  \
+    X(DTYPE_Q4_K, "q4_k_m", "4.5 bits, mixed likewise")                                                                \
+    X(DTYPE_Q4_1, "q4_1", "5 bits")                                                                                    \
+    X(DTYPE_Q4_0, "q4_0", "4.5 bits")                                                                                  \
     X(DTYPE_F32, "float32", "the same as f32")                                                                         \
     X(DTYPE_F16, "float16", "the same as f16")                                                                         \
     X(DTYPE_BF16, "bfloat16", "the same as bf16")
+// clang-format on
+#define UPPER_CASE                                                                                                     \
+    "F32=f32 F16=f16 BF16=bf16 Q8_0=q8_0 Q6_K=q6_k Q5_K_M=q5_k_m Q5_1=q5_1 Q5_0=q5_0 Q4_K_M=q4_k_m Q4_1=q4_1 "         \
+    "Q4_0=q4_0"
 static const DType dtypes[] = {MERGE_DTYPES(ENUM_CONSTANT)};
 
 typedef struct Options {
@@ -31,7 +44,8 @@ static const Key options[] = {
     MODEL_OPTION,
     ADAPTER_OPTION,
     OPTION(PATH, out, .flags = OPTION_REQUIRED, .help = "Where the model is written; must not exist yet. Required."),
-    OPTION_CHOICE(dtype, MERGE_DTYPES, .standard = "\"keep\"", .help = "Type of the written weights."),
+    OPTION_CHOICE(dtype, MERGE_DTYPES, .standard = "\"keep\"", .aliases = "type", .other_words = UPPER_CASE,
+                  .help = "Type of the written weights."),
     OPTION(PATH, validation_file, .help = "Data on which the result is compared, too."),
 };
 
@@ -58,8 +72,10 @@ typedef struct Limit {
     DType dtype;
     double logits, loss;
 } Limit;
-static const Limit limits[] = {
-    {DTYPE_F32, 2e-4, 1e-3}, {DTYPE_F16, 0.01, 0.01}, {DTYPE_BF16, 0.06, 0.03}, {DTYPE_Q8_0, 0.1, 0.05}};
+static const Limit limits[] = {{DTYPE_F32, 2e-4, 1e-3}, {DTYPE_F16, 0.01, 0.01}, {DTYPE_BF16, 0.06, 0.03},
+                               {DTYPE_Q8_0, 0.1, 0.05}, {DTYPE_Q6_K, 0.3, 0.2},  {DTYPE_Q5_K, 0.6, 0.5},
+                               {DTYPE_Q5_1, 0.6, 0.5},  {DTYPE_Q5_0, 0.6, 0.5},  {DTYPE_Q4_K, 1, 1},
+                               {DTYPE_Q4_1, 1, 1},      {DTYPE_Q4_0, 1, 1}};
 enum { LIMITS = sizeof limits / sizeof *limits };
 
 // Of the coarsest type among the layers' weights and the tables.
@@ -144,9 +160,22 @@ static void print_losses(const char *what, double adapter, double merged) {
         100 * expm1(merged - adapter));
 }
 
+// On the validation data; raises *worst to the difference of the losses.
+static int compare_on_data(const MergeCheck *c, const Loaded *l, const Model *merged, double *worst, Err *err) {
+    MergeQuality q;
+    EvalResult e = evaluate_model(merged, NULL, &c->data, 1);
+    print_losses("the validation data", c->eval.loss, e.loss);
+    if (!(fabs(e.loss - c->eval.loss) <= *worst)) *worst = fabs(e.loss - c->eval.loss);
+    if (merge_quality(&q, l->model, l->adapter, merged, &c->data, err)) return -1;
+    say("against the adapter in float32: mean KL divergence %.4g nats per token, the same first choice for %.2f%% of "
+        "%ld tokens\n",
+        q.kl, q.tokens ? 100 * (double)q.same / (double)q.tokens : 0, q.tokens);
+    return 0;
+}
+
 // Prints the largest difference of the logits and the perplexities; ERR_RUNTIME when the merged model differs by more
 // than the rounding of its weights explains.
-static int merge_check_compare(const MergeCheck *c, const Model *merged, Err *err) {
+static int merge_check_compare(const MergeCheck *c, const Loaded *l, const Model *merged, Err *err) {
     const Limit *limit = limit_of(merged);
     size_t n = (size_t)c->n * (size_t)merged->config.vocab;
     AUTO_FREE float *logits = mem_alloc(n, sizeof *logits);
@@ -157,11 +186,7 @@ static int merge_check_compare(const MergeCheck *c, const Model *merged, Err *er
     say("largest logit difference merged - adapter over %ld token%s: %.4g (%.3g of the logits' spread)\n", c->n,
         plural(c->n), d.largest, d.relative);
     print_losses("a fixed text", before, after);
-    if (c->has_data) {
-        EvalResult e = evaluate_model(merged, NULL, &c->data, 1);
-        print_losses("the validation data", c->eval.loss, e.loss);
-        if (!(fabs(e.loss - c->eval.loss) <= worst)) worst = fabs(e.loss - c->eval.loss);
-    }
+    if (c->has_data && compare_on_data(c, l, merged, &worst, err)) return -1;
     if (d.relative <= limit->logits && worst <= limit->loss) return 0;
     return err_runtime(err,
                        "%s: logits differ by %.3g of their spread and the loss by %.3g; expected at most %g and %g, "
@@ -184,7 +209,7 @@ static int check_result(const Loaded *l, const char *out, const MergeCheck *chec
     Model *merged;
     if (model_load(&merged, out, l->backend, NULL, err)) return -1;
     say("%s: %.1f MB of weights\n", out, (double)merged->weight_bytes / 1e6);
-    int rc = merge_check_compare(check, merged, err);
+    int rc = merge_check_compare(check, l, merged, err);
     model_free(merged);
     return rc;
 }
@@ -212,14 +237,15 @@ static int run_merge(const void *given, int argc, char **argv, Err *err) {
 const Verb verb_merge = {
     .name = "merge",
     .usage = "lorac merge (RUN / --model_name_or_path M --adapter_name_or_path A) --out P\n"
-             "              [--dtype f32/f16/bf16/q8_0] [--validation_file F]",
+             "              [--dtype T] [--validation_file F]",
     .summary = "Write the base model with an adapter folded into its weights",
     .help =
         "A Hugging Face folder is merged into a folder (shards of 5 GB; the tokenizer and all small files are\n"
         "copied), a GGUF file into a .gguf file (all metadata is kept). W + scale * B A is computed in float32 and\n"
-        "rounded once. A chat_template.jinja of the adapter replaces the base model's template. The result is\n"
-        "loaded and compared with base and adapter on a fixed text and on --validation_file: exit status 1 if it\n"
-        "differs by more than rounding explains.",
+        "rounded once; a quantised block gets the scales with the smallest weighted square of the error, and which\n"
+        "tensors of a mixture are larger is as in llama.cpp's llama-quantize. A chat_template.jinja of the adapter\n"
+        "replaces the base model's template. The result is loaded and compared with base and adapter on a fixed text\n"
+        "and on --validation_file: exit status 1 if it differs by more than rounding explains.",
     .example = "lorac merge out/run --out merged.gguf",
     OPTIONS(options),
     .operand = "[RUN]",

@@ -4,42 +4,42 @@
 
 #include "fileio.h"
 #include "path.h"
-#include "unicode.h"
 
-// A Modelfile is lines of UTF-8 with paths in quotes.
-static bool can_be_named(const char *path) {
-    for (const char *c = path; *c; c++)
-        if ((unsigned char)*c < 32 || *c == 127 || *c == '"') return false;
-    return utf8_valid_prefix(path, strlen(path)) == strlen(path);
+static const char made_by[] = "# The base model with the adapter in its weights, for Ollama; in this folder:\n";
+static const char merge_gguf[] = "#   lorac merge . --out merged.gguf --dtype q8_0\n";
+static const char merge_folder[] = "#   lorac merge . --out merged\n";
+static const char create[] = "#   ollama create NAME -f Modelfile\n";
+
+// Texts of tokens in quotes: one line without a quote.
+static bool can_be_quoted(JsonStr text) {
+    for (size_t i = 0; i < text.len; i++)
+        if ((unsigned char)text.data[i] < 32 || text.data[i] == 127 || text.data[i] == '"' || text.data[i] == '\\')
+            return false;
+    return text.len > 0;
 }
 
-bool export_has_modelfile(const Model *m) {
-    AUTO_FREE char *base = path_absolute_name(m->path);
-    return !m->is_gguf || can_be_named(base);
-}
-
-static const char for_ollama[] =
-    "# For Ollama before 0.34.1. Later versions refuse ADAPTER: use FROM with the model that lorac merge writes.\n";
-
-// Ollama takes the chat template from the GGUF base. A Hugging Face base has to be converted first.
-static void put_base(StrBuf *out, const Model *m) {
-    str_puts(out, for_ollama);
-    AUTO_FREE char *base = path_absolute_name(m->path);
-    if (m->is_gguf) {
-        str_printf(out, "FROM \"%s\"\nADAPTER ./adapter.gguf\n", base);
-    } else {
-        bool plain = can_be_named(base) && !strpbrk(base, "$`\\");
-        str_printf(out,
-                   "# FROM needs the base model as a GGUF file. llama.cpp makes one:\n"
-                   "#   convert_hf_to_gguf.py %s%s%s --outfile base.gguf\n"
-                   "FROM ./base.gguf\nADAPTER ./adapter.gguf\n",
-                   plain ? "\"" : "", plain ? base : "BASE", plain ? "\"" : "");
+// Ollama stops at the end of sequence of the file; the other ends of an answer are named.
+static void put_stops(StrBuf *out, const Tokenizer *t) {
+    for (int i = 0; i < t->n_ends; i++) {
+        JsonStr text;
+        text.data = tokenizer_piece(t, t->ends[i], &text.len);
+        if (tokenizer_is_control(t, t->ends[i]) && can_be_quoted(text))
+            str_printf(out, "PARAMETER stop \"%.*s\"\n", (int)text.len, text.data);
     }
 }
 
-// Lines that put_base and save_modelfile write; a file with other lines was edited.
+// Lines that save_modelfile writes, or did in earlier versions; a file with other lines was edited.
 static bool is_own_line(const char *line) {
-    static const char *const begins[] = {for_ollama,
+    static const char *const begins[] = {made_by,
+                                         merge_gguf,
+                                         merge_folder,
+                                         create,
+                                         "FROM ./merged.gguf\n",
+                                         "FROM ./merged\n",
+                                         "PARAMETER stop \"",
+                                         "# The chat template is in ",
+                                         "# a well-known family; for another one add TEMPLATE",
+                                         "# For Ollama before 0.34.1. ",
                                          "FROM \"",
                                          "FROM ./base.gguf\n",
                                          "ADAPTER ./adapter.gguf\n",
@@ -57,23 +57,21 @@ int modelfile_own(const char *path, Err *err) {
     AUTO_FREE char *text = NULL;
     size_t size;
     bool own = file_read(&text, &size, path, MAX_BYTES, NULL) == 0 && size && text[size - 1] == '\n' &&
-               strlen(text) == size && strstr(text, "ADAPTER ./adapter.gguf\n");
+               strlen(text) == size && (strstr(text, made_by) || strstr(text, "ADAPTER ./adapter.gguf\n"));
     for (const char *line = text; own && *line; line = strchr(line, '\n') + 1) own = is_own_line(line);
     return own ? 0 : overwrite_refuse(path, "a Modelfile as lorac wrote it", err);
 }
 
-static int save_modelfile(const Adapter *a, const Model *m, const char *path, Err *err) {
-    if (!export_has_modelfile(m)) {
-        log_warn("%s is not written: a Modelfile cannot hold the base model's path, %s", path, m->path);
-        return 0;
-    }
+// Ollama loads no adapters since 0.34.1, but GGUF files and, of some families, Hugging Face folders.
+static int save_modelfile(const Model *m, const char *path, Err *err) {
     AUTO_STR StrBuf text = {0};
-    put_base(&text, m);
-    if (a->chat_template)
-        str_puts(
-            &text,
-            "# The adapter was trained with adapter/chat_template.jinja in place of the base's own template. Ollama's\n"
-            "# TEMPLATE is another language (Go templates): add one here that gives the same text.\n");
+    const char *merged = m->is_gguf ? "merged.gguf" : "merged";
+    str_printf(&text, "%s%s%sFROM ./%s\n", made_by, m->is_gguf ? merge_gguf : merge_folder, create, merged);
+    put_stops(&text, m->tokenizer);
+    str_printf(&text,
+               "# The chat template is in %s. Ollama translates it if it knows it as that of\n"
+               "# a well-known family; for another one add TEMPLATE, in the language of Go's templates.\n",
+               merged);
     return file_write_whole(path, text.data, text.len, modelfile_own, err);
 }
 
@@ -83,5 +81,5 @@ int adapter_export(const Adapter *a, const Model *m, const char *output_dir, con
     AUTO_FREE char *modelfile = path_join(output_dir, "Modelfile"), *card = model_card_text(m, a, name, run);
     if (adapter_save_peft(a, m, peft, card, err)) return -1;
     if (a->config.labels) return 0;
-    return adapter_save_gguf(a, m, gguf, name, err) || save_modelfile(a, m, modelfile, err) ? -1 : 0;
+    return adapter_save_gguf(a, m, gguf, name, err) || save_modelfile(m, modelfile, err) ? -1 : 0;
 }

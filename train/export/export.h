@@ -15,8 +15,6 @@ typedef struct RunFacts {
 // converted. The caller frees.
 char *model_card_text(const Model *m, const Adapter *a, const char *name, const RunFacts *run);
 
-// False: a Modelfile cannot hold the path of the GGUF base; adapter_export warns and writes none.
-bool export_has_modelfile(const Model *m);
 OwnCheck modelfile_own; // overwrite.h
 // Writes output_dir/adapter/, output_dir/adapter.gguf and output_dir/Modelfile; of a classifier, which llama.cpp
 // cannot load, only the first.

@@ -207,8 +207,9 @@ int model_merge_check(const Model *m, const char *out, const MergeOptions *o, Er
     if (!m->is_gguf && ends_with(out, ".gguf"))
         return err_input(
             err, "%s: the base is a Hugging Face folder and merges into one; expected the name of a folder", out);
-    if (!m->is_gguf && o->dtype == DTYPE_Q8_0)
-        return err_input(err, "q8_0 is a type of GGUF files; expected f32, f16 or bf16 for a Hugging Face folder");
+    if (!m->is_gguf && o->dtype != DTYPE_COUNT && o->dtype > DTYPE_BF16)
+        return err_input(err, "%s is a type of GGUF files; expected f32, f16 or bf16 for a Hugging Face folder",
+                         dtype_info(o->dtype)->name);
     return 0;
 }
 

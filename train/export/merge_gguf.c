@@ -4,40 +4,6 @@
 #include "gguf.h"
 #include "merge_internal.h"
 
-// general.file_type as llama.cpp numbers it.
-static uint32_t file_type(DType t) { return t == DTYPE_F32 ? 0 : t == DTYPE_F16 ? 1 : t == DTYPE_BF16 ? 32 : 7; }
-
-// Matrices that llama.cpp's converter always writes as float32.
-static bool stays(const char *name) {
-    static const char *const parts[] = {"position_embd.", "token_types.", "ffn_gate_inp.", "rope_factors_"};
-    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
-        if (strstr(name, parts[i])) return true;
-    return false;
-}
-
-static bool is_matrix(const SourceTensor *s) {
-    return s->n_dims >= 2 && s->shape[s->n_dims - 2] > 1 && dtype_is_weight(s->dtype) && !stays(s->name);
-}
-
-// Sets the types of the written tensors; returns the one with most bytes.
-static DType choose_types(Merge *g) {
-    size_t bytes[DTYPE_COUNT] = {0};
-    DType main = DTYPE_F32;
-    for (size_t i = 0; i < g->n; i++) {
-        MergeTensor *t = &g->tensors[i];
-        if (!is_matrix(t->source)) continue;
-        if (g->dtype != DTYPE_COUNT)
-            t->dtype = g->dtype;
-        else if (t->dtype > DTYPE_BF16)
-            t->dtype = DTYPE_F16;
-        const SourceTensor *s = t->source;
-        if (t->dtype == DTYPE_Q8_0 && s->shape[s->n_dims - 1] % dtype_info(DTYPE_Q8_0)->block) t->dtype = DTYPE_F16;
-        bytes[t->dtype] += merge_bytes(t);
-        if (bytes[t->dtype] > bytes[main]) main = t->dtype;
-    }
-    return main;
-}
-
 // Keys that are true of the base's files only.
 static bool is_outdated(GgufStr name) {
     static const char *const prefixes[] = {"general.file_type", "general.quantization_version", "general.alignment",
@@ -51,7 +17,7 @@ static bool is_outdated(GgufStr name) {
 }
 
 // template: of the adapter, replaces the base's; NULL: none.
-static void add_keys(GgufWriter *w, const Gguf *base, DType main, const char *template) {
+static void add_keys(GgufWriter *w, const Gguf *base, uint32_t file_type, const char *template) {
     static const char template_key[] = "tokenizer.chat_template";
     char ignored[8];
     for (size_t i = 0; i < gguf_key_count(base); i++) {
@@ -60,7 +26,7 @@ static void add_keys(GgufWriter *w, const Gguf *base, DType main, const char *te
         if (!is_outdated(key) && !replaced) gguf_writer_key(w, gguf_key_raw(base, i));
     }
     if (template) gguf_writer_string(w, template_key, template);
-    gguf_writer_u32(w, "general.file_type", file_type(main));
+    gguf_writer_u32(w, "general.file_type", file_type);
     gguf_writer_u32(w, "general.quantization_version", 2);
 }
 
@@ -77,7 +43,7 @@ static int append(void *to, const void *data, size_t bytes, Err *err) {
 
 int merge_write_gguf(Merge *g, const char *out, Err *err) {
     AUTO_GGUF_WRITER GgufWriter *w = gguf_writer_new();
-    add_keys(w, g->files->gguf, choose_types(g), g->a->chat_template);
+    add_keys(w, g->files->gguf, merge_choose_types(g), g->a->chat_template);
     for (size_t i = 0; i < g->n; i++) add_tensor(w, &g->tensors[i]);
     int rc = gguf_writer_begin(w, out, NULL, err);
     for (size_t i = 0; i < g->n && !rc; i++) rc = merge_write(g, &g->tensors[i], (MergeSink){append, w}, err);

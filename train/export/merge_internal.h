@@ -1,4 +1,4 @@
-// merge_internal: shared by merge.c and the two writers, merge_hf.c and merge_gguf.c.
+// merge_internal: shared by merge.c, merge_types.c and the two writers, merge_hf.c and merge_gguf.c.
 #pragma once
 
 #include "merge.h"
@@ -30,6 +30,9 @@ typedef struct MergeSink {
 
 size_t merge_bytes(const MergeTensor *t); // that merge_write writes
 int merge_write(const Merge *g, const MergeTensor *t, MergeSink sink, Err *err);
+
+// Of a GGUF file: sets the types of the written tensors, returns the number of general.file_type (merge_types.c).
+uint32_t merge_choose_types(Merge *g);
 
 int merge_write_hf(Merge *g, const char *out, Err *err);
 int merge_write_gguf(Merge *g, const char *out, Err *err);

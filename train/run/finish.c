@@ -60,11 +60,11 @@ static void take_best(Trainer *t, const char *output_dir, bool did_steps) {
     trainer_set_state(t, &state);
 }
 
-// A classifier has only the folder; not every model has a Modelfile.
-static bool all_exist(const Model *m, const char *output_dir, bool classifier) {
+// A classifier has only the folder.
+static bool all_exist(const char *output_dir, bool classifier) {
     return dir_has(output_dir, "adapter/adapter_model.safetensors") &&
            dir_has(output_dir, "adapter/adapter_config.json") && (classifier || dir_has(output_dir, "adapter.gguf")) &&
-           (classifier || !export_has_modelfile(m) || dir_has(output_dir, "Modelfile"));
+           (classifier || dir_has(output_dir, "Modelfile"));
 }
 
 static RunFacts facts_of(const Trainer *t) {
@@ -108,7 +108,7 @@ static void write_report(const Trainer *t, const char *output_dir, bool did_step
 // A finished run is verified; what is missing or damaged is exported again.
 static int export_and_verify(const Trainer *t, const char *output_dir, bool did_steps, Err *err) {
     const TrainerInputs *in = trainer_inputs(t);
-    if (!did_steps && all_exist(in->model, output_dir, in->adapter->config.labels > 0)) {
+    if (!did_steps && all_exist(output_dir, in->adapter->config.labels > 0)) {
         Err damage;
         int rc = adapter_verify(in->model, output_dir, stdout, &damage);
         if (!rc && is_exported(in, output_dir)) return 0;

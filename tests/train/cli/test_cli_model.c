@@ -129,8 +129,11 @@ static void test_cli_merge(void **state) {
         "perplexity of the validation data: ");
     check_has("merge --model m.gguf --adapter_name_or_path one --out new.gguf", 2, "new.gguf: already exists");
     check_has("merge --model m.gguf --adapter_name_or_path one --out new", 2, "merges into GGUF");
-    check_has("merge --model m.gguf --adapter_name_or_path one --out x.gguf --dtype q4_0", 2,
-              "--dtype: \"q4_0\"; expected keep, f32, f16, bf16, q8_0");
+    check_has("merge --model m.gguf --adapter_name_or_path one --out x.gguf --dtype q3_k", 2,
+              "--dtype: \"q3_k\"; expected keep, f32, f16, bf16, q8_0, q6_k");
+    check_has("merge --model m.gguf --adapter_name_or_path two.gguf --out q4.gguf --type Q4_K_M --validation_file "
+              "v.jsonl",
+              0, "mean KL divergence ");
     check_has("merge --model m.gguf --out x.gguf", 2, "--adapter_name_or_path is missing");
     check_has("merge --model m.gguf --adapter_name_or_path one", 2, "--out is missing");
 }

@@ -39,7 +39,7 @@ static void test_bash_completes_verbs_options_and_files(void **state) {
     check_bash("lorac doctor --lora_dro", "");
     check_bash("lorac export --form", "--format");
     check_bash("lorac export --format \"\"", "peft gguf");
-    check_bash("lorac merge --dtype q", "q8_0");
+    check_bash("lorac merge --dtype q8", "q8_0");
     check_bash("lorac train --lr_scheduler_type = wa", "");
     check_bash("lorac train --lr_scheduler_type = ws", "wsd");
     check_bash("lorac train --train_file my", "my data.jsonl");

@@ -7,7 +7,7 @@
 #include "fileio.h"
 #include "gguf.h"
 #include "logits.h"
-#include "merge.h"
+#include "merge_internal.h"
 #include "path.h"
 #include "scratch.h"
 #include "test.h"
@@ -119,6 +119,90 @@ static void test_merge_dtypes_of_gguf(void **state) {
     check_family("qwen2", FAMILY_GGUF, keep, 2e-3); // F16
     check_family("llama3", FAMILY_GGUF, (MergeOptions){.dtype = DTYPE_BF16}, 3e-2);
     check_family("llama3", FAMILY_GGUF, (MergeOptions){.dtype = DTYPE_Q8_0}, 3e-2);
+    check_family("qwen2", FAMILY_GGUF, (MergeOptions){.dtype = DTYPE_Q4_0}, 0.5);
+    check_family("qwen2", FAMILY_GGUF, (MergeOptions){.dtype = DTYPE_Q5_1}, 0.2);
+}
+
+// ---- the mixtures ----
+
+static void check_same_file(const char *a_path, const char *b_path) {
+    char *a, *b;
+    size_t a_size, b_size;
+    Err err;
+    ASSERT_OK(file_read(&a, &a_size, a_path, 1 << 24, &err), &err);
+    ASSERT_OK(file_read(&b, &b_size, b_path, 1 << 24, &err), &err);
+    assert_int_equal(a_size, b_size);
+    assert_memory_equal(a, b, a_size);
+    mem_free(a);
+    mem_free(b);
+}
+
+typedef struct TypeCase {
+    const char *name;
+    int64_t cols;
+    DType main, written;
+} TypeCase;
+
+static DType type_in_mixture(const ModelConfig *config, const TypeCase *t) {
+    Model m = {.config = *config, .is_gguf = true};
+    SourceTensor s = {.name = t->name, .dtype = DTYPE_F32, .n_dims = 2, .shape = {64, t->cols}};
+    MergeTensor tensor = {.source = &s};
+    Merge g = {.m = &m, .dtype = t->main, .tensors = &tensor, .n = 1};
+    merge_choose_types(&g);
+    return tensor.dtype;
+}
+
+// Rows of llama-quantize's output: for a model of 32 layers, and for one with narrow rows and a tied head.
+static void test_merge_mixes_types_as_llama_quantize(void **state) {
+    (void)state;
+    static const TypeCase wide[] = {{"output.weight", 4096, DTYPE_Q4_K, DTYPE_Q6_K},
+                                    {"token_embd.weight", 4096, DTYPE_Q4_K, DTYPE_Q4_K},
+                                    {"blk.0.attn_v.weight", 4096, DTYPE_Q4_K, DTYPE_Q6_K},
+                                    {"blk.4.attn_v.weight", 4096, DTYPE_Q4_K, DTYPE_Q4_K},
+                                    {"blk.6.ffn_down.weight", 11008, DTYPE_Q4_K, DTYPE_Q6_K},
+                                    {"blk.7.ffn_down.weight", 11008, DTYPE_Q4_K, DTYPE_Q4_K},
+                                    {"blk.28.ffn_down.weight", 11008, DTYPE_Q5_K, DTYPE_Q6_K},
+                                    {"blk.0.ffn_up.weight", 4096, DTYPE_Q4_K, DTYPE_Q4_K},
+                                    {"blk.5.attn_q.weight", 4096, DTYPE_Q5_K, DTYPE_Q5_K},
+                                    {"blk.5.attn_qkv.weight", 4096, DTYPE_Q4_K, DTYPE_Q5_K},
+                                    {"blk.5.attn_qkv.weight", 4096, DTYPE_Q5_K, DTYPE_Q6_K},
+                                    {"blk.0.attn_v.weight", 4096, DTYPE_Q4_0, DTYPE_Q4_0},
+                                    {"output.weight", 4096, DTYPE_Q4_0, DTYPE_Q6_K},
+                                    {"output.weight", 4096, DTYPE_Q8_0, DTYPE_Q8_0},
+                                    {"output.weight", 4096, DTYPE_F16, DTYPE_F16},
+                                    {"blk.0.ffn_gate_inp.weight", 4096, DTYPE_Q4_K, DTYPE_F32}};
+    static const TypeCase narrow[] = {
+        {"token_embd.weight", 576, DTYPE_Q4_K, DTYPE_Q8_0},      {"token_embd.weight", 576, DTYPE_Q4_0, DTYPE_Q8_0},
+        {"blk.0.attn_q.weight", 576, DTYPE_Q4_K, DTYPE_Q5_0},    {"blk.0.attn_v.weight", 576, DTYPE_Q4_K, DTYPE_Q8_0},
+        {"blk.0.attn_q.weight", 576, DTYPE_Q5_K, DTYPE_Q5_1},    {"blk.0.attn_q.weight", 576, DTYPE_Q6_K, DTYPE_Q8_0},
+        {"blk.0.ffn_down.weight", 1536, DTYPE_Q4_K, DTYPE_Q6_K}, {"blk.0.attn_q.weight", 24, DTYPE_Q4_0, DTYPE_F16},
+        {"blk.0.attn_q.weight", 24, DTYPE_Q4_K, DTYPE_F16}};
+    const ModelConfig llama = {.layers = 32, .hidden = 4096, .heads = 32, .kv_heads = 32};
+    const ModelConfig small = {.layers = 30, .hidden = 576, .heads = 9, .kv_heads = 3, .tied_head = true};
+    const ModelConfig mixtral = {.layers = 32, .hidden = 4096, .heads = 32, .kv_heads = 8, .experts = 8};
+    const ModelConfig large = {.layers = 80, .hidden = 8192, .heads = 64, .kv_heads = 8};
+    for (size_t i = 0; i < sizeof wide / sizeof *wide; i++)
+        if (type_in_mixture(&llama, &wide[i]) != wide[i].written) fail_msg("%s, case %zu", wide[i].name, i);
+    for (size_t i = 0; i < sizeof narrow / sizeof *narrow; i++)
+        if (type_in_mixture(&small, &narrow[i]) != narrow[i].written) fail_msg("%s, case %zu", narrow[i].name, i);
+    const TypeCase key = {"blk.9.attn_k.weight", 4096, DTYPE_Q4_K, DTYPE_Q8_0};
+    const TypeCase value = {"blk.10.attn_v.weight", 8192, DTYPE_Q4_K, DTYPE_Q5_K};
+    assert_int_equal(type_in_mixture(&mixtral, &key), DTYPE_Q8_0);
+    assert_int_equal(type_in_mixture(&large, &value), DTYPE_Q5_K);
+}
+
+// The same bits for any number of threads.
+static void test_merge_is_the_same_for_any_threads(void **state) {
+    (void)state;
+    Case c;
+    Err err;
+    open_case(&c, "qwen2", FAMILY_GGUF);
+    MergeOptions o = {.dtype = DTYPE_Q5_1};
+    ASSERT_OK(model_merge(c.base, c.adapter, "two.gguf", &o, &err), &err);
+    c.backend->threads = 1;
+    ASSERT_OK(model_merge(c.base, c.adapter, "one.gguf", &o, &err), &err);
+    check_same_file("one.gguf", "two.gguf");
+    close_case(&c);
 }
 
 // ---- what is kept ----
@@ -161,18 +245,11 @@ static void test_merge_keeps_metadata_of_gguf(void **state) {
     close_case(&c);
 }
 
-static void check_same_file(const char *a_dir, const char *b_dir, const char *name) {
-    char *a_path = path_join(a_dir, name), *b_path = path_join(b_dir, name), *a, *b;
-    size_t a_size, b_size;
-    Err err;
-    ASSERT_OK(file_read(&a, &a_size, a_path, 1 << 24, &err), &err);
-    ASSERT_OK(file_read(&b, &b_size, b_path, 1 << 24, &err), &err);
-    assert_int_equal(a_size, b_size);
-    assert_memory_equal(a, b, a_size);
-    mem_free(a_path);
-    mem_free(b_path);
-    mem_free(a);
-    mem_free(b);
+static void check_kept(const Case *c, const char *name) {
+    char *before = path_join(c->family.path, name), *after = path_join("merged", name);
+    check_same_file(before, after);
+    mem_free(before);
+    mem_free(after);
 }
 
 static void test_merge_keeps_files_of_a_folder(void **state) {
@@ -183,9 +260,9 @@ static void test_merge_keeps_files_of_a_folder(void **state) {
     scratch_put(path, "x", 1);
     scratch_put(note, "hello", 5);
     merge(&c, "merged", keep);
-    check_same_file(c.family.path, "merged", "config.json");
-    check_same_file(c.family.path, "merged", "tokenizer.json");
-    check_same_file(c.family.path, "merged", "notes.txt");
+    check_kept(&c, "config.json");
+    check_kept(&c, "tokenizer.json");
+    check_kept(&c, "notes.txt");
     assert_false(path_exists("merged/pytorch_model.bin"));
     assert_false(path_exists("merged/model.safetensors.index.json"));
     WeightSource *a, *b;
@@ -266,7 +343,7 @@ static void test_merge_refuses(void **state) {
     ASSERT_REFUSED(model_merge(g.base, g.adapter, "x", &keep, &err), &err, "the base is GGUF and merges into GGUF");
     ASSERT_REFUSED(model_merge(c.base, c.adapter, ".", &keep, &err), &err, ".: already exists");
     ASSERT_REFUSED(model_merge(c.base, c.adapter, "x", &(MergeOptions){.dtype = DTYPE_Q8_0}, &err), &err,
-                   "q8_0 is a type of GGUF files");
+                   "Q8_0 is a type of GGUF files");
     c.adapter->config.labels = 3;
     ASSERT_REFUSED(model_merge(c.base, c.adapter, "x", &keep, &err), &err, "a classifier of 3 classes: its head");
     c.adapter->config.labels = 0;
@@ -282,6 +359,7 @@ static void test_merge_refuses(void **state) {
 }
 
 TEST_MAIN(SCRATCH_TEST(test_merge_folders), SCRATCH_TEST(test_merge_gguf_files), SCRATCH_TEST(test_merge_shards),
-          SCRATCH_TEST(test_merge_dtypes_of_gguf), SCRATCH_TEST(test_merge_keeps_metadata_of_gguf),
+          SCRATCH_TEST(test_merge_dtypes_of_gguf), TEST(test_merge_mixes_types_as_llama_quantize),
+          SCRATCH_TEST(test_merge_is_the_same_for_any_threads), SCRATCH_TEST(test_merge_keeps_metadata_of_gguf),
           SCRATCH_TEST(test_merge_keeps_files_of_a_folder), SCRATCH_TEST(test_merge_takes_the_adapters_template),
           SCRATCH_TEST(test_merge_changes_the_dtype_in_config), SCRATCH_TEST(test_merge_refuses))
