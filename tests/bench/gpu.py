@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""What gpu.sh runs: LoRA r=16 on q/v, bf16, packed rows of 2048 tokens, 8 rows (16k tokens) a step; see gpu.sh.
+"""What gpu.sh runs: LoRA r=16 on q/v and on all linear layers, bf16, packed rows of 2048 tokens, 8 rows (16k tokens) a
+step; see gpu.sh.
 
 MFU counts what LoRA must compute: 4 FLOP per layer weight and token (forward, and backward to the inputs), the head both
 ways, attention forward and 2.5 times that backward; recomputation is not counted. Peaks are NVIDIA's dense bf16 figures.
@@ -76,10 +77,11 @@ class Bench:
                 "peak_memory_gb": max(s["peak_memory_bytes"] for s in steps) / 1e9,
                 "losses": [s["loss"] for s in steps]}
 
-    def split(self, model):
-        """Milliseconds per op of one pass, each op waited for (so their sum is more than a step takes)."""
+    def split(self, model, *options):
+        """One pass as training replays it, and unrecorded; milliseconds per op, each op waited for (so their sum is more
+        than a step takes)."""
         out, reason = self.run([self.args.build + "/bench_step", model, "--device", self.args.device, "--tokens",
-                                LENGTH, "--samples", ROWS_PER_STEP, "--repeats", "3", "--json"])
+                                LENGTH, "--samples", ROWS_PER_STEP, "--repeats", "3", "--json", *options])
         return {"failed": reason} if reason else json.loads(out.strip().splitlines()[-1])
 
     def rival(self, model, rows, *options):
@@ -122,6 +124,8 @@ class Bench:
         if speed and peak:
             result["mfu"] = speed * flop_per_token(shape, LENGTH) / (peak * 1e12)
         result["ops"] = self.split(model)
+        result["lorac_all_linear"] = self.lorac(model, rows, "--lora_target_modules", "all-linear")
+        result["ops_all_linear"] = self.split(model, "--all-linear")
         if name == "llama-3.1-8b":
             result["lorac_nf4"] = self.lorac(model, rows, "--quantize_base", "nf4")
             result["lorac_fp8"] = self.lorac(model, rows, "--dtype", "fp8")

@@ -1,4 +1,5 @@
-// bench step: one training step (forward + backward of one row) of a real model, with the time of each op.
+// bench step: one training step (forward + backward of one pass) of a real model, as training runs it: on a GPU with
+// the attention that training would use and the pass replayed as a CUDA graph; then, call by call, the time of each op.
 #include <getopt.h>
 #include <math.h>
 #include <stdio.h>
@@ -22,12 +23,12 @@ typedef struct Options {
     double part;             // of each sample that is supervised
     Recompute recompute;
     int repeats;
-    bool json;
+    bool json, all_linear;
 } Options;
 
 static void usage(void) {
     fprintf(stderr, "usage: bench_step MODEL [--device D] [--dtype T] [--tokens N] [--samples N] [--part P]\n"
-                    "                  [--recompute none|ffn|blocks|offload] [--repeats N] [--json]\n");
+                    "                  [--recompute none|ffn|blocks|offload] [--repeats N] [--all-linear] [--json]\n");
     exit(EXIT_INPUT);
 }
 
@@ -39,9 +40,9 @@ static int word_of(const EnumWord *words, const char *word) {
 
 static Options parse(int argc, char **argv) {
     static const struct option known[] = {
-        {"device", 1, NULL, 'd'},  {"dtype", 1, NULL, 't'}, {"tokens", 1, NULL, 'n'},
-        {"samples", 1, NULL, 's'}, {"part", 1, NULL, 'p'},  {"recompute", 1, NULL, 'r'},
-        {"repeats", 1, NULL, 'k'}, {"json", 0, NULL, 'j'},  {NULL, 0, NULL, 0}};
+        {"device", 1, NULL, 'd'},     {"dtype", 1, NULL, 't'},     {"tokens", 1, NULL, 'n'},  {"samples", 1, NULL, 's'},
+        {"part", 1, NULL, 'p'},       {"recompute", 1, NULL, 'r'}, {"repeats", 1, NULL, 'k'}, {"json", 0, NULL, 'j'},
+        {"all-linear", 0, NULL, 'a'}, {NULL, 0, NULL, 0}};
     Options o = {.device = "cpu", .tokens = 512, .samples = 1, .part = 1, .repeats = 5};
     for (int c; (c = getopt_long(argc, argv, "", known, NULL)) != -1;) {
         if (c == 'd') o.device = optarg;
@@ -52,6 +53,7 @@ static Options parse(int argc, char **argv) {
         if (c == 'r') o.recompute = (Recompute)word_of(ENUM_WORDS(RECOMPUTES), optarg);
         if (c == 'k') o.repeats = atoi(optarg);
         if (c == 'j') o.json = true;
+        if (c == 'a') o.all_linear = true;
         if (c == '?') usage();
     }
     if (optind != argc - 1 || o.tokens < 2 || o.samples < 1 || o.repeats < 1) usage();
@@ -101,18 +103,22 @@ typedef struct Step {
     Tape *t;
     void *arena;
     size_t bytes;
+    bool replayed;
 } Step;
 
 static void open_step(Step *s, const Options *o) {
     Err err = {0};
     ModelOptions options = {.max_positions = o->tokens};
     AdapterConfig config = {.rank = 16, .alpha = 32, .projections = 1u << PROJ_Q | 1u << PROJ_V};
+    if (o->all_linear) config.projections = (1u << PROJ_COUNT) - 1;
     if (run_device_open(&s->b, o->device, o->dtype, NULL, &err) || model_load(&s->m, o->model, s->b, &options, &err) ||
         adapter_new(&s->a, s->m, &config, 1, true, &err))
         fail(&err);
     make_row(&s->row, o, s->m->config.vocab);
     s->in = pass_inputs_new(s->m, s->row.tokens, s->row.samples);
-    pass_inputs_set(s->in, &s->row, s->m->config.hidden, (PassState){.grad_scale = 1.0f / (float)s->row.tokens});
+    PassShape shape = {s->row.tokens, s->row.samples, s->row.scored, .longest = o->tokens};
+    pass_inputs_pack(s->in, &s->row, shape, s->m->config.hidden, 0);
+    pass_inputs_send(s->in, (PassState){.grad_scale = 1.0f / (float)s->row.tokens});
     s->t = tape_new(s->b);
     graph_build_loss(s->t, s->m, s->a, s->in, &(PassOptions){.recompute = o->recompute});
     s->bytes = tape_plan(s->t, TAPE_TRAIN);
@@ -130,18 +136,33 @@ static void close_step(Step *s) {
     backend_close(s->b);
 }
 
-static double run_step(const Step *s) {
+// Recorded, as a trainer does with a pass of a shape that it has seen; or call by call.
+static double run_step(Step *s, bool recorded) {
+    enum { PASS = 1 };
+    const Kernels *k = s->b->k;
     double start = time_now();
-    tape_run(s->t, s->arena);
-    s->b->k->sync(s->b);
+    bool done = recorded && k->replay(s->b, PASS);
+    s->replayed |= done;
+    if (!done && recorded) k->record(s->b, PASS);
+    if (!done) tape_run(s->t, s->arena);
+    if (!done && recorded && !k->record_end(s->b)) tape_run(s->t, s->arena);
+    k->sync(s->b);
     return time_now() - start;
 }
 
-static void print_json(const Step *s, double seconds, int repeats) {
+static double best_of(Step *s, bool recorded, int repeats) {
+    double best = run_step(s, recorded); // warms up, or records
+    for (int i = 0; i < repeats; i++) best = fmin(best, run_step(s, recorded));
+    return best;
+}
+
+static void print_json(const Step *s, double seconds, double unrecorded, int repeats) {
     const ProfileTotal *rows = profile_of(s->b)->rows;
     const char *separator = "";
-    printf("{\"milliseconds\": %.3f, \"tokens_per_second\": %.0f, \"arena_mb\": %.1f, \"ops\": {", 1e3 * seconds,
-           (double)s->row.tokens / seconds, (double)s->bytes / 1e6);
+    printf("{\"milliseconds\": %.3f, \"milliseconds_unrecorded\": %.3f, \"replayed\": %s, \"attention\": \"%s\", ",
+           1e3 * seconds, 1e3 * unrecorded, s->replayed ? "true" : "false", s->b->attention);
+    printf("\"shapes_by_library\": %d, \"tokens_per_second\": %.0f, \"arena_mb\": %.1f, \"ops\": {",
+           s->b->library_shapes, (double)s->row.tokens / seconds, (double)s->bytes / 1e6);
     for (ProfileRow i = 0; i < PROFILE_OTHER; i++) {
         if (!rows[i].calls) continue;
         printf("%s\"%s\": {\"ms\": %.3f, \"calls\": %ld}", separator, profile_row_name(i),
@@ -151,7 +172,7 @@ static void print_json(const Step *s, double seconds, int repeats) {
     printf("}}\n");
 }
 
-static void print_step(const Step *s, double seconds, const Options *o) {
+static void print_step(const Step *s, double seconds, double unrecorded, const Options *o) {
     TapeStats stats = tape_stats(s->t);
     double flops = stats.forward_flops + stats.recompute_flops + stats.backward_flops, tokens = (double)s->row.tokens;
     HeadResult result;
@@ -162,6 +183,9 @@ static void print_step(const Step *s, double seconds, const Options *o) {
            stats.backward_flops / tokens / 1e9);
     printf("loss %.4f; best of %d: %.1f ms, %.0f tokens/s, %.0f GFLOP/s\n", result.loss / (double)s->row.scored,
            o->repeats, 1e3 * seconds, tokens / seconds, flops / seconds / 1e9);
+    if (!s->b->host_memory)
+        printf("attention by %s; the pass is %s; unrecorded %.1f ms\n", s->b->attention,
+               s->replayed ? "replayed" : "not recorded", 1e3 * unrecorded);
     print_profile(s->b, o->repeats);
 }
 
@@ -170,16 +194,15 @@ int main(int argc, char **argv) {
     Step s = {0};
     Err err = {0};
     open_step(&s, &o);
-    run_step(&s); // warm-up
-    double best = 1e30;
-    for (int i = 0; i < o.repeats; i++) best = fmin(best, run_step(&s));
+    run_step(&s, false); // the first run may time algorithms
+    double best = best_of(&s, true, o.repeats), unrecorded = s.b->host_memory ? best : best_of(&s, false, o.repeats);
     profile_start(s.b);
-    for (int i = 0; i < o.repeats; i++) run_step(&s);
+    for (int i = 0; i < o.repeats; i++) run_step(&s, false);
     if (s.b->k->status(s.b, &err)) fail(&err);
     if (o.json)
-        print_json(&s, best, o.repeats);
+        print_json(&s, best, unrecorded, o.repeats);
     else
-        print_step(&s, best, &o);
+        print_step(&s, best, unrecorded, &o);
     close_step(&s);
     return 0;
 }
