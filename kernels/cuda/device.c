@@ -5,6 +5,7 @@
 
 #include "cuda.h"
 #include "module.h"
+#include "records.h"
 
 #define CUDA_ENTRY(slot) .slot = cuda_##slot,
 static const Kernels cuda_kernels = {.name = "cuda", DEVICE_SLOTS(CUDA_ENTRY) OP_SLOTS(CUDA_ENTRY)};
@@ -57,9 +58,14 @@ int cuda_status(Backend *b, Err *err) {
     return -1;
 }
 
+// What recorded passes may take is used, whether they have taken it yet or not.
 DeviceMemory cuda_memory(Backend *b) {
-    DeviceMemory m = {.used = cuda_state(b)->used_bytes};
+    const CudaState *s = cuda_state(b);
+    size_t recorded = s->graphs ? s->scratch.recorded_bytes : 0, taken = cuda_record_counts(b).bytes;
+    DeviceMemory m = {.used = s->used_bytes + recorded};
     if (!cuda_failed(b)) cuda_check(b, cudaMemGetInfo(&m.free, &m.total), "asking for free memory");
+    size_t open = recorded > taken ? recorded - taken : 0;
+    m.free -= open < m.free ? open : m.free;
     return m;
 }
 

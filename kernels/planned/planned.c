@@ -73,6 +73,6 @@ int backend_open_planned(Backend **b, const PlannedDevice *d, const BackendOptio
     (*b)->state = s;
     snprintf((*b)->name, sizeof(*b)->name, "%s", d->name);
     s->scratch = cuda_scratch(d->capability, d->memory);
-    s->used = s->scratch.workspace_bytes + 2 * s->scratch.expanded_bytes;
+    s->used = s->scratch.workspace_bytes + 2 * s->scratch.expanded_bytes + s->scratch.recorded_bytes;
     return 0;
 }

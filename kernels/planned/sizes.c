@@ -3,6 +3,7 @@
 enum {
     WORKSPACE_MB = 32, // what NVIDIA recommends for cuBLASLt; Hopper and later: twice as much
     EXPANDED_MB = 64,
+    RECORDED_MB = 512,
     CHUNK_ROWS = 128,
     CHUNK_TILES = 4,
     CUDNN_MB = 512, // on devices of less than 32 GiB
@@ -20,11 +21,12 @@ static size_t cudnn_bytes(size_t memory) {
     return larger((size_t)CUDNN_MB << 20, power / CUDNN_PART);
 }
 
-// At most 1/256 of the device's memory each, but for cuDNN.
+// At most 1/256 of the device's memory each, recorded passes 1/64, but for cuDNN.
 CudaScratch cuda_scratch(int capability, size_t memory) {
     int64_t most = (int64_t)(memory / 256), workspace = (int64_t)WORKSPACE_MB << (capability >= 90 ? 21 : 20);
     return (CudaScratch){.workspace_bytes = cuda_align((size_t)min64(workspace, most)),
                          .expanded_bytes = cuda_align((size_t)min64((int64_t)EXPANDED_MB << 20, most)),
+                         .recorded_bytes = (size_t)min64((int64_t)RECORDED_MB << 20, 4 * most),
                          .cudnn_bytes = cudnn_bytes(memory),
                          .capability = capability};
 }

@@ -24,6 +24,7 @@ typedef struct CudaScratch {
     size_t expanded_bytes;  // of each of the two tiles of quantised weights
     size_t cudnn_bytes;     // cuDNN's attention may use at most this: cuda_cudnn_space
     int capability;         // 90 for 9.0
+    size_t recorded_bytes;  // that recorded passes may take, which CUDA allocates
 } CudaScratch;
 CudaScratch cuda_scratch(int capability, size_t memory);
 

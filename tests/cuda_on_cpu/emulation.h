@@ -46,6 +46,9 @@ bool pinned(const void *p);
 // [p, p + bytes) is inside one live allocation of the device (or in host memory, where `host_too`); else a fault.
 void check_range(const char *what, const void *p, size_t bytes);
 void check_red_zones(const char *when);
+// Memory that CUDA itself takes on a device, or gives back, for graphs.
+enum { GRAPH_NODE_BYTES = 1024 };
+void take_hidden(int device, ptrdiff_t bytes);
 
 // ---- streams (stream.cpp): work is put off until somebody waits for it ----
 typedef std::function<void()> Work;

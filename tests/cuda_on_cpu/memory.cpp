@@ -28,7 +28,7 @@ struct Memory {
     int users = 0;   // threads that run work of a device
     std::map<const char *, Allocation> live;
     std::map<const char *, size_t> pinned;
-    std::map<int, size_t> used; // by device
+    std::map<int, size_t> used, hidden; // by device; hidden: of graphs
 };
 Memory &memory() {
     static Memory *m = new Memory; // for good: streams may be finished while the process ends
@@ -145,8 +145,8 @@ cudaError_t cudaMalloc(void **p, size_t bytes) {
         madvise(space, SPACE, MADV_HUGEPAGE);
         m.base = (char *)space;
     }
-    size_t &used = m.used[current_device()], size = room(bytes);
-    if (bytes > settings().memory || size > settings().memory - std::min(used, settings().memory))
+    size_t &used = m.used[current_device()], size = room(bytes), taken = used + m.hidden[current_device()];
+    if (bytes > settings().memory || size > settings().memory - std::min(taken, settings().memory))
         return fail(cudaErrorMemoryAllocation);
     if (size > SPACE - m.high) fault("all addresses of device memory are used up");
     char *at = m.base + m.high;
@@ -178,11 +178,16 @@ cudaError_t cudaFree(void *p) {
     return sticky();
 }
 
+void emu::take_hidden(int device, ptrdiff_t bytes) {
+    std::lock_guard<std::mutex> hold(memory().lock);
+    memory().hidden[device] += (size_t)bytes;
+}
+
 cudaError_t cudaMemGetInfo(size_t *free, size_t *total) {
     Memory &m = memory();
     std::lock_guard<std::mutex> hold(m.lock);
     *total = settings().memory;
-    *free = *total - std::min(*total, m.used[current_device()]);
+    *free = *total - std::min(*total, m.used[current_device()] + m.hidden[current_device()]);
     return sticky();
 }
 

@@ -23,6 +23,8 @@ struct CUgraph_st {
 };
 struct CUgraphExec_st {
     std::shared_ptr<std::vector<Work>> work;
+    int device;
+    size_t bytes() const { return work->size() * GRAPH_NODE_BYTES; }
 };
 struct CUstream_st {
     int device = 0;
@@ -275,8 +277,8 @@ cudaError_t cudaStreamIsCapturing(cudaStream_t s, enum cudaStreamCaptureStatus *
 cudaError_t cudaGraphInstantiate(cudaGraphExec_t *x, cudaGraph_t g, unsigned long long) {
     if (sticky()) return sticky();
     if (recording_fails(EMULATED_NO_GRAPH)) return fail(cudaErrorMemoryAllocation);
-    *x = new CUgraphExec_st;
-    (*x)->work = std::make_shared<std::vector<Work>>(g->work);
+    *x = new CUgraphExec_st{std::make_shared<std::vector<Work>>(g->work), current_device()};
+    take_hidden((*x)->device, (ptrdiff_t)(*x)->bytes());
     return cudaSuccess;
 }
 cudaError_t cudaGraphUpload(cudaGraphExec_t, cudaStream_t) { return sticky(); }
@@ -289,6 +291,7 @@ cudaError_t cudaGraphLaunch(cudaGraphExec_t x, cudaStream_t s) {
     return sticky();
 }
 cudaError_t cudaGraphExecDestroy(cudaGraphExec_t x) {
+    take_hidden(x->device, -(ptrdiff_t)x->bytes());
     delete x;
     return cudaSuccess;
 }

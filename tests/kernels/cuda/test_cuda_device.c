@@ -5,8 +5,10 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <time.h>
 
 #include "emulated.h"
+#include "records.h"
 
 static Backend *open_or_fail(DType activation) {
     Err err;
@@ -144,6 +146,12 @@ static float first_of(Backend *b, const float *x) {
     return first;
 }
 
+// Until a pass may be dropped for another: recording may take a 20th of the time.
+static void wait_for_room(const Backend *b) {
+    double seconds = 21 * cuda_record_counts(b).seconds;
+    nanosleep(&(struct timespec){.tv_sec = (time_t)seconds, .tv_nsec = (long)(fmod(seconds, 1) * 1e9)}, NULL);
+}
+
 static void test_cuda_replays_what_was_recorded(void **state) {
     (void)state;
     enum { N = 64, BYTES = N * sizeof(float) };
@@ -168,6 +176,7 @@ static void test_cuda_replays_what_was_recorded(void **state) {
     }
     b->k->upload(b, x, one, BYTES);
     assert_true(b->k->replay(b, 7)); // now 100 is the oldest
+    wait_for_room(b);
     b->k->record(b, 131);
     b->k->record_end(b); // nothing at all is a pass as well
     assert_false(b->k->replay(b, 100));
@@ -178,6 +187,56 @@ static void test_cuda_replays_what_was_recorded(void **state) {
     b->k->free(b, x, BYTES);
     b->k->host_free(b, pinned, BYTES);
     close_whole(b);
+}
+
+// A pass of n nodes; false: it was not recorded.
+static bool record_nodes(Backend *b, uint64_t key, float *x, int n) {
+    int64_t before = cuda_record_counts(b).recorded;
+    b->k->record(b, key);
+    for (int i = 0; i < n; i++) b->k->zero(b, x, 4);
+    assert_true(b->k->record_end(b));
+    return cuda_record_counts(b).recorded > before;
+}
+
+// Passes in turn, of more shapes than are kept: with the oldest dropped each time, none would ever be replayed.
+static void test_cuda_records_do_not_thrash(void **state) {
+    (void)state;
+    enum { SHAPES = 40, ROUNDS = 50 };
+    Backend *b = open_or_fail(DTYPE_F32);
+    float *x = b->k->alloc(b, 4);
+    for (int i = 0; i < ROUNDS * SHAPES; i++)
+        if (!b->k->replay(b, (uint64_t)(i % SHAPES))) record_nodes(b, (uint64_t)(i % SHAPES), x, 20);
+    RecordCounts counts = cuda_record_counts(b), *c = &counts;
+    assert_int_equal(c->replayed + c->recorded + c->refused, ROUNDS * SHAPES);
+    assert_int_equal(c->recorded - c->dropped, 32);
+    if (c->replayed < ROUNDS * SHAPES / 2 || c->seconds <= 0)
+        fail_msg("%ld of %d passes replayed, %ld recorded", c->replayed, ROUNDS * SHAPES, c->recorded);
+    b->k->free(b, x, 4);
+    close_whole(b);
+}
+
+// On a device of 256 MiB recorded passes may take 4 MiB; a node takes 1 KiB.
+static void test_cuda_records_take_bounded_memory(void **state) {
+    (void)state;
+    emulated_set_memory(256 << 20);
+    Backend *b = open_or_fail(DTYPE_F32);
+    float *x = b->k->alloc(b, 4);
+    DeviceMemory before = b->k->memory(b);
+    for (uint64_t key = 0; key < 4; key++) assert_true(record_nodes(b, key, x, 1000));
+    assert_int_equal(cuda_record_counts(b).bytes, 4 * 1000 * 1024);
+    assert_int_equal(b->k->memory(b).free, before.free); // counted before
+    wait_for_room(b);
+    assert_true(record_nodes(b, 4, x, 1000));
+    assert_true(b->k->replay(b, 4) && b->k->replay(b, 1) && !b->k->replay(b, 0));
+    wait_for_room(b);
+    assert_true(record_nodes(b, 5, x, 5000)); // more than all may take: the last that is recorded
+    assert_int_equal(cuda_record_counts(b).bytes, 0);
+    assert_false(b->k->replay(b, 5) || record_nodes(b, 6, x, 1));
+    b->k->sync(b);
+    assert_int_equal(b->k->memory(b).free, before.free + (4 << 20)); // none will take any
+    b->k->free(b, x, 4);
+    close_whole(b);
+    emulated_set_memory(0);
 }
 
 // ---- choices ----
@@ -273,5 +332,6 @@ static void test_cuda_first_fault_is_kept(void **state) {
 
 TEST_MAIN(TEST(test_cuda_opens_as_asked), TEST(test_cuda_refuses_at_opening),
           TEST(test_cuda_upload_frees_the_host_at_once), TEST(test_cuda_offload_keeps_the_order),
-          TEST(test_cuda_replays_what_was_recorded), TEST(test_cuda_choices_come_back),
+          TEST(test_cuda_replays_what_was_recorded), TEST(test_cuda_records_do_not_thrash),
+          TEST(test_cuda_records_take_bounded_memory), TEST(test_cuda_choices_come_back),
           TEST(test_cuda_out_of_memory_is_a_status), TEST(test_cuda_first_fault_is_kept))
