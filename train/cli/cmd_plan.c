@@ -98,6 +98,12 @@ static void print_absent(const RunPlan *p) {
                 plural(r->data.max_tokens));
 }
 
+static void print_hint(const BatchHint *h) {
+    AUTO_STR StrBuf text = {0};
+    batch_hint_print(&text, h);
+    if (h->batch) say("hint     %s\n", text.data);
+}
+
 static void print_plan(const RunPlan *p) {
     AUTO_STR StrBuf device = {0};
     run_device_describe(&device, p->backend);
@@ -114,6 +120,7 @@ static void print_plan(const RunPlan *p) {
     if (p->chosen >= 0 && p->levels[p->chosen].total == p->levels[p->chosen].end)
         say("         the total is reached at the end of the run, when the adapter is verified\n");
     print_time(p);
+    print_hint(&p->hint);
     if (p->backend->host_memory)
         say("         tokens/s: estimated from the matrix products that this CPU computes per second\n");
     else if (p->gpu)
@@ -165,6 +172,7 @@ static void print_plan_json(const RunPlan *p) {
     cJSON_AddNumberToObject(o, "gpus", p->gpus);
     cJSON_AddNumberToObject(o, "steps",
                             steps_are_unknown(p) ? NAN : (double)trainer_plan(p->runs->trainer)->total_steps);
+    cJSON_AddNumberToObject(o, "suggested_batch_size", p->hint.batch ? (double)p->hint.batch : NAN);
     cJSON_AddBoolToObject(o, "weights_absent", p->model->lacks_weights);
     cJSON_AddItemToObject(o, "assumed_dtype",
                           p->model->lacks_weights && !p->model->is_gguf

@@ -108,7 +108,9 @@ int run_plan_open(RunPlan *p, const Config *runs, size_t count, const GpuSpec *g
         PlanLevel *l = &p->levels[level];
         plan_level(p, trainers, level, known ? &roof : NULL);
         l->allowed = level >= from && level <= to;
-        if (l->allowed && l->fits && p->chosen < 0) p->chosen = (int)level;
+        if (!l->allowed || !l->fits || p->chosen >= 0) continue;
+        p->chosen = (int)level;
+        if (count == 1) p->hint = trainer_batch_hint(trainers[0], p->budget.limit, l->arena, l->total);
     }
     return 0;
 }

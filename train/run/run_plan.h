@@ -27,6 +27,7 @@ typedef struct RunPlan {
     PlanRun *runs; // usually one
     size_t count;
     PassTeam team;      // of several runs in host memory
+    BatchHint hint;     // of one run; at the chosen level
     const GpuSpec *gpu; // NULL: the CPU, or a GPU that is not in the table
     int gpus;           // num_gpus, each with the memory below; 1 on the CPU
     bool assumed_rows;  // without data, or without the tokenizer to read it: rows of max_seq_length, all supervised

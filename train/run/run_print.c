@@ -17,6 +17,12 @@ void run_print_device(Backend *b, const Err *note) {
     fflush(stdout);
 }
 
+static void print_hint(BatchHint h) {
+    AUTO_STR StrBuf text = {0};
+    batch_hint_print(&text, &h);
+    if (h.batch) say("hint     %s\n", text.data);
+}
+
 static void print_model(const Trainer *t) {
     const TrainerInputs *in = trainer_inputs(t);
     const Model *m = in->model;
@@ -114,5 +120,6 @@ void run_print_plan(const Trainer *t) {
     say("steps    %ld, batch size %ld (%ld row%s, %ld step%s per epoch)\n", p->total_steps, p->rows_per_step,
         in->data->rows->count, plural(in->data->rows->count), p->steps_per_epoch, plural(p->steps_per_epoch));
     print_ranks(in->ranks->group, p);
+    print_hint(trainer_hint(t));
     fflush(stdout);
 }

@@ -101,6 +101,17 @@ Recompute trainer_recompute(const Trainer *t);                  // the chosen le
 size_t trainer_planned_bytes(const Trainer *t);                 // at the peak of the run
 size_t trainer_kept_bytes(const Trainer *t);                    // of these, for copies of weights (model_keep)
 
+// Where the passes of a run on a device are too small to keep it busy and memory allows more at the chosen level: what
+// would give 8 to 16 thousand tokens to a pass. batch 0: nothing to say.
+typedef struct BatchHint {
+    int64_t batch, accumulation; // per_device_train_batch_size, gradient_accumulation_steps
+    int64_t tokens, new_tokens;  // of a pass
+    bool same_steps;
+} BatchHint;
+BatchHint trainer_batch_hint(const Trainer *t, size_t limit, size_t arena, size_t total);
+BatchHint trainer_hint(const Trainer *t); // of trainers_fit_memory, of one trainer
+void batch_hint_print(StrBuf *out, const BatchHint *h);
+
 // ---- steps (trainer_step.c) ----
 
 // Times are in seconds. Other ranks' measurements arrive with the next step's sum: `compute`, `reduce` and

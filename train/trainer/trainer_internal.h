@@ -69,6 +69,7 @@ struct Trainer {
     int64_t *order, order_epoch; // rows of the epoch, -1: none yet
     Recompute recompute;
     size_t planned_bytes, kept_bytes;
+    BatchHint hint;
 };
 
 enum { MAX_SKIPPED_IN_A_ROW = 3 };

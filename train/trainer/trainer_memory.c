@@ -130,6 +130,7 @@ int trainers_fit_memory(Trainer *const *trainers, size_t n, Err *err) {
     }
     if (p.total > m.limit) return refuse(trainers, n, &m, &p, err);
     if (check_host_room(t, &p, err)) return -1;
+    if (n == 1) trainers[0]->hint = trainer_batch_hint(t, m.limit, p.arena, p.total);
     if (t->in.team) pass_team_reserve(t->in.team, p.workspace);
     for (size_t i = 0; i < n; i++)
         pass_runner_reserve(trainers[i]->runner, trainer_build_level(trainers[i], level).arena);
@@ -137,6 +138,8 @@ int trainers_fit_memory(Trainer *const *trainers, size_t n, Err *err) {
 }
 
 int trainer_fit_memory(Trainer *t, Err *err) { return trainers_fit_memory(&t, 1, err); }
+
+BatchHint trainer_hint(const Trainer *t) { return t->hint; }
 
 Recompute trainer_recompute(const Trainer *t) { return t->recompute; }
 

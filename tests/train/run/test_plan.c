@@ -79,6 +79,37 @@ static void test_plan_for_a_named_gpu(void **state) {
     tiny_run_close(&r);
 }
 
+// A pass of a row leaves a GPU idle: as many rows at once as make up 8 to 16 thousand tokens, with the same steps.
+static void test_plan_suggests_a_batch(void **state) {
+    (void)state;
+    static const struct {
+        const char *gpu;
+        int64_t batch, accumulation, want, then;
+    } cases[] = {{"h100", 1, 64, 64, 1},
+                 {"h100", 2, 48, 48, 2},
+                 {"h100", 64, 1, 0, 0},
+                 {"h100", 1, 1, 0, 0},
+                 {NULL, 1, 64, 0, 0}};
+    TinyRun r;
+    tiny_run_open(&r, 1, NULL, 0);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        Config c = r.config; // without data: rows of max_seq_length tokens, as many as a step takes
+        Err err;
+        RunPlan p;
+        c.train_file.count = 0;
+        c.max_seq_length = 192;
+        c.max_steps = 10;
+        c.per_device_train_batch_size = cases[i].batch;
+        c.gradient_accumulation_steps = cases[i].accumulation;
+        ASSERT_OK(run_plan_open(&p, &c, 1, cases[i].gpu ? gpu_by_key(cases[i].gpu) : NULL, &err), &err);
+        assert_int_equal(p.hint.batch, cases[i].want);
+        assert_int_equal(p.hint.accumulation, cases[i].then);
+        if (p.hint.batch) assert_true(p.hint.same_steps && p.hint.new_tokens == 192 * p.hint.batch);
+        run_plan_close(&p);
+    }
+    tiny_run_close(&r);
+}
+
 // The same memory on each, so many times the rows of a step.
 static void test_plan_for_several_gpus(void **state) {
     (void)state;
@@ -159,6 +190,7 @@ static void test_plan_reads_no_weight(void **state) {
 TEST_MAIN(cmocka_unit_test_setup_teardown(test_plan_is_what_a_run_takes, tiny_dir_setup, tiny_dir_teardown),
           cmocka_unit_test_setup_teardown(test_plan_chooses_as_a_run_does, tiny_dir_setup, tiny_dir_teardown),
           cmocka_unit_test_setup_teardown(test_plan_for_a_named_gpu, tiny_dir_setup, tiny_dir_teardown),
+          cmocka_unit_test_setup_teardown(test_plan_suggests_a_batch, tiny_dir_setup, tiny_dir_teardown),
           cmocka_unit_test_setup_teardown(test_plan_for_several_gpus, tiny_dir_setup, tiny_dir_teardown),
           cmocka_unit_test(test_plan_knows_gpus_by_name),
           cmocka_unit_test_setup_teardown(test_plan_reads_no_weight, tiny_dir_setup, tiny_dir_teardown))
