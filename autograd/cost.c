@@ -23,6 +23,7 @@ TapeCost tape_cost(const Tape *t, int64_t instruction) {
     const Op *op = n->op;
     TapeCost cost = {
         .op = op->id, .backward = in->backward, .bytes = activation_bytes(t, n, in->backward) + n->parameter_bytes};
+    if (op->id == TAPE_OP_ROPE) cost.bytes *= (double)n->args.rope.cols / (double)n->in[0]->cols; // of a part of it
     if (op->flops) cost.flops += op->flops(n, in->backward);
     if (op->inner_flops) cost.flops += op->inner_flops(n, in->backward);
     return cost;

@@ -137,7 +137,8 @@ Tensor *op_linear(Tape *t, Tensor *x, const Weight *w, Tensor *residual, const L
     return out;
 }
 
-// ---- columns: a view. If no input of the linear needs a gradient, only columns under a trained LoRA pair do ----
+// ---- columns: a view. If no input of the linear needs a gradient, only columns under a trained LoRA pair do; a
+// rotation between the two changes nothing of that ----
 
 static const Op COLUMNS = {TAPE_OP_COLUMNS, .view = true, .cheap = true};
 
@@ -155,6 +156,7 @@ Tensor *op_columns(Tape *t, Tensor *x, int64_t col, int64_t n) {
     Node *node = node_add(t, &COLUMNS, x, NULL, NULL);
     Tensor *view = node_output(t, node, x->rows, n);
     const Node *p = &t->nodes[x->producer];
+    if (p->op->id == TAPE_OP_ROPE && p->in[0]->producer != NO_NODE) p = &t->nodes[p->in[0]->producer];
     x->part_needs_grad = p->op == &LINEAR && !p->in[0]->needs_grad && !p->args.linear.residual;
     view->whole = x;
     view->column = col;
@@ -207,7 +209,9 @@ Tensor *op_stack(Tape *t, Tensor *const *parts, int n) {
 // ---- rope: a rotation; its backward is the inverse rotation of dout, in place ----
 
 static void rotate(const Node *n, const Exec *x, Mat m, bool inverse) {
-    CALL(x, rope, m, n->args.rope.cos_sin, n->args.rope.pos, n->args.rope.head_size, n->args.rope.rotated, inverse);
+    const RopeTable *r = &n->args.rope.table;
+    if (n->args.rope.cols < m.cols) m.stride = mat_stride(m), m.cols = n->args.rope.cols;
+    CALL(x, rope, m, r->cos_sin, r->pos, r->head_size, r->rotated, inverse);
 }
 
 static void rope_forward(const Node *n, const Exec *x) { rotate(n, x, mat_out(n, 0), false); }
@@ -216,10 +220,10 @@ static void rope_backward(const Node *n, const Exec *x) { rotate(n, x, grad_in(n
 
 static const Op ROPE = {TAPE_OP_ROPE, rope_forward, rope_backward, .in_place = true};
 
-Tensor *op_rope(Tape *t, Tensor *x, const float *cos_sin, const int32_t *pos, int64_t head_size, int64_t rotated) {
-    CHECK(x->cols % head_size == 0);
+Tensor *op_rope(Tape *t, Tensor *x, int64_t cols, const RopeTable *table) {
+    CHECK(cols <= x->cols && cols % table->head_size == 0);
     Node *n = node_add(t, &ROPE, x, NULL, NULL);
-    n->args = (NodeArgs){.rope = {cos_sin, pos, head_size, rotated}};
+    n->args = (NodeArgs){.rope = {*table, cols}};
     return node_output(t, n, x->rows, x->cols);
 }
 

@@ -46,6 +46,7 @@ static Tensor *tensor_new(Tape *t, int64_t rows, int64_t cols, DType dtype) {
 }
 
 int64_t tensor_rows(const Tensor *x) { return x->rows; }
+int64_t tensor_cols(const Tensor *x) { return x->cols; }
 
 Tensor *tape_external(Tape *t, Mat m) {
     CHECK(mat_stride(m) == m.cols);

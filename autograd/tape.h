@@ -62,9 +62,8 @@ typedef union NodeArgs {
         bool residual; // in[1] is added
     } linear;
     struct {
-        const float *cos_sin;
-        const int32_t *pos;
-        int64_t head_size, rotated;
+        RopeTable table;
+        int64_t cols;
     } rope;
     AttentionShape attention;
     GluKind glu;

@@ -112,6 +112,10 @@ static AttentionShape toy_attention(bool narrow) {
                             .q_pos = narrow ? Q_POS : POS};
 }
 
+static Tensor *rope(Tape *t, Tensor *x, const float *cos_sin, const int32_t *pos) {
+    return op_rope(t, x, tensor_cols(x), &(RopeTable){cos_sin, pos, D, D});
+}
+
 static void toy_build(Toy *y) {
     Tape *t = y->t;
     tape_reset(t);
@@ -122,13 +126,13 @@ static void toy_build(Toy *y) {
         const int32_t *token = narrow ? SCORED_ROWS : NULL;
         if (y->checkpoint) tape_checkpoint_begin(t);
         Tensor *h = op_rmsnorm(t, x, y->norms[2 * l], 1e-5f);
-        Tensor *k = op_rope(t, project(y, l, K, h, NULL, NULL), y->cos_sin, POS, D, D);
+        Tensor *k = rope(t, project(y, l, K, h, NULL, NULL), y->cos_sin, POS);
         Tensor *v = project(y, l, VAL, h, NULL, NULL);
         if (narrow) {
             h = op_gather_rows(t, h, SCORED_ROWS, SCORED);
             x = op_gather_rows(t, x, SCORED_ROWS, SCORED);
         }
-        Tensor *q = op_rope(t, project(y, l, Q, h, NULL, token), y->cos_sin, narrow ? Q_POS : POS, D, D);
+        Tensor *q = rope(t, project(y, l, Q, h, NULL, token), y->cos_sin, narrow ? Q_POS : POS);
         AttentionShape s = toy_attention(narrow);
         x = project(y, l, O, op_attention(t, q, k, v, &s), x, token);
         h = op_rmsnorm(t, x, y->norms[2 * l + 1], 1e-5f);

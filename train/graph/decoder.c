@@ -11,18 +11,41 @@ static Tensor *project_onto(const Pass *p, int64_t layer, Projection which, Norm
     return op_add(p->t, x, pass_norm(p, n, pass_project(p, layer, which, h, NULL, token)));
 }
 
-// Heads of q or k: norm, then rotation. last: x has last_rows only.
-static Tensor *heads(const Pass *p, int64_t layer, NormSite site, Tensor *x, bool last) {
+// The rotation of a layer. last: of last_rows only.
+static RopeTable rope_of(const Pass *p, int64_t layer, bool last) {
     const Model *m = p->m;
     const ModelConfig *c = &m->config;
-    const float *weight = m->layers[layer].norms[site].weight;
     bool local = c->layer_sliding[layer] && c->rope_local.scaling != ROPE_NONE;
-    if (weight) x = op_head_rmsnorm(p->t, x, weight, c->norm_eps, c->head_size);
-    if (c->rope.scaling == ROPE_NONE) return x;
     if (p->cos_sin && !local)
-        return op_rope(p->t, x, p->cos_sin, last ? p->last_rotation : p->rotation, c->head_size, c->rope.rotated);
-    return op_rope(p->t, x, local ? m->cos_sin_local : m->cos_sin, last ? p->last_pos : p->pos, c->head_size,
-                   local ? c->rope_local.rotated : c->rope.rotated);
+        return (RopeTable){p->cos_sin, last ? p->last_rotation : p->rotation, c->head_size, c->rope.rotated};
+    return (RopeTable){local ? m->cos_sin_local : m->cos_sin, last ? p->last_pos : p->pos, c->head_size,
+                       local ? c->rope_local.rotated : c->rope.rotated};
+}
+
+// Heads of q or k: norm, then rotation. last: x has last_rows only.
+static Tensor *heads(const Pass *p, int64_t layer, NormSite site, Tensor *x, bool last) {
+    const ModelConfig *c = &p->m->config;
+    const float *weight = p->m->layers[layer].norms[site].weight;
+    RopeTable rope = rope_of(p, layer, last);
+    if (weight) x = op_head_rmsnorm(p->t, x, weight, c->norm_eps, c->head_size);
+    return c->rope.scaling == ROPE_NONE ? x : op_rope(p->t, x, tensor_cols(x), &rope);
+}
+
+// Queries, keys and values of h, the first two with their heads' norms and rotation. Where they are columns of one
+// matrix, q and k rotate together.
+static void build_qkv(const Pass *p, int64_t layer, Tensor *h, Tensor *qkv[3]) {
+    const ModelLayer *l = &p->m->layers[layer];
+    bool narrow = pass_is_narrow(p, layer), norms = l->norms[NORM_Q].weight || l->norms[NORM_K].weight;
+    if (l->qkv.rows && !norms && p->m->config.rope.scaling != ROPE_NONE) {
+        RopeTable rope = rope_of(p, layer, false);
+        Tensor *all = pass_stacked(p, layer, PROJ_Q, 3, h, NULL);
+        all = op_rope(p->t, all, l->w[PROJ_Q].rows + l->w[PROJ_K].rows, &rope);
+        pass_split(p, layer, PROJ_Q, 3, all, qkv);
+        return;
+    }
+    pass_qkv(p, layer, h, qkv);
+    qkv[0] = heads(p, layer, NORM_Q, qkv[0], narrow);
+    qkv[1] = heads(p, layer, NORM_K, qkv[1], false);
 }
 
 // Keys or values written into the cache, for later steps too.
@@ -94,9 +117,8 @@ Tensor *decoder_block(const Pass *p, int64_t layer, Tensor *x) {
     bool narrow = pass_is_narrow(p, layer);
     const int32_t *token = narrow ? p->last_rows : NULL;
     Tensor *qkv[3];
-    pass_qkv(p, layer, pass_norm(p, &p->m->layers[layer].norms[NORM_ATTN], x), qkv);
-    Tensor *q = heads(p, layer, NORM_Q, qkv[0], narrow);
-    Tensor *k = heads(p, layer, NORM_K, qkv[1], false), *v = qkv[2];
+    build_qkv(p, layer, pass_norm(p, &p->m->layers[layer].norms[NORM_ATTN], x), qkv);
+    Tensor *q = qkv[0], *k = qkv[1], *v = qkv[2];
     if (p->cache) {
         k = into_cache(p, p->cache->k, layer, k);
         v = into_cache(p, p->cache->v, layer, v);

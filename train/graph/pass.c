@@ -59,23 +59,33 @@ static int stacked_loras(const Pass *p, int64_t layer, Projection first, int n, 
     return n_loras;
 }
 
-void pass_project_stacked(const Pass *p, int64_t layer, Projection first, int n, Tensor *x, const int32_t *token,
-                          Tensor **out) {
+static const Weight *stacked_weight(const Pass *p, int64_t layer, Projection first) {
     const ModelLayer *l = &p->m->layers[layer];
-    const Weight *stacked = first == PROJ_Q ? &l->qkv : first == PROJ_K ? &l->kv : &l->gate_up;
-    if (!stacked->rows) {
-        for (int i = 0; i < n; i++) out[i] = pass_project(p, layer, first + i, x, NULL, token);
-        return;
-    }
+    return first == PROJ_Q ? &l->qkv : first == PROJ_K ? &l->kv : &l->gate_up;
+}
+
+Tensor *pass_stacked(const Pass *p, int64_t layer, Projection first, int n, Tensor *x, const int32_t *token) {
     Lora loras[3] = {{0}};
     int n_loras = stacked_loras(p, layer, first, n, token, loras);
-    Tensor *all = op_linear(p->t, x, stacked, NULL, loras, n_loras);
+    return op_linear(p->t, x, stacked_weight(p, layer, first), NULL, loras, n_loras);
+}
+
+void pass_split(const Pass *p, int64_t layer, Projection first, int n, Tensor *all, Tensor **out) {
     int64_t col = 0;
     for (int i = 0; i < n; i++) {
-        int64_t cols = l->w[first + i].rows;
+        int64_t cols = p->m->layers[layer].w[first + i].rows;
         out[i] = op_columns(p->t, all, col, cols);
         col += cols;
     }
+}
+
+void pass_project_stacked(const Pass *p, int64_t layer, Projection first, int n, Tensor *x, const int32_t *token,
+                          Tensor **out) {
+    if (stacked_weight(p, layer, first)->rows) {
+        pass_split(p, layer, first, n, pass_stacked(p, layer, first, n, x, token), out);
+        return;
+    }
+    for (int i = 0; i < n; i++) out[i] = pass_project(p, layer, first + i, x, NULL, token);
 }
 
 bool pass_is_narrow(const Pass *p, int64_t layer) { return layer == p->m->config.layers - 1 && p->last_rows; }

@@ -39,6 +39,9 @@ Tensor *pass_project(const Pass *p, int64_t layer, Projection which, Tensor *x, 
 // and n column views of it; else n products.
 void pass_project_stacked(const Pass *p, int64_t layer, Projection first, int n, Tensor *x, const int32_t *token,
                           Tensor **out);
+// The two steps of that, where ModelLayer has them stacked.
+Tensor *pass_stacked(const Pass *p, int64_t layer, Projection first, int n, Tensor *x, const int32_t *token);
+void pass_split(const Pass *p, int64_t layer, Projection first, int n, Tensor *all, Tensor **out);
 // The pass of the rows from `first` on of x, for projections.
 Pass pass_from_row(const Pass *p, int64_t first);
 // Queries, keys and values of x. Returns the rows of x that belong to the queries.

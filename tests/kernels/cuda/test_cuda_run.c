@@ -291,6 +291,25 @@ static void test_cuda_run_chooses_the_level_that_fits(void **state) {
     tiny_run_close(&r);
 }
 
+// q and k of a layer rotate in one launch, forward and backward, except in the last layer, which stacks k and v only.
+static void test_cuda_run_rotates_q_and_k_together(void **state) {
+    (void)state;
+    const char *const words[] = {"lora_target_modules=all-linear"};
+    TinyRun r;
+    int64_t rotations[2] = {0};
+    open_run(&r, DTYPE_BF16, words, N_OF(words));
+    const Tape *t = trainer_build_level(r.trainer, RECOMPUTE_NONE).tape;
+    for (int64_t i = 0; i < tape_stats(t).instructions; i++) {
+        TapeCost c = tape_cost(t, i);
+        if (c.op == TAPE_OP_ROPE) rotations[c.backward]++;
+    }
+    int64_t layers = r.model->config.layers;
+    assert_true(layers > 1);
+    assert_int_equal(rotations[0], layers + 1);
+    assert_int_equal(rotations[1], layers + 1);
+    tiny_run_close(&r);
+}
+
 // A launch that fails ends the step with one line; what was saved is whole, and nothing more is saved.
 static void test_cuda_run_fails_in_one_line(void **state) {
     (void)state;
@@ -319,4 +338,4 @@ TEST_MAIN_WITH(tiny_dir_setup, tiny_dir_teardown, TEST(test_cuda_run_losses_of_t
                TEST(test_cuda_run_autotunes_every_shape), TEST(test_cuda_run_resumes_with_the_same_bits),
                TEST(test_cuda_run_finds_its_loss_scale), TEST(test_cuda_run_allocates_nothing_after_the_first_epoch),
                TEST(test_cuda_run_passes_are_as_large_as_their_rows), TEST(test_cuda_run_chooses_the_level_that_fits),
-               TEST(test_cuda_run_fails_in_one_line))
+               TEST(test_cuda_run_rotates_q_and_k_together), TEST(test_cuda_run_fails_in_one_line))
