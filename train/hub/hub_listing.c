@@ -167,10 +167,11 @@ static bool is_any(const char *path) { return true; }
 static int refuse_none(const HubListing *l, const HubName *n, const HubPatterns *p, Err *err) {
     AUTO_STR StrBuf names = {0};
     if (p->n_include || p->n_exclude || n->path || n->choice)
-        return err_input(err,
-                         "%s: none of its %zu file%s is wanted; expected patterns or a name that match at least one "
-                         "(lorac pull %s --dry_run --include \"*\" lists them)",
-                         n->repository, l->count, plural(l->count), n->repository);
+        return err_input(
+            err,
+            "%s: has %zu file%s, of which none is wanted; expected patterns or a name that match at least one "
+            "(lorac pull %s --dry_run --include \"*\" lists them)",
+            n->repository, l->count, plural(l->count), n->repository);
     list_files(&names, l, n->type == HUB_MODEL ? is_weights : is_any);
     return err_input(err, "%s: found no %s among its %zu file%s; expected %s%s%s", n->repository,
                      n->type == HUB_MODEL ? "weights that lorac reads" : "data files", l->count, plural(l->count),

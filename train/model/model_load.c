@@ -93,9 +93,9 @@ static char *find_name(const WeightSource *s, const char *path) {
     const Gguf *g = s->gguf;
     char *name = g ? take_string(g, "general.name") : NULL;
     if (name) return name;
-    AUTO_FREE char *dir = path_absolute(s->dir), *repository = g ? NULL : hub_repository_of(dir);
-    if (repository) return mem_take(&repository);
-    return g ? stem(path, true) : stem(s->dir, false);
+    if (g) return stem(path, true);
+    AUTO_FREE char *dir = path_absolute(s->dir), *repository = hub_repository_of(dir);
+    return repository ? mem_take(&repository) : stem(s->dir, false);
 }
 
 // ---- loading ----

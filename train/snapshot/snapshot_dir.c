@@ -55,10 +55,11 @@ static int resume_newest(Trainer *t, const char *output_dir, char **from, Err *e
             log_warn("%s; trying an older snapshot", err->msg);
     }
     if (!rc && count && !*from)
-        rc = err_input(err,
-                       "%s: none of its %zu snapshot%s can be read; expected one that can; remove them (checkpoint-*) "
-                       "to start from step 0, or choose another output_dir",
-                       output_dir, count, plural(count));
+        rc = err_input(
+            err,
+            "%s: has %zu snapshot%s, of which none can be read; expected one that can; remove them (checkpoint-*) "
+            "to start from step 0, or choose another output_dir",
+            output_dir, count, plural(count));
     return rc;
 }
 

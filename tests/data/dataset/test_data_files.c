@@ -64,7 +64,7 @@ static void test_folder_with_a_split(void **state) {
     check_split("s", "train", "s/train-00000-of-00002.jsonl s/train-00001-of-00002.jsonl");
     check_split("s", "test", "s/Test.jsonl");
     ASSERT_REFUSED(expand_name(&got, (DataName){"s", "dev", 3}, NULL, &err), &err,
-                   "s: found no data file in the folder");
+                   "s: found no data file of the split dev in the folder");
     mkdir("t", 0777);
     touch("t/a.jsonl");
     check_split("t", "train", "t/a.jsonl"); // no name has a split

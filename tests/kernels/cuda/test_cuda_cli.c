@@ -97,7 +97,7 @@ static void test_cuda_cli_goes_on_after_kill_9(void **state) {
 
 static void test_cuda_cli_resumes_on_the_same_kind_of_device(void **state) {
     (void)state;
-    setenv("LORAC_EMULATED_FAIL_LAUNCH", "400", 1);
+    setenv("LORAC_EMULATED_FAIL_LAUNCH", "600", 1);
     train("output_dir=moved device=cuda", EXIT_RUNTIME, "lorac: step ");
     unsetenv("LORAC_EMULATED_FAIL_LAUNCH");
     train("output_dir=moved device=cpu", EXIT_INPUT, "device");

@@ -157,7 +157,7 @@ static void pull_takes_patterns(void **state) {
     char target[256] = "";
     assert_true(readlink(below, target, sizeof target - 1) > 0 && starts_with(target, "../../../blobs/"));
     assert_false(path_exists("hf/hub/models--plain--tiny/refs/main"));
-    check_has("pull plain/tiny --include nothing", 2, "plain/tiny: none of its 6 files is wanted");
+    check_has("pull plain/tiny --include nothing", 2, "plain/tiny: has 6 files, of which none is wanted");
     put_text("plain/pickle", "pytorch_model.bin", "x");
     check_has("pull plain/pickle", 2,
               "found no weights that lorac reads among its 1 file; expected model.safetensors, its shards, or a .gguf "

@@ -470,7 +470,7 @@ static void test_config_hf_refuses_bad_rope(void **state) {
         {ROPE("\"type\":\"yarn\",\"factor\":2,\"original_max_position_embeddings\":1"),
          "rope_scaling.original_max_position_embeddings is 1; expected an integer from 2"},
         {ROPE("\"type\":\"longrope\""), "rope_scaling.short_factor is missing; expected an array of 64 numbers"},
-        {ROPE("\"type\":\"longrope\",\"short_factor\":[1]"), "rope_scaling.short_factor has 1 numbers; expected 64"},
+        {ROPE("\"type\":\"longrope\",\"short_factor\":[1]"), "rope_scaling.short_factor has 1 number; expected 64"},
         {"{\"model_type\":\"phi3\",\"head_dim\":2,\"rope_scaling\":{\"type\":\"longrope\",\"short_factor\":[0]}}",
          "rope_scaling.short_factor is 0; expected finite numbers above 0 (number 0)"},
         {"{\"model_type\":\"phi3\",\"head_dim\":2,\"rope_scaling\":{\"type\":\"longrope\",\"short_factor\":[\"1\"]}}",

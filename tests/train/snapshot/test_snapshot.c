@@ -222,7 +222,7 @@ static void test_snapshot_resume_rules(void **state) {
     assert_int_equal(err.kind, ERR_INPUT);
     ASSERT_REFUSED(resume(&r, "/nowhere", &from, &err), &err, "/nowhere: found nothing there; expected a snapshot");
     char *path = snapshot_path(out, 2), *adapter = path_join(path, "adapter"), *file = path_join(path, "device.json");
-    ASSERT_REFUSED(resume(&r, out, &from, &err), &err, "found a folder with 1 snapshots; expected one of them, e.g. ");
+    ASSERT_REFUSED(resume(&r, out, &from, &err), &err, "found a folder with 1 snapshot; expected one of them, e.g. ");
     ASSERT_REFUSED(resume(&r, adapter, &from, &err), &err, "adapter: found a folder without manifest.json");
     ASSERT_REFUSED(resume(&r, file, &from, &err), &err, "device.json: found a file; expected a snapshot");
     mem_free(adapter);
@@ -236,7 +236,7 @@ static void test_snapshot_resume_rules(void **state) {
     assert_int_equal(err.kind, ERR_INPUT);
     char *manifest = path_join(path, "manifest.json");
     unlink(manifest);
-    ASSERT_REFUSED(resume(&r, "auto", &from, &err), &err, "none of its 1 snapshots can be read");
+    ASSERT_REFUSED(resume(&r, "auto", &from, &err), &err, "has 1 snapshot, of which none can be read");
     mem_free(manifest);
     mem_free(path);
     tiny_run_close(&r);
