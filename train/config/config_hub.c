@@ -4,6 +4,7 @@
 
 #include "config_internal.h"
 #include "hub_cache.h"
+#include "hub_name.h"
 #include "hub_pull.h"
 #include "record_slice.h"
 
@@ -13,9 +14,20 @@ static bool fetch(Loading *l, const char *text, HubType type, const char *revisi
     return hub_pull_named(text, type, revision, &l->failed) == 0;
 }
 
+// A revision in the name and model_revision: the one that is not the standard, "main".
 static void find_model(Loading *l, ConfigKey key, char **field, const char *revision) {
+    AUTO_HUB_NAME HubName n = {0};
     Err err = {0};
     if (!*field || l->wrong[key]) return;
+    if (hub_is_name(*field, HUB_MODEL) && hub_name_read(&n, *field, HUB_MODEL) && n.revision && revision) {
+        if (strcmp(revision, "main") != 0 && strcmp(revision, n.revision) != 0) {
+            AUTO_FREE char *what =
+                mem_printf("found @%s in the name and model_revision %s; expected one of them", n.revision, revision);
+            refuse_key(l, key, what);
+            return;
+        }
+        revision = NULL;
+    }
     AUTO_FREE char *name = mem_strdup(*field);
     int rc = hub_find_model(field, revision, &err);
     if (!rc && strcmp(name, *field) == 0 && fetch(l, name, HUB_MODEL, revision))

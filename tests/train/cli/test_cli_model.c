@@ -242,6 +242,10 @@ static void test_cli_names_of_the_hub(void **state) {
     mem_free(run("export own/ad -m own/base --format gguf --out e.gguf", 0));
     check_has("inspect -m own/none --model_revision zz --train_file d.jsonl", 2,
               "own/none@zz: no such file or folder, nor in the hub's cache");
+    check_has("inspect -m own/base@zz --train_file d.jsonl", 2,
+              "own/base@zz: no such file or folder, nor in the hub's");
+    check_has("inspect -m own/base@zz --model_revision yy --train_file d.jsonl", 2,
+              "found @zz in the name and model_revision yy; expected one of them");
 }
 
 TEST_MAIN(SCRATCH_TEST(test_cli_run_folder), SCRATCH_TEST(test_cli_messages_on_the_command_line),
