@@ -32,7 +32,8 @@ typedef struct Version {
 typedef struct Worker {
     HotSwap *h;
     size_t index;
-    Engine engine;
+    Engine engine;   // of its thread, once that runs
+    EngineKind kind; // of engine
     bool found, started, failed_before;
     size_t done; // versions before this one are told, left out or given up
     pthread_t thread;
@@ -45,7 +46,7 @@ struct HotSwap {
     Worker *workers;
     size_t n_workers;
     atomic_bool stop;
-    pthread_mutex_t lock; // of all that follows, and of done
+    pthread_mutex_t lock; // of all that follows, and of done and kind
     pthread_cond_t changed;
     bool closing;
     Version **versions; // all of this process
@@ -136,6 +137,7 @@ static void deliver(Worker *w, size_t index) {
         pthread_mutex_unlock(&h->lock);
         int rc = tell(w, &v->files, &result, &err);
         pthread_mutex_lock(&h->lock);
+        w->kind = w->engine.kind;
         if (!result.sent) *reader = before;
         if (result.listed) note_readers(w, &result.list);
         if (!rc || tries == 1)
@@ -178,6 +180,7 @@ static int meet(Worker *w, Err *err) {
     e->timeout = fmin(timeout, LONGEST_FIRST_ANSWER);
     int rc = engine_find(e, &facts, &why);
     e->timeout = timeout;
+    w->kind = e->kind;
     if (rc) {
         log_warn("hot_swap_url: %s; it is asked again after each snapshot", why.msg);
         w->failed_before = true;
@@ -273,7 +276,7 @@ static void prune(HotSwap *h) {
 
 static bool wants_form(const HotSwap *h, EngineKind kind) {
     for (size_t i = 0; i < h->n_workers; i++)
-        if (!h->workers[i].engine.kind || h->workers[i].engine.kind == kind) return true;
+        if (!h->workers[i].kind || h->workers[i].kind == kind) return true;
     return false;
 }
 
