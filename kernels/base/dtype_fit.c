@@ -53,7 +53,7 @@ static Sums sums_of(const float *x, const float *w, int n, FitRange r, float inv
 // The largest magnitude goes to the end of the range, or near it; for each choice the best d is known: xq / qq, and it
 // lowers the error by xq^2 / qq.
 float fit_scale(const float *x, int n, FitRange r) {
-    float w[FIT_MAX], extreme = 0, best = 0, d = 0;
+    float w[FIT_MAX] = {0}, extreme = 0, best = 0, d = 0;
     for (int i = 0; i < n; i++)
         if (fabsf(x[i]) > fabsf(extreme)) extreme = x[i];
     if (!(fabsf(extreme) > NOTHING)) return 0;
@@ -86,7 +86,7 @@ static float solve(Sums s, float most, float *d, float *m) {
 
 // The numbers are counted from the smallest: where all are far from 0, sums of the differences keep their digits.
 void fit_affine(const float *x, int n, FitRange r, float *d, float *m) {
-    float w[FIT_MAX], above[FIT_MAX], min = x[0], max = x[0], best = 0;
+    float w[FIT_MAX] = {0}, above[FIT_MAX], min = x[0], max = x[0], best = 0;
     for (int i = 1; i < n; i++) {
         min = x[i] < min ? x[i] : min;
         max = x[i] > max ? x[i] : max;
@@ -112,7 +112,7 @@ void fit_affine(const float *x, int n, FitRange r, float *d, float *m) {
 }
 
 float fit_error(const float *x, int n, FitRange r, float d, float m) {
-    float w[FIT_MAX], s[LANES] = {0}, inverse = d != 0 ? 1 / d : 0;
+    float w[FIT_MAX] = {0}, s[LANES] = {0}, inverse = d != 0 ? 1 / d : 0;
     set_weights(w, x, n);
     for (int i = 0; i < n; i += LANES)
         for (int l = 0; l < LANES; l++) {

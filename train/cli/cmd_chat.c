@@ -128,9 +128,9 @@ static int list_adapters(Chat *c, const char *rest, Err *err) {
         const NamedAdapter *n = &c->adapters[i];
         AUTO_STR StrBuf rank = {0};
         adapter_print_range(&rank, n->adapter, ADAPTER_RANK);
-        say("%s %s (rank %s, %ld parameter%s)\n", c->active == n->adapter ? "*" : " ", n->name, rank.data,
-            n->adapter->count,
-            plural(n->adapter->count)); // NOLINT(clang-analyzer-core.NullDereference): each entry has one
+        int64_t count = n->adapter->count; // NOLINT(clang-analyzer-core.NullDereference): each entry has one
+        say("%s %s (rank %s, %ld parameter%s)\n", c->active == n->adapter ? "*" : " ", n->name, rank.data, count,
+            plural(count));
     }
     return 0;
 }

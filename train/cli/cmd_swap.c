@@ -147,6 +147,7 @@ static int tell(Swap *s, Engine *e, Err *err) {
     AUTO_CALL(swap_result_clear) SwapResult r = {0};
     if (engine_find(e, &facts, err)) return -1;
     if (s->o->off) return switch_off(s, e, err);
+    CHECK(l->model, "no base model");
     bool by_file = e->kind == ENGINE_LLAMA_CPP;
     if (engine_check_adapter(e->kind, &facts, l->adapter, l->model, err)) return err_context(err, "%s", e->url);
     if (engine_serves(&facts, l->model) == 0)

@@ -1,6 +1,6 @@
 // merge_types: the type of each tensor of a merged GGUF file: the mixtures of llama.cpp's llama-quantize without an
 // importance matrix (its function llama_tensor_get_type), so that "q4_k_m" means what it means there.
-#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "merge_internal.h"
@@ -47,11 +47,12 @@ static DType that_fits(DType t, int64_t cols) {
 static DType quantised_type(const Merge *g, const SourceTensor *s) {
     const ModelConfig *c = &g->m->config;
     int64_t cols = s->shape[s->n_dims - 1];
-    long layer;
+    char *end = NULL;
+    long layer = strncmp(s->name, "blk.", 4) == 0 ? strtol(s->name + 4, &end, 10) : -1;
     bool is_head = strcmp(s->name, c->tied_head ? "token_embd.weight" : "output.weight") == 0;
     if (is_head && (g->dtype == DTYPE_Q8_0 || cols % dtype_info(g->dtype)->block)) return that_fits(DTYPE_Q8_0, cols);
     if (is_head) return that_fits(DTYPE_Q6_K, cols);
-    if (sscanf(s->name, "blk.%ld.", &layer) != 1) return that_fits(g->dtype, cols);
+    if (!end || *end != '.' || layer < 0) return that_fits(g->dtype, cols);
     bool is_key = strstr(s->name, ".attn_k.weight") || strstr(s->name, ".attn_v.weight");
     if (c->experts == 8 && is_key) return that_fits(DTYPE_Q8_0, cols);
     if (g->dtype == DTYPE_Q4_K || g->dtype == DTYPE_Q5_K)

@@ -12,7 +12,7 @@ static double tokens_of_row(const RowPlan *p) {
 
 // The largest batch that leaves the steps as they are, if one makes the device busy, else the largest of all.
 static int64_t best_batch(int64_t most, int64_t least, int64_t rows) {
-    for (int64_t n = most; n >= least; n--)
+    for (int64_t n = most; n >= least && n > 0; n--)
         if (rows % n == 0) return n;
     return most;
 }

@@ -98,7 +98,7 @@ static void test_parquet_types_that_are_not_read(void **state) {
     b.o.rules = &rule;
     b.files[0] = FILES "unread.parquet";
     ASSERT_REFUSED(bench_open(&d, &b, true, &err), &err,
-                   "unread.parquet:1: system: found a value of the Parquet type timestamp[us]; expected a string");
+                   "unread.parquet:1: when: found a value of the Parquet type timestamp[us]; expected a string");
     bench_free(&b);
 }
 
