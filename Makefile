@@ -10,7 +10,7 @@ GEMMA  := models/gemma-3-270m-q4_k_m.gguf
 MINILM := models/all-MiniLM-L6-v2
 PREFIX ?= /usr/local
 
-.PHONY: all setup headers mpi arrow configure build parquet dist cuda-release model models demo test test-all asan fuzz lint bench install clean help
+.PHONY: all setup headers mpi arrow configure build parquet dist cuda cuda-release model models demo test test-all asan fuzz lint bench install clean help
 
 all: build
 
@@ -25,6 +25,7 @@ help:
 	@echo "              with SAVE=1 the results replace those of tests/bench/README.md (idle machine only)"
 	@echo "make models   fetch the base models of configs/: SmolLM2, Gemma 3 270M, MiniLM (a BERT)"
 	@echo "make parquet  fetch Apache Arrow's C++ library (55 MB) and build lorac-parquet.so, which reads .parquet files"
+	@echo "make cuda     build with the CUDA modules; cuDNN and NCCL are fetched (800 MB) where the system has none; ends with doctor"
 	@echo "make cuda-release  the same with lorac-cuda.so for every GPU from Ampere on, in $(BUILD)-release"
 	@echo "make dist     a .tar.gz and a Python wheel (glibc 2.31 and newer) and a .deb in $(BUILD)-dist (configs/package/dist.sh)"
 	@echo "make install  install the binary under PREFIX=$(PREFIX) (DESTDIR is respected)"
@@ -47,6 +48,10 @@ build: configure
 parquet: setup
 	@sh data/dataset/parquet/fetch_arrow.sh
 	@$(MAKE) --no-print-directory build
+
+# With NVIDIA's toolkit; the log stays in $(BUILD)/make_cuda.log.
+cuda: setup
+	@BUILD=$(BUILD) JOBS=$(JOBS) sh kernels/cuda/make_cuda.sh
 
 cuda-release: setup
 	@cmake -S . -B $(BUILD)-release -G Ninja -DWITH_CUDA=ON -DCUDA_ARCHS=all > $(BUILD)-release.log 2>&1 || \

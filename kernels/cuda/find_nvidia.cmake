@@ -4,6 +4,7 @@
 set(NVIDIA_FETCHED ${CMAKE_SOURCE_DIR}/third_party/nvidia)
 # attention/cudnn_attention.cpp; cuDNN itself is checked when it is opened, because the GPU decides.
 set(CUDNN_FRONTEND_OLDEST 1.32)
+set(CUDNN_OLDEST_HOPPER 9.25)
 
 # VERSION of the macros PREFIX_MAJOR, PREFIX_MINOR and last in a header.
 function(header_version variable header major minor last)

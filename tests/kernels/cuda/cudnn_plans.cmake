@@ -15,8 +15,8 @@ find_library(CUDNN_CUDART NAMES cudart libcudart.so.13 libcudart.so.12 NAMES_PER
 find_library(CUDNN_NVRTC NAMES nvrtc libnvrtc.so.13 libnvrtc.so.12 NAMES_PER_DIR HINTS ${toolkit} ${NVIDIA_FETCHED}/nvrtc
   PATHS /usr/local/cuda PATH_SUFFIXES lib lib64)
 set(missing "${CUDNN_MISSING}")
-if(NOT missing AND CUDNN_VERSION VERSION_LESS 9.25)
-  set(missing "cuDNN ${CUDNN_VERSION} is too old, expected 9.25 or later")
+if(NOT missing AND CUDNN_VERSION VERSION_LESS CUDNN_OLDEST_HOPPER)
+  set(missing "cuDNN ${CUDNN_VERSION} is too old, expected ${CUDNN_OLDEST_HOPPER} or later")
 elseif(NOT missing AND NOT (CUDNN_CUDA_H AND CUDNN_NVRTC_H AND CUDNN_CUDART AND CUDNN_NVRTC))
   set(missing "no nvrtc or CUDA runtime")
 elseif(SANITIZE)
