@@ -118,6 +118,7 @@ enum { BLOCK_K = 768 };
 static void add_blocks(const Tile *t, int64_t k, int64_t rows) {
     float part[TILE_ROWS * STRIP] __attribute__((aligned(64)));
     for (int64_t first = t->k; first < k; first += t->k) {
+        // cppcheck-suppress legacyUninitvar; written there
         Tile block = {part, STRIP, t->a + first, t->lda, t->b + first * STRIP, min64(t->k, k - first)};
         multiply_tile(&block, rows, false);
         for (int64_t i = 0; i < rows * STRIP; i++) t->c[i] += part[i];

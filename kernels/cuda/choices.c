@@ -84,7 +84,7 @@ static int check_item(const Backend *b, const cJSON *item, Err *err) {
 
 static int check_asked(const CudaState *s, const cJSON *stored, Err *err) {
     const char *was = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(stored, ASKED)), *now = s->attention_asked;
-    if (was ? now && !strcmp(was, now) : !now) return 0;
+    if (was && now ? !strcmp(was, now) : was == now) return 0;
     return err_input(err, "the run was made %s%s, here it is %s: the run cannot be resumed bit-identically here",
                      was ? "with LORAC_ATTENTION=" : "without LORAC_ATTENTION", was ? was : "", now ? now : "not set");
 }

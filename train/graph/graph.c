@@ -110,7 +110,7 @@ void graph_build_loss(Tape *t, const Model *m, const Adapter *a, const PassInput
               .o = o,
               .state = in->at.state,
               .pos = in->at.pos,
-              .places = {in->at.key_index, in->at.key_row}};
+              .places = {.index = in->at.key_index, .row = in->at.key_row}};
     Tensor *x = hidden(&p, in, true);
     HeadLoss loss = {.targets = in->at.target,
                      .state = in->at.state,

@@ -142,7 +142,7 @@ static void run_goes_on_without_engines(void **state) {
          "the engine answers 404: Not Found; expected vLLM with --enable-lora, started with VLLM_ALLOW"},
         {"vllm/bad", "the engine answers 400: no ?[31mcolour?"},
         {"vllm/cut", "the connection was cut before an answer came"},
-        {"vllm/stalls", "/v1/load_lora_adapter: "},
+        {"vllm/stalls", "/vllm/stalls/"},
         {"vllm/lies", "answers that it has loaded my-run-step00000"},
         {"vllm/key", "the engine answers 401; expected a key that it accepts in LORAC_HOT_SWAP_KEY (it is not set)"},
         {"vllm/moved", "the engine answers with a redirect (307), which is not followed"},
