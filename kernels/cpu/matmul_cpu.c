@@ -3,15 +3,16 @@
 // A thread takes some columns of the result, expands and packs what they need of W into a panel of its own, and
 // multiplies rows of x by it. So no thread waits for another's panel, nor fetches it from another core's cache. Each
 // element of a result is one sum in float32, rounded once. The bits of a row depend on the shape of W, and on whether x
-// has few rows (decoding): then a thread expands some rows of W and takes dot products.
+// has few rows (decoding): then they are dot products with rows of W (dot.h).
 //
 // The number of rows of an expert varies: a unit of work has all rows of its expert, and threads go from one expert to
 // the next without waiting.
+#include "dot.h"
 #include "gemm.h"
 
 enum {
     FEW_T = 8,              // at most so many rows of x: dot products
-    FEW_ROWS = 8,           // rows of W that a thread expands for them
+    FEW_ROWS = 64,          // rows of W that a thread takes at a time for them
     BACKWARD_ROWS = 32,     // rows of W that a thread packs at a time: a multiple of K_STEP
     PANEL_BYTES = 3 << 17,  // of a panel, where it can be so narrow: half of a small second cache
     EXPERT_BYTES = 1 << 20, // of an expert's
@@ -47,13 +48,13 @@ static BackwardPanel backward_panel(const Weight *w, int64_t bytes) {
     return (BackwardPanel){rows, min64(max64(fit, 1), pieces(w->cols, cols)) * cols};
 }
 
-// Parts of the larger panel; elements of the rows that a thread expands at a time.
+// Parts of the larger panel; elements of the rows that a thread expands at a time, or of a few rows of x (few_open).
 static int64_t panel_parts(const Weight *w, int64_t bytes) {
     BackwardPanel p = backward_panel(w, bytes);
     return max64(gemm_packed_size(w->cols, forward_panel(w, bytes)), gemm_packed_size(p.rows, p.cols));
 }
 static int64_t scratch_elements(const Weight *w) {
-    int64_t floats = FEW_ROWS * w->cols * (int64_t)(sizeof(float) / sizeof(Act));
+    int64_t floats = (FEW_T + 1) * dot_stride(w->cols) * (int64_t)(sizeof(float) / sizeof(Act));
     return max64(max64(STRIP, BACKWARD_ROWS) * gemm_row_stride(w->cols), floats);
 }
 
@@ -205,34 +206,44 @@ static void forward_many(Backend *b, const LinearCall *calls, size_t n, const We
     }
 }
 
-static float dot(const Act *x, const float *w, int64_t k) {
-    float sum = 0;
-#pragma omp simd reduction(+ : sum)
-    for (int64_t i = 0; i < k; i++) sum += act_load(x[i]) * w[i];
-    return sum;
+// A product with few rows of x, as a thread computes it.
+typedef struct FewRows {
+    Mat out, residual;
+    const Weight *w;
+    float *x; // [FEW_T, dot_stride(w->cols)], then a row for cpu_dots
+} FewRows;
+
+static FewRows few_open(const LinearCall *p, const Weight *w, void *memory) {
+    FewRows f = {p->out, p->residual, w, memory};
+    int64_t stride = dot_stride(w->cols);
+    for (int64_t t = 0; t < p->in.rows; t++)
+        for (int64_t i = 0; i < stride; i++) f.x[t * stride + i] = i < w->cols ? act_load(act_row(p->in, t)[i]) : 0;
+    return f;
 }
 
-// Columns [n, n + count) of out, for few rows of x.
-static void few_rows(Mat out, Mat x, const Weight *w, Mat residual, int64_t n, int64_t count, float *rows) {
-    cpu_expand_rows(rows, w, n, count);
-    for (int64_t t = 0; t < x.rows; t++)
-        for (int64_t i = 0; i < count; i++) {
-            float y = dot(act_row(x, t), rows + i * w->cols, w->cols) + (w->bias ? w->bias[n + i] : 0);
-            if (residual.data) y += act_load(act_row(residual, t)[n + i]);
-            if (out.dtype == DTYPE_F32)
-                f32_row(out, t)[n + i] = y;
-            else
-                act_row(out, t)[n + i] = act_store(y);
-        }
+// Columns [n, n + FEW_ROWS) of out.
+static void few_columns(const FewRows *f, int64_t n) {
+    const Weight *w = f->w;
+    float y[FEW_T * FEW_ROWS];
+    DotRows rows = {n, min64(FEW_ROWS, w->rows - n), f->x + FEW_T * dot_stride(w->cols)};
+    cpu_dots(y, FEW_ROWS, f->x, f->out.rows, w, rows);
+    for (int64_t t = 0; t < f->out.rows; t++) {
+        float *sum = y + t * FEW_ROWS;
+        for (int64_t i = 0; i < rows.n && w->bias; i++) sum[i] += w->bias[n + i];
+        for (int64_t i = 0; i < rows.n && f->residual.data; i++) sum[i] += act_load(act_row(f->residual, t)[n + i]);
+        if (f->out.dtype == DTYPE_F32)
+            memcpy(f32_row(f->out, t) + n, sum, (size_t)rows.n * sizeof *sum);
+        else
+            act_round(act_row(f->out, t) + n, sum, rows.n);
+    }
 }
 
-static void few_rows_forward(Backend *b, const LinearCall *p, const Weight *w, void *ws) {
+static void few_forward(Backend *b, const LinearCall *p, const Weight *w, void *ws) {
 #pragma omp parallel num_threads(b->threads)
     {
-        float *rows = (float *)((char *)ws + (size_t)omp_get_thread_num() * thread_bytes(w));
-#pragma omp for schedule(dynamic)
-        for (int64_t n = 0; n < w->rows; n += FEW_ROWS)
-            few_rows(p->out, p->in, w, p->residual, n, min64(FEW_ROWS, w->rows - n), rows);
+        FewRows f = few_open(p, w, (char *)ws + (size_t)omp_get_thread_num() * thread_bytes(w));
+#pragma omp for schedule(static)
+        for (int64_t n = 0; n < w->rows; n += FEW_ROWS) few_columns(&f, n);
     }
 }
 
@@ -242,7 +253,7 @@ void CPU_FN(linears_forward)(Backend *b, const LinearCall *calls, size_t n, cons
         // NOLINTNEXTLINE(bugprone-branch-clone): equal in copies with activations in float32
         CHECK_MATRIX(p->out, p->out.dtype == DTYPE_F32 ? DTYPE_F32 : ACT_DTYPE, p->in.rows, w->rows);
         if (p->residual.data) CHECK_ACT(p->residual, p->in.rows, w->rows);
-        if (p->in.rows <= FEW_T) few_rows_forward(b, p, w, ws);
+        if (p->in.rows <= FEW_T) few_forward(b, p, w, ws);
     }
     forward_many(b, calls, n, w, ws);
 }
@@ -394,14 +405,15 @@ void CPU_FN(grouped_linear_forward)(Backend *b, Mat out, Mat x, const Weight *ex
             Mat xe = expert_rows(x, plan, e), oute = expert_rows(out, plan, e);
             bool few = xe.rows <= FEW_T;
             int64_t size = few ? FEW_ROWS : forward_panel(w, EXPERT_BYTES);
+            FewRows f = {0};
             if (xe.rows == 0) continue;
+            if (few) f = few_open(&(LinearCall){oute, xe, {0}}, w, panel);
 #pragma omp for schedule(dynamic) nowait
             for (int64_t n = 0; n < w->rows; n += size) {
-                int64_t count = min64(size, w->rows - n);
                 if (few)
-                    few_rows(oute, xe, w, (Mat){0}, n, count, (float *)panel);
+                    few_columns(&f, n);
                 else
-                    expert_forward(oute, rows, w, n, count, panel);
+                    expert_forward(oute, rows, w, n, min64(size, w->rows - n), panel);
             }
         }
     }
