@@ -8,7 +8,7 @@ set -eu
 # lorac-curl.so takes any flavour of libcurl; another one than this must not be replaced.
 curl=libcurl4-openssl-dev
 pkg-config --exists libcurl 2>/dev/null && curl=
-packages="$curl build-essential ca-certificates cmake libcjson-dev libcmocka-dev libdnnl-dev libedit-dev libpcre2-dev
+packages="$curl build-essential ca-certificates cmake libcjson-dev libcmocka-dev libdnnl-dev libedit-dev libmicrohttpd-dev libpcre2-dev
 libutf8proc-dev libxxhash-dev libyaml-dev libzstd-dev ninja-build pkg-config python3 python3-pip tmux unzip nettle-dev zlib1g-dev"
 # The sanitizers' and libFuzzer's run-time library, which is a separate package for newer clangs.
 [ "${1:-}" = fuzz ] && packages="$packages clang libclang-rt-dev libomp-dev"
