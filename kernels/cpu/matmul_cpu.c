@@ -12,6 +12,7 @@
 
 enum {
     FEW_T = 8,              // at most so many rows of x: dot products
+    FEW_MOST = 16,          // of several calls, with one reading of W
     FEW_ROWS = 64,          // rows of W that a thread takes at a time for them
     BACKWARD_ROWS = 32,     // rows of W that a thread packs at a time: a multiple of K_STEP
     PANEL_BYTES = 3 << 17,  // of a panel, where it can be so narrow: half of a small second cache
@@ -48,13 +49,13 @@ static BackwardPanel backward_panel(const Weight *w, int64_t bytes) {
     return (BackwardPanel){rows, min64(max64(fit, 1), pieces(w->cols, cols)) * cols};
 }
 
-// Parts of the larger panel; elements of the rows that a thread expands at a time, or of a few rows of x (few_open).
+// Parts of the larger panel; elements of the rows that a thread expands at a time, or of a few rows of x (few_add).
 static int64_t panel_parts(const Weight *w, int64_t bytes) {
     BackwardPanel p = backward_panel(w, bytes);
     return max64(gemm_packed_size(w->cols, forward_panel(w, bytes)), gemm_packed_size(p.rows, p.cols));
 }
 static int64_t scratch_elements(const Weight *w) {
-    int64_t floats = (FEW_T + 1) * dot_stride(w->cols) * (int64_t)(sizeof(float) / sizeof(Act));
+    int64_t floats = (FEW_MOST + 1) * dot_stride(w->cols) * (int64_t)(sizeof(float) / sizeof(Act));
     return max64(max64(STRIP, BACKWARD_ROWS) * gemm_row_stride(w->cols), floats);
 }
 
@@ -206,55 +207,71 @@ static void forward_many(Backend *b, const LinearCall *calls, size_t n, const We
     }
 }
 
-// A product with few rows of x, as a thread computes it.
+// A product with few rows of x, of one call or of several, as a thread computes it.
 typedef struct FewRows {
-    Mat out, residual;
     const Weight *w;
-    float *x; // [FEW_T, dot_stride(w->cols)], then a row for cpu_dots
+    struct {
+        const LinearCall *call;
+        int64_t t;
+    } rows[FEW_MOST];
+    int64_t count;
+    float *x; // [FEW_MOST, dot_stride(w->cols)], then a row for cpu_dots
 } FewRows;
 
-static FewRows few_open(const LinearCall *p, const Weight *w, void *memory) {
-    FewRows f = {p->out, p->residual, w, memory};
-    int64_t stride = dot_stride(w->cols);
-    for (int64_t t = 0; t < p->in.rows; t++)
-        for (int64_t i = 0; i < stride; i++) f.x[t * stride + i] = i < w->cols ? act_load(act_row(p->in, t)[i]) : 0;
-    return f;
-}
+static int64_t few_of(const LinearCall *p) { return p->in.rows <= FEW_T ? p->in.rows : 0; }
 
-// Columns [n, n + FEW_ROWS) of out.
-static void few_columns(const FewRows *f, int64_t n) {
-    const Weight *w = f->w;
-    float y[FEW_T * FEW_ROWS];
-    DotRows rows = {n, min64(FEW_ROWS, w->rows - n), f->x + FEW_T * dot_stride(w->cols)};
-    cpu_dots(y, FEW_ROWS, f->x, f->out.rows, w, rows);
-    for (int64_t t = 0; t < f->out.rows; t++) {
-        float *sum = y + t * FEW_ROWS;
-        for (int64_t i = 0; i < rows.n && w->bias; i++) sum[i] += w->bias[n + i];
-        for (int64_t i = 0; i < rows.n && f->residual.data; i++) sum[i] += act_load(act_row(f->residual, t)[n + i]);
-        if (f->out.dtype == DTYPE_F32)
-            memcpy(f32_row(f->out, t) + n, sum, (size_t)rows.n * sizeof *sum);
-        else
-            act_round(act_row(f->out, t) + n, sum, rows.n);
+static void few_add(FewRows *f, const LinearCall *p) {
+    int64_t stride = dot_stride(f->w->cols);
+    for (int64_t t = 0; t < few_of(p); t++, f->count++) {
+        float *x = f->x + f->count * stride;
+        for (int64_t i = 0; i < stride; i++) x[i] = i < f->w->cols ? act_load(act_row(p->in, t)[i]) : 0;
+        f->rows[f->count].call = p;
+        f->rows[f->count].t = t;
     }
 }
 
-static void few_forward(Backend *b, const LinearCall *p, const Weight *w, void *ws) {
+// Columns [n, n + FEW_ROWS) of the results.
+static void few_columns(const FewRows *f, int64_t n) {
+    const Weight *w = f->w;
+    float y[FEW_MOST * FEW_ROWS];
+    DotRows rows = {n, min64(FEW_ROWS, w->rows - n), f->x + FEW_MOST * dot_stride(w->cols)};
+    cpu_dots(y, FEW_ROWS, f->x, f->count, w, rows);
+    for (int64_t k = 0; k < f->count; k++) {
+        const LinearCall *p = f->rows[k].call;
+        int64_t t = f->rows[k].t;
+        float *sum = y + k * FEW_ROWS;
+        for (int64_t i = 0; i < rows.n && w->bias; i++) sum[i] += w->bias[n + i];
+        for (int64_t i = 0; i < rows.n && p->residual.data; i++) sum[i] += act_load(act_row(p->residual, t)[n + i]);
+        if (p->out.dtype == DTYPE_F32)
+            memcpy(f32_row(p->out, t) + n, sum, (size_t)rows.n * sizeof *sum);
+        else
+            act_round(act_row(p->out, t) + n, sum, rows.n);
+    }
+}
+
+// Of the calls with at most FEW_T rows.
+static void few_forward(Backend *b, const LinearCall *calls, size_t n_calls, const Weight *w, void *ws) {
 #pragma omp parallel num_threads(b->threads)
     {
-        FewRows f = few_open(p, w, (char *)ws + (size_t)omp_get_thread_num() * thread_bytes(w));
-#pragma omp for schedule(static)
-        for (int64_t n = 0; n < w->rows; n += FEW_ROWS) few_columns(&f, n);
+        FewRows f = {.w = w, .x = (float *)((char *)ws + (size_t)omp_get_thread_num() * thread_bytes(w))};
+        for (const LinearCall *p = calls; p < calls + n_calls; f.count = 0) {
+            for (; p < calls + n_calls && f.count + few_of(p) <= FEW_MOST; p++) few_add(&f, p);
+#pragma omp for schedule(static) nowait
+            for (int64_t n = 0; n < w->rows; n += FEW_ROWS) few_columns(&f, n);
+        }
     }
 }
 
 void CPU_FN(linears_forward)(Backend *b, const LinearCall *calls, size_t n, const Weight *w, void *ws) {
+    int64_t few = 0;
     for (const LinearCall *p = calls; p < calls + n; p++) {
         CHECK_ACT(p->in, p->in.rows, w->cols);
         // NOLINTNEXTLINE(bugprone-branch-clone): equal in copies with activations in float32
         CHECK_MATRIX(p->out, p->out.dtype == DTYPE_F32 ? DTYPE_F32 : ACT_DTYPE, p->in.rows, w->rows);
         if (p->residual.data) CHECK_ACT(p->residual, p->in.rows, w->rows);
-        if (p->in.rows <= FEW_T) few_forward(b, p, w, ws);
+        few += few_of(p);
     }
+    if (few > 0) few_forward(b, calls, n, w, ws);
     forward_many(b, calls, n, w, ws);
 }
 
@@ -405,9 +422,10 @@ void CPU_FN(grouped_linear_forward)(Backend *b, Mat out, Mat x, const Weight *ex
             Mat xe = expert_rows(x, plan, e), oute = expert_rows(out, plan, e);
             bool few = xe.rows <= FEW_T;
             int64_t size = few ? FEW_ROWS : forward_panel(w, EXPERT_BYTES);
-            FewRows f = {0};
+            FewRows f = {.w = w, .x = (float *)panel};
+            LinearCall call = {.out = oute, .in = xe};
             if (xe.rows == 0) continue;
-            if (few) f = few_open(&(LinearCall){oute, xe, {0}}, w, panel);
+            if (few) few_add(&f, &call);
 #pragma omp for schedule(dynamic) nowait
             for (int64_t n = 0; n < w->rows; n += size) {
                 if (few)

@@ -94,7 +94,7 @@ static int load_adapter(Chat *c, const char *text, Err *err) {
     char *name = mem_strndup(text, (size_t)(equals - text));
     NamedAdapter *old = find_adapter(c, name);
     if (old) {
-        if (c->session) generate_session_forget(c->session); // the new one may have the address of the old one
+        if (c->session) generate_session_forget(c->session, old->adapter);
         adapter_free(old->adapter);
         mem_free(name);
         old->adapter = a;

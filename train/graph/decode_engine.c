@@ -4,27 +4,35 @@
 
 #include "graph.h"
 
+// The pieces with one adapter, as one row.
+typedef struct DecodeRow {
+    Tape *tape;
+    DecodeInputs in;
+} DecodeRow;
+
 struct DecodeEngine {
     const Model *m;
     Backend *b;
-    Tape *tape;
+    DecodeRow *rows; // [sequences]; their tapes are made when used
+    Tape **tapes;
+    void **arenas; // [sequences] in `arena`
     KvCache cache;
-    DecodeInputs in;
     int64_t max_tokens;
-    int32_t *ints;    // device: all arrays of `in`, cos_sin last
+    int32_t *ints;    // device: all arrays of the rows' inputs, cos_sin last
     int32_t *staging; // host: the same
     Mat logits;       // [samples of the last run, vocab]
     int32_t *best;    // device [sequences]
-    void *arena;
+    void *arena;      // of the tapes, and their workspace
     size_t arena_bytes;
 };
 
 enum { N_TOKEN_ARRAYS = 4, N_SAMPLE_ARRAYS = 6 };
 
-// All arrays of `in` in one block: token arrays first, then sample arrays, each with room for one more entry, then
-// cos_sin.
+// All arrays of the rows' inputs in one block: token arrays first, then sample arrays, each with room for one more
+// entry a row, then cos_sin.
+static int64_t sample_entries(const DecodeEngine *e) { return 2 * e->cache.sequences; }
 static size_t ints_bytes(const DecodeEngine *e) {
-    return (size_t)(N_TOKEN_ARRAYS * e->max_tokens + N_SAMPLE_ARRAYS * (e->cache.sequences + 1)) * sizeof(int32_t);
+    return (size_t)(N_TOKEN_ARRAYS * e->max_tokens + N_SAMPLE_ARRAYS * sample_entries(e)) * sizeof(int32_t);
 }
 static size_t rotations_bytes(const DecodeEngine *e, int64_t tokens) {
     const RopeConfig *r = &e->m->config.rope;
@@ -32,15 +40,17 @@ static size_t rotations_bytes(const DecodeEngine *e, int64_t tokens) {
 }
 static size_t inputs_bytes(const DecodeEngine *e) { return ints_bytes(e) + rotations_bytes(e, e->max_tokens); }
 
-static DecodeInputs place_inputs(const DecodeEngine *e, int32_t *base) {
-    int64_t t = e->max_tokens, s = e->cache.sequences + 1;
-    int32_t *samples = base + N_TOKEN_ARRAYS * t;
-    bool by_length = rope_is_by_length(&e->m->config.rope);
-    return (DecodeInputs){.ids = base,
-                          .pos = base + t,
-                          .cache_row = base + 2 * t,
-                          .rotation = base + 3 * t,
-                          .cos_sin = by_length ? (float *)(samples + N_SAMPLE_ARRAYS * s) : NULL,
+// Of a row that begins with this token and this entry of the sample arrays.
+static DecodeInputs place_inputs(const DecodeEngine *e, int32_t *base, int64_t token, int64_t entry) {
+    int64_t t = e->max_tokens, s = sample_entries(e);
+    int32_t *tokens = base + token, *samples = base + N_TOKEN_ARRAYS * t + entry;
+    const RopeConfig *r = &e->m->config.rope;
+    float *rotations = (float *)(base + N_TOKEN_ARRAYS * t + N_SAMPLE_ARRAYS * s);
+    return (DecodeInputs){.ids = tokens,
+                          .pos = tokens + t,
+                          .cache_row = tokens + 2 * t,
+                          .rotation = tokens + 3 * t,
+                          .cos_sin = rope_is_by_length(r) ? rotations + token * r->rotated : NULL,
                           .q_start = samples,
                           .k_start = samples + s,
                           .k_len = samples + 2 * s,
@@ -65,9 +75,11 @@ DecodeEngine *decode_engine_new(const Model *m, int64_t sequences, int64_t capac
     DecodeEngine *e = mem_calloc(1, sizeof *e);
     Backend *b = e->b = m->backend;
     e->m = m;
-    e->tape = tape_new(b);
     e->max_tokens = max_tokens;
     e->cache = (KvCache){.capacity = capacity, .sequences = sequences};
+    e->rows = mem_calloc((size_t)sequences, sizeof *e->rows);
+    e->tapes = mem_calloc((size_t)sequences, sizeof *e->tapes);
+    e->arenas = mem_calloc((size_t)sequences, sizeof *e->arenas);
     e->cache.k = mem_calloc((size_t)c->layers, sizeof *e->cache.k);
     e->cache.v = mem_calloc((size_t)c->layers, sizeof *e->cache.v);
     for (int64_t i = 0; i < c->layers; i++) {
@@ -76,7 +88,6 @@ DecodeEngine *decode_engine_new(const Model *m, int64_t sequences, int64_t capac
     }
     e->ints = b->k->alloc(b, inputs_bytes(e));
     e->staging = mem_calloc(1, inputs_bytes(e));
-    e->in = place_inputs(e, e->ints);
     e->logits = new_mat(b, sequences, c->vocab, DTYPE_F32);
     e->best = b->k->alloc(b, (size_t)sequences * sizeof *e->best);
     return e;
@@ -97,71 +108,124 @@ void decode_engine_free(DecodeEngine *e) {
     free_mat(b, e->logits);
     b->k->free(b, e->best, (size_t)e->cache.sequences * sizeof *e->best);
     if (e->arena) b->k->free(b, e->arena, e->arena_bytes);
-    tape_free(e->tape);
+    for (int64_t i = 0; i < e->cache.sequences; i++)
+        if (e->rows[i].tape) tape_free(e->rows[i].tape);
+    mem_free(e->rows);
+    mem_free(e->tapes);
+    mem_free(e->arenas);
     mem_free(e);
 }
 
-// The first run of a prompt is the largest: all its tokens are new.
-size_t decode_engine_bytes(const Model *m, int64_t sequences, int64_t capacity, int64_t max_tokens) {
-    const ModelConfig *c = &m->config;
-    DecodeEngine e = {.m = m, .max_tokens = max_tokens, .cache = {.capacity = capacity, .sequences = sequences}};
+static size_t aligned(size_t bytes) { return (bytes + 63) & ~(size_t)63; }
+
+// The arena of a row of these tokens, a multiple of 64 bytes; *workspace grows to what its products need.
+static size_t row_bytes(const DecodeEngine *e, int64_t tokens, int64_t samples, size_t *workspace) {
     void *nowhere = &e; // an address outside the arena; planning does not touch it
-    Mat layer = mat_of(nowhere, m->backend->activation, sequences * capacity, c->kv_heads * c->head_size);
-    e.cache.k = e.cache.v = mem_alloc((size_t)c->layers, sizeof layer);
-    for (int64_t i = 0; i < c->layers; i++) e.cache.k[i] = layer;
-    e.in = (DecodeInputs){.tokens = max_tokens, .samples = sequences, .last = nowhere};
-    Tape *t = tape_new(m->backend);
-    graph_build_decode(t, m, NULL, &e.in, &e.cache, mat_of(nowhere, DTYPE_F32, sequences, c->vocab));
-    size_t bytes = tape_plan(t, TAPE_FORWARD) + 2 * inputs_bytes(&e) +
-                   2 * (size_t)c->layers * mat_bytes(layer.rows, layer.cols, layer.dtype) +
-                   mat_bytes(sequences, c->vocab, DTYPE_F32);
+    DecodeInputs in = {.tokens = tokens, .samples = samples, .last = nowhere};
+    Tape *t = tape_new(e->b);
+    tape_share_workspace(t);
+    graph_build_decode(t, e->m, NULL, &in, &e->cache, mat_of(nowhere, DTYPE_F32, samples, e->m->config.vocab));
+    size_t bytes = aligned(tape_plan(t, TAPE_FORWARD)), ws = aligned(tapes_workspace(&t, 1));
+    if (ws > *workspace) *workspace = ws;
     tape_free(t);
-    mem_free(e.cache.k);
     return bytes;
 }
 
-static void set_inputs(DecodeEngine *e, const DecodePiece *pieces, int64_t n) {
-    DecodeInputs host = place_inputs(e, e->staging);
-    const RopeConfig *r = &e->m->config.rope;
-    int64_t t = 0, capacity = e->cache.capacity;
-    for (int64_t s = 0; s < n; s++) {
-        const DecodePiece *p = &pieces[s];
-        CHECK(p->count > 0 && p->past + p->count <= capacity && t + p->count <= e->max_tokens);
-        host.q_start[s] = (int32_t)t;
-        host.k_start[s] = (int32_t)(p->sequence * capacity);
-        host.k_len[s] = (int32_t)(p->past + p->count);
-        if (host.cos_sin) rope_rows(host.cos_sin + t * r->rotated, r, p->past, p->count, p->length);
-        for (int64_t i = 0; i < p->count; i++, t++) {
-            host.ids[t] = p->ids[i];
-            host.pos[t] = (int32_t)(p->past + i);
-            host.rotation[t] = (int32_t)t;
-            host.cache_row[t] = (int32_t)(p->sequence * capacity + p->past + i);
-        }
-        host.last[s] = (int32_t)(t - 1);
-        host.last_q_start[s] = (int32_t)s;
-        host.last_pos[s] = host.pos[t - 1];
-    }
-    host.q_start[n] = (int32_t)t;
-    host.last_q_start[n] = (int32_t)n;
-    e->in.tokens = t;
-    e->in.samples = n;
-    e->b->k->upload(e->b, e->ints, e->staging, ints_bytes(e) + rotations_bytes(e, t));
+// The first run of a prompt is the largest: all its tokens are new. More rows have the same tokens in all.
+size_t decode_engine_bytes(const Model *m, int64_t sequences, int64_t capacity, int64_t max_tokens, int64_t rows) {
+    const ModelConfig *c = &m->config;
+    KvCache cache = {.capacity = capacity, .sequences = sequences};
+    DecodeEngine e = {.m = m, .b = m->backend, .max_tokens = max_tokens, .cache = cache};
+    Mat layer = mat_of(&e, m->backend->activation, sequences * capacity, c->kv_heads * c->head_size);
+    e.cache.k = e.cache.v = mem_alloc((size_t)c->layers, sizeof layer);
+    for (int64_t i = 0; i < c->layers; i++) e.cache.k[i] = layer;
+    size_t workspace = 0, bytes = row_bytes(&e, max_tokens, sequences, &workspace);
+    if (rows > 1) bytes += (size_t)(rows - 1) * row_bytes(&e, 1, 1, &workspace);
+    mem_free(e.cache.k);
+    return bytes + workspace + 2 * inputs_bytes(&e) +
+           2 * (size_t)c->layers * mat_bytes(layer.rows, layer.cols, layer.dtype) +
+           mat_bytes(sequences, c->vocab, DTYPE_F32);
 }
 
-// The graph is rebuilt each time: this takes microseconds, and the adapter may have changed.
-void decode_engine_run(DecodeEngine *e, const Adapter *a, const DecodePiece *pieces, int64_t n) {
-    CHECK(n > 0 && n <= e->cache.sequences);
-    set_inputs(e, pieces, n);
-    e->logits.rows = n;
-    tape_reset(e->tape);
-    graph_build_decode(e->tape, e->m, a, &e->in, &e->cache, e->logits);
-    size_t bytes = tape_plan(e->tape, TAPE_FORWARD);
-    if (bytes > e->arena_bytes) {
-        if (e->arena) e->b->k->free(e->b, e->arena, e->arena_bytes);
-        e->arena = e->b->k->alloc(e->b, bytes);
-        e->arena_bytes = bytes;
+static void set_piece(const DecodeEngine *e, DecodeInputs *in, const DecodePiece *p) {
+    const RopeConfig *r = &e->m->config.rope;
+    int64_t t = in->tokens, s = in->samples, capacity = e->cache.capacity;
+    CHECK(p->count > 0 && p->past + p->count <= capacity);
+    in->q_start[s] = (int32_t)t;
+    in->k_start[s] = (int32_t)(p->sequence * capacity);
+    in->k_len[s] = (int32_t)(p->past + p->count);
+    if (in->cos_sin) rope_rows(in->cos_sin + t * r->rotated, r, p->past, p->count, p->length);
+    for (int64_t i = 0; i < p->count; i++, t++) {
+        in->ids[t] = p->ids[i];
+        in->pos[t] = (int32_t)(p->past + i);
+        in->rotation[t] = (int32_t)t;
+        in->cache_row[t] = (int32_t)(p->sequence * capacity + p->past + i);
     }
-    tape_run(e->tape, e->arena);
+    in->last[s] = (int32_t)(t - 1);
+    in->last_q_start[s] = (int32_t)s;
+    in->last_pos[s] = in->pos[t - 1];
+    in->tokens = t;
+    in->samples = s + 1;
+    in->q_start[s + 1] = (int32_t)t;
+    in->last_q_start[s + 1] = (int32_t)(s + 1);
+}
+
+// The inputs of the row that begins with a piece, whose arrays begin with these entries; returns how many pieces it
+// has.
+static int64_t set_row(DecodeEngine *e, DecodeRow *row, const DecodePiece *pieces, int64_t n, int64_t token,
+                       int64_t entry) {
+    DecodeInputs host = place_inputs(e, e->staging, token, entry);
+    int64_t count = 0, tokens = token;
+    for (; count < n && pieces[count].adapter == pieces[0].adapter; count++) {
+        tokens += pieces[count].count;
+        CHECK(tokens <= e->max_tokens);
+        set_piece(e, &host, &pieces[count]);
+    }
+    row->in = place_inputs(e, e->ints, token, entry);
+    row->in.tokens = host.tokens;
+    row->in.samples = host.samples;
+    return count;
+}
+
+// Graphs are rebuilt each time: this takes microseconds, and adapters may have changed. Returns the bytes of the arena.
+static size_t build_row(DecodeEngine *e, DecodeRow *row, const Adapter *a, Mat logits) {
+    if (!row->tape) {
+        row->tape = tape_new(e->b);
+        tape_share_workspace(row->tape);
+    }
+    tape_reset(row->tape);
+    graph_build_decode(row->tape, e->m, a, &row->in, &e->cache, logits);
+    return aligned(tape_plan(row->tape, TAPE_FORWARD));
+}
+
+static void run_rows(DecodeEngine *e, size_t n, const size_t *bytes, size_t total) {
+    for (size_t i = 0; i < n; i++) e->tapes[i] = e->rows[i].tape;
+    size_t needed = total + tapes_workspace(e->tapes, n);
+    if (needed > e->arena_bytes) {
+        if (e->arena) e->b->k->free(e->b, e->arena, e->arena_bytes);
+        e->arena = e->b->k->alloc(e->b, needed);
+        e->arena_bytes = needed;
+    }
+    char *at = e->arena;
+    for (size_t i = 0; i < n; at += bytes[i], i++) e->arenas[i] = at;
+    tapes_run(e->tapes, e->arenas, n, at);
+}
+
+void decode_engine_run(DecodeEngine *e, const DecodePiece *pieces, int64_t n) {
+    CHECK(n > 0 && n <= e->cache.sequences);
+    AUTO_FREE size_t *bytes = mem_alloc((size_t)n, sizeof *bytes);
+    size_t rows = 0, total = 0;
+    int64_t tokens = 0;
+    e->logits.rows = n;
+    for (int64_t first = 0, count; first < n; first += count, rows++) {
+        DecodeRow *row = &e->rows[rows];
+        count = set_row(e, row, pieces + first, n - first, tokens, first + (int64_t)rows);
+        bytes[rows] = build_row(e, row, pieces[first].adapter, mat_rows(e->logits, first, count));
+        total += bytes[rows];
+        tokens += row->in.tokens;
+    }
+    e->b->k->upload(e->b, e->ints, e->staging, ints_bytes(e) + rotations_bytes(e, tokens));
+    run_rows(e, rows, bytes, total);
 }
 
 void decode_engine_argmax(DecodeEngine *e, int32_t *best) {

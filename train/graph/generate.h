@@ -47,7 +47,7 @@ int32_t *generate_stop_ids(const Model *m, int32_t end_of_turn, size_t *count);
 typedef struct GenerateSession GenerateSession;
 GenerateSession *generate_session_new(const Model *m, int64_t capacity);
 void generate_session_free(GenerateSession *s);
-// Drops the cache: needed when an adapter was freed, because the next one may have the same address.
-void generate_session_forget(GenerateSession *s);
+// Drops the cache of an adapter: before it is freed, because the next one may have the same address.
+void generate_session_forget(GenerateSession *s, const Adapter *a);
 int generate_session_run(GenerateSession *s, const Adapter *adapter, GeneratePrompt prompt, const GenerateOptions *o,
                          Generation *answer, Err *err);

@@ -389,10 +389,10 @@ static void check_decode(const char *name) {
     int64_t past = 0;
     for (int i = 0; i < 6; i++) {
         // the same tokens as two sequences, of which the second is one run behind
-        DecodePiece pieces[2] = {{0, past, counts[i], past + counts[i], f.ids + past},
-                                 {1, past - (i ? counts[i - 1] : 0), i ? counts[i - 1] : 0, past, NULL}};
+        DecodePiece pieces[2] = {{a, 0, past, counts[i], past + counts[i], f.ids + past},
+                                 {a, 1, past - (i ? counts[i - 1] : 0), i ? counts[i - 1] : 0, past, NULL}};
         pieces[1].ids = f.ids + pieces[1].past;
-        decode_engine_run(e, a, pieces, i ? 2 : 1);
+        decode_engine_run(e, pieces, i ? 2 : 1);
         past += counts[i];
         for (int s = 0; s < (i ? 2 : 1); s++) {
             const float *row = want + (pieces[s].past + pieces[s].count - 1) * VOCAB;

@@ -1,6 +1,7 @@
 // generate: greedy equals the arg max of the full forward pass, whatever the batch; sampling is a function of its key.
 #include <math.h>
 
+#include "decode_batch.h"
 #include "generate.h"
 #include "logits.h"
 #include "scratch.h"
@@ -244,6 +245,85 @@ static void test_generate_session_equals_a_fresh_start(void **state) {
     close_tiny(&f);
 }
 
+// ---- a batch of several adapters ----
+
+static DecodeRequest request(const Fixture *f, int p, const GenerateOptions *o, Generation *answer) {
+    return (DecodeRequest){.adapter = p % 2 ? f->adapter : NULL,
+                           .prompt = {f->prompts[p], f->lengths[p]},
+                           .how = o,
+                           .index = p,
+                           .answer = answer};
+}
+
+static int free_slots(const DecodeBatch *b, int slots) {
+    int n = 0;
+    for (int s = 0; s < slots; s++) n += decode_batch_state(b, s) == DECODE_FREE;
+    return n;
+}
+
+// Requests of the base and of an adapter in the same runs have the answers that each has alone, greedy and sampled; one
+// that is cancelled in between changes no other.
+static void test_generate_several_adapters_in_one_batch(void **state) {
+    (void)state;
+    enum { SLOTS = 3 };
+    Fixture f = open_tiny();
+    Generation alone[PROMPTS] = {{0}}, cancelled = {0};
+    GenerateOptions o[2] = {options(1, 0), options(1, 0.8f)};
+    for (int sampled = 0; sampled < 2; sampled++) {
+        Generation together[PROMPTS] = {{0}}, base[PROMPTS] = {{0}};
+        run(&f, f.adapter, &o[sampled], alone);
+        run(&f, NULL, &o[sampled], base);
+        DecodeBatch *b = decode_batch_new(f.model, SLOTS, 600);
+        DecodeRequest extra = request(&f, 3, &o[sampled], &cancelled);
+        int64_t unwanted = decode_batch_add(b, &extra);
+        for (int next = 0, step = 0; next < PROMPTS || free_slots(b, SLOTS) < SLOTS; step++) {
+            while (next < PROMPTS && free_slots(b, SLOTS) > 0) {
+                DecodeRequest r = request(&f, next, &o[sampled], &together[next]);
+                decode_batch_add(b, &r);
+                next++;
+            }
+            decode_batch_step(b);
+            if (step == 4) decode_batch_release(b, unwanted);
+            for (int s = 0; s < SLOTS; s++)
+                if (decode_batch_state(b, s) == DECODE_ENDED) decode_batch_release(b, s);
+        }
+        for (int p = 0; p < PROMPTS; p++) assert_same(&together[p], p % 2 ? &alone[p] : &base[p]);
+        assert_true(cancelled.count > 0 && cancelled.count < 12);
+        decode_batch_free(b);
+        clear(together);
+        clear(base);
+    }
+    generation_clear(&cancelled);
+    clear(alone);
+    close_tiny(&f);
+}
+
+// Where adapters are freed, their caches must not be taken for those of the next adapter at the same address.
+static void test_generate_batch_forgets_an_adapter(void **state) {
+    (void)state;
+    Fixture f = open_tiny();
+    Generation alone = {0}, later = {0};
+    GenerateOptions o = options(1, 0);
+    DecodeBatch *b = decode_batch_new(f.model, 1, 600);
+    for (int k = 0; k < 2; k++) {
+        DecodeRequest r = request(&f, 5, &o, &later);
+        int64_t slot = decode_batch_add(b, &r);
+        while (decode_batch_state(b, slot) == DECODE_RUNNING) decode_batch_step(b);
+        decode_batch_release(b, slot);
+        if (k == 1) break;
+        decode_batch_forget(b, f.adapter);
+        for (int64_t i = 0; i < f.adapter->count; i++) f.adapter->params[i] *= 3; // another one at its address
+    }
+    GeneratePrompt p = {f.prompts[5], f.lengths[5]};
+    Err err;
+    ASSERT_OK(generate(f.model, f.adapter, &p, 1, &o, &alone, &err), &err);
+    assert_same(&later, &alone);
+    decode_batch_free(b);
+    generation_clear(&alone);
+    generation_clear(&later);
+    close_tiny(&f);
+}
+
 static void test_generate_sampler_draws_the_distribution(void **state) {
     (void)state;
     enum { V = 5, DRAWS = 20000 };
@@ -277,4 +357,5 @@ TEST_MAIN(SCRATCH_TEST(test_generate_greedy_equals_the_full_forward),
           SCRATCH_TEST(test_generate_sampling_does_not_depend_on_the_batch), SCRATCH_TEST(test_generate_dynamic_rope),
           SCRATCH_TEST(test_generate_stops_where_it_should), SCRATCH_TEST(test_generate_refuses_bad_requests),
           SCRATCH_TEST(test_generate_session_equals_a_fresh_start), TEST(test_generate_sampler_draws_the_distribution),
-          SCRATCH_TEST(test_generate_stop_ids))
+          SCRATCH_TEST(test_generate_several_adapters_in_one_batch),
+          SCRATCH_TEST(test_generate_batch_forgets_an_adapter), SCRATCH_TEST(test_generate_stop_ids))

@@ -336,9 +336,9 @@ static void test_moe_cached_generation_equals_the_whole(void **state) {
     for (int s = 0; s < 2; s++) ASSERT_OK(model_logits(m, NULL, ids[s], TOKENS, whole[s], &err), &err);
     DecodeEngine *e = decode_engine_new(m, 2, TOKENS, 2 * TOKENS);
     for (int past = 0, count = 5; past < TOKENS; past += count, count = 1) {
-        DecodePiece pieces[2] = {{0, past, count, past + count, ids[0] + past},
-                                 {1, past, count, past + count, ids[1] + past}};
-        decode_engine_run(e, NULL, pieces, 2);
+        DecodePiece pieces[2] = {{NULL, 0, past, count, past + count, ids[0] + past},
+                                 {NULL, 1, past, count, past + count, ids[1] + past}};
+        decode_engine_run(e, pieces, 2);
         for (int s = 0; s < 2; s++) {
             decode_engine_logits(e, s, got);
             const float *want = whole[s] + (past + count - 1) * VOCAB;
