@@ -244,7 +244,8 @@ struct Backend {
     bool fp8, host_memory;        // BackendOptions; device pointers are host pointers: weights stay in mapped files
     char name[96];                // display name of the device: "NVIDIA H100 80GB HBM3"; "" in host memory
     AttentionKind attention_kind; // ATTENTION_OWN if no library computes it
-    char attention[64];           // on a device, display text: "own kernels", "cudnn 9.19.0 where it is faster"
+    char attention[256];          // on a device, display text: "own kernels (WHY)", "cudnn 9.28.1 where it is faster"
+    bool nondeterministic;        // attention's gradients may have other bits each time; set before its first call
     int library_shapes;           // of attention, for which the library was chosen so far
     Group *group;                 // in host memory: the ranks that all_reduce sums over; NULL: alone
     Err fault;                    // in host memory: the first failure of all_reduce; ERR_NONE: none

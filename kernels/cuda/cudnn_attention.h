@@ -12,7 +12,7 @@ C_BEGIN
 typedef struct CudnnShape {
     DType type; // F16 or BF16
     bool backward, causal;
-    bool deterministic;                 // of the backward pass: the same bits each time
+    bool deterministic;                 // the same bits each time; forward always
     int64_t batch, longest, rows;       // samples, bound of a sample's tokens, rows of all matrices
     int64_t heads, kv_heads, head_size; // GQA
     int64_t window;                     // 0: none

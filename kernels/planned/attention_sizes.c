@@ -10,7 +10,7 @@ size_t cuda_attention_delta_bytes(const AttentionShape *s, Mat q) {
 const char *cuda_cudnn_refusal(DType activation, int capability) {
     int generation = capability / 10;
     if (activation == DTYPE_F32) return "cuDNN has none in f32";
-    if (generation != 9 && generation != 10) return "cuDNN's backward pass is not deterministic on this GPU";
+    if (generation != 9 && generation != 10) return "cuDNN's takes packed samples on Hopper and B100 to B300 only";
     return NULL;
 }
 
@@ -32,7 +32,7 @@ static bool fits(const Backend *b, const AttentionShape *s, Mat q, Mat k, bool b
 static double tiles(int64_t tokens, int64_t tile) { return (double)(ceil_div(tokens, tile) * tile); }
 
 // An upper bound. Backward: dQ of each head in float32; with grouped heads dK and dV, too; the row sums; counters of
-// each tile of queries; on Hopper dS instead of dQ where it is small.
+// each tile of queries; on Hopper, if it is deterministic, dS instead of dQ where that is small.
 static double own_bytes(const Backend *b, const AttentionShape *s, int64_t rows, bool backward) {
     double bytes = FIXED_BYTES + (double)s->samples * SAMPLE_BYTES, heads = (double)s->heads;
     if (!backward) return bytes;
@@ -41,7 +41,7 @@ static double own_bytes(const Backend *b, const AttentionShape *s, int64_t rows,
     bytes += (double)s->samples * heads * tiles(s->longest, TILE) / TILE * 2 * sizeof(float);
     double ds = (double)s->samples * heads * tiles(s->longest, TILE) * tiles(s->longest, 2 * TILE) * 2;
     bool hopper = ((const CudaScratch *)b->state)->capability / 10 == 9;
-    return bytes + (hopper && ds <= CUDNN_DS_BYTES ? ds : 0);
+    return bytes + (hopper && !b->nondeterministic && ds <= CUDNN_DS_BYTES ? ds : 0);
 }
 
 static size_t next(CudnnSpace *space, int64_t n, size_t size) {

@@ -69,7 +69,7 @@ int backend_open_planned(Backend **b, const PlannedDevice *d, const BackendOptio
                     .activation = o->activation,
                     .precision = o->precision,
                     .fp8 = o->fp8,
-                    .attention_kind = o->attention};
+                    .attention_kind = cuda_cudnn_refusal(o->activation, d->capability) ? ATTENTION_OWN : o->attention};
     (*b)->state = s;
     snprintf((*b)->name, sizeof(*b)->name, "%s", d->name);
     s->scratch = cuda_scratch(d->capability, d->memory);

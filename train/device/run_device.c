@@ -212,13 +212,20 @@ const char *run_device_dtype(const Backend *b) {
     return dtype_info(b->activation)->name;
 }
 
-void run_device_describe(StrBuf *out, Backend *b) {
-    if (b->host_memory) {
-        str_printf(out, "cpu (%s), %s, %d thread%s", b->k->name, run_device_dtype(b), b->threads, plural(b->threads));
-        return;
-    }
+static void describe_gpu(StrBuf *out, Backend *b) {
     DeviceMemory m = b->k->memory(b);
     str_printf(out, "%s (%s), %s, %.1f of %.1f GB free", b->k->name, b->name, run_device_dtype(b), (double)m.free / 1e9,
                (double)m.total / 1e9);
     if (b->attention[0]) str_printf(out, ", attention by %s", b->attention); // "": a device that is only planned for
+}
+
+void run_device_describe(StrBuf *out, Backend *b) {
+    if (b->host_memory)
+        str_printf(out, "cpu (%s), %s, %d thread%s", b->k->name, run_device_dtype(b), b->threads, plural(b->threads));
+    else
+        describe_gpu(out, b);
+    if (!b->nondeterministic) return;
+    bool varies = !b->host_memory && b->attention_kind != ATTENTION_OWN;
+    str_puts(out, varies ? "; deterministic: false, the same run may give other last bits"
+                         : "; deterministic: false changes nothing on this device");
 }

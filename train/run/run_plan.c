@@ -6,8 +6,11 @@
 #include "verify.h"
 
 static int open_backend(RunPlan *p, const Config *c, const GpuSpec *gpu, Err *err) {
-    if (gpu) return run_device_plan(&p->backend, gpu, config_dtype(c), err);
-    return run_device_open(&p->backend, c->device, config_dtype(c), NULL, err);
+    if (gpu ? run_device_plan(&p->backend, gpu, config_dtype(c), err)
+            : run_device_open(&p->backend, c->device, config_dtype(c), NULL, err))
+        return -1;
+    p->backend->nondeterministic = !c->deterministic;
+    return 0;
 }
 
 // The GPU count of another machine is unknown; "all" is planned as one.

@@ -45,6 +45,7 @@ static int open_model(Runs *s, const ModelOptions *o, Err *err) {
         run_on_all_ranks(
             r, run_device_open_rank(&s->backend, c->device, config_dtype(c), threads, r->ranks.group, &note, err)))
         return -1;
+    s->backend->nondeterministic = !c->deterministic;
     run_print_device(s->backend, &note);
     int rc = check_profile(c, s->backend, err);
     if (!rc) rc = model_open(&s->model, c->model_name_or_path, s->backend, o, err);

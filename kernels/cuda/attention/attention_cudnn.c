@@ -22,24 +22,28 @@ struct CudaAttention {
     size_t n, capacity;
 };
 
+static int use_own(Backend *b, const char *why) {
+    b->attention_kind = ATTENTION_OWN;
+    snprintf(b->attention, sizeof b->attention, "own kernels (%.230s)", why);
+    return 0;
+}
+
 int cuda_attention_open(Backend *b, Err *err) {
     CudaState *s = cuda_state(b);
     CudaAttention *a = s->attention = mem_calloc(1, sizeof *a);
     a->start = cuda_new_event(b, true);
     a->stop = cuda_new_event(b, true);
-    AttentionKind wanted = b->attention_kind;
-    b->attention_kind = ATTENTION_OWN;
-    snprintf(b->attention, sizeof b->attention, "own kernels");
-    if (cuda_cudnn_refusal(b->activation, s->capability) || wanted == ATTENTION_OWN) return 0;
+    const char *refusal = cuda_cudnn_refusal(b->activation, s->capability);
+    if (refusal) return use_own(b, refusal);
+    if (b->attention_kind == ATTENTION_OWN) return use_own(b, s->attention_asked ? "LORAC_ATTENTION" : "asked for");
     Err absent; // cuDNN is optional: a library that does not open is not used
     a->library = cuda_cudnn_library(&absent);
     char version[32] = "";
     if (a->library && a->library->open(&a->cudnn, version, sizeof version, s->capability, &absent)) a->library = NULL;
-    if (!a->library) return 0;
+    if (!a->library) return use_own(b, absent.msg);
     snprintf(a->name, sizeof a->name, "cudnn %s", version);
-    b->attention_kind = wanted;
-    snprintf(b->attention, sizeof b->attention, "%.40s where it %s", a->name,
-             wanted == ATTENTION_LIBRARY ? "can" : "is faster");
+    snprintf(b->attention, sizeof b->attention, "%s where it %s", a->name,
+             b->attention_kind == ATTENTION_LIBRARY ? "can" : "is faster");
     return 0;
 }
 
@@ -138,10 +142,10 @@ static float time_kind(Backend *b, const Plan *p, const AttentionCall *c, const 
 }
 
 static void choice_key(char key[KEY_TEXT], const CudnnShape *s) {
-    snprintf(key, KEY_TEXT, "attention_%s %s %ldx%ld of %ld, heads %ld/%ld of %ld in %ld/%ld, window %ld%s",
+    snprintf(key, KEY_TEXT, "attention_%s %s %ldx%ld of %ld, heads %ld/%ld of %ld in %ld/%ld, window %ld%s%s",
              s->backward ? "backward" : "forward", dtype_info(s->type)->name, s->batch, s->longest, s->rows, s->heads,
              s->kv_heads, s->head_size, s->stride[CUDNN_Q], s->stride[CUDNN_K], s->window,
-             s->causal ? "" : " bidirectional");
+             s->causal ? "" : " bidirectional", s->deterministic ? "" : " nondeterministic");
 }
 
 // The kind of a shape that a stored choice names. A run whose choice was cuDNN cannot continue with other bits.

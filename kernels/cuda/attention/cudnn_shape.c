@@ -19,7 +19,7 @@ void cudnn_shape(CudnnShape *shape, const Backend *b, const AttentionShape *s, M
     shape->type = b->activation;
     shape->backward = backward;
     shape->causal = !s->bidirectional;
-    shape->deterministic = true;
+    shape->deterministic = !backward || !b->nondeterministic;
     shape->batch = s->samples;
     shape->longest = s->longest;
     shape->rows = q.rows;

@@ -176,6 +176,19 @@ static void test_cudnn_is_a_choice_of_the_run(void **state) {
     backend_close(again);
 }
 
+// deterministic: false asks cuDNN for another backward pass, which is a choice of its own.
+static void test_cudnn_may_add_in_any_order(void **state) {
+    (void)state;
+    Backend *b = open_device(DTYPE_BF16, true);
+    b->nondeterministic = true;
+    char *choices = choices_of(run_padded(b).b), *at = strstr(choices, " nondeterministic\"");
+    if (!at || strstr(at + 2, "nondeterministic")) fail_msg("of the backward pass alone; %s", choices);
+    while (*at != '\n') at--;
+    assert_non_null(strstr(at, "attention_backward"));
+    mem_free(choices);
+    backend_close(b);
+}
+
 // More than is kept for cuDNN: the own kernels compute all shapes, and the run keeps that.
 static void test_cudnn_needs_no_more_than_its_bound(void **state) {
     (void)state;
@@ -204,6 +217,11 @@ static void test_cudnn_workspace_is_as_planned(void **state) {
         size_t want = planned->k->attention_workspace(planned, &s, q, k, backward);
         assert_int_equal(cudnn->k->attention_workspace(cudnn, &s, q, k, backward), want);
         assert_true(own->k->attention_workspace(own, &s, q, k, backward) < want);
+        planned->nondeterministic = cudnn->nondeterministic = true; // without dS
+        size_t any_order = planned->k->attention_workspace(planned, &s, q, k, backward);
+        assert_int_equal(cudnn->k->attention_workspace(cudnn, &s, q, k, backward), any_order);
+        assert_true(backward ? any_order < want : any_order == want);
+        planned->nondeterministic = cudnn->nondeterministic = false;
     }
     s.samples = 1;
     s.longest = q.rows = k.rows = 1 << 20; // beyond the bound: the own kernels, for which no more is reserved
@@ -230,5 +248,6 @@ static void test_wide_heads_are_refused(void **state) {
 }
 
 TEST_MAIN(TEST(test_cudnn_matches_reference), TEST(test_cudnn_leaves_padding_empty),
-          TEST(test_cudnn_is_a_choice_of_the_run), TEST(test_cudnn_needs_no_more_than_its_bound),
-          TEST(test_cudnn_workspace_is_as_planned), SCRATCH_TEST(test_wide_heads_are_refused))
+          TEST(test_cudnn_is_a_choice_of_the_run), TEST(test_cudnn_may_add_in_any_order),
+          TEST(test_cudnn_needs_no_more_than_its_bound), TEST(test_cudnn_workspace_is_as_planned),
+          SCRATCH_TEST(test_wide_heads_are_refused))

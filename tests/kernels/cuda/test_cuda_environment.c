@@ -67,7 +67,21 @@ static void test_cuda_environment_is_checked(void **state) {
     check_has(TRAIN "out device=cuda dtype=f32", EXIT_INPUT, "but attention in F32 on this device");
     check_has(TRAIN "out device=cuda", 0, "attention by cudnn stand-in where it can");
     setenv("LORAC_ATTENTION", "own", 1);
-    check_has(TRAIN "own device=cuda", 0, "attention by own kernels");
+    check_has(TRAIN "own device=cuda", 0, "attention by own kernels (LORAC_ATTENTION)\n");
+}
+
+// deterministic: false is said, and stays what it was when a run resumes.
+static void test_cuda_gradients_may_vary(void **state) {
+    (void)state;
+    check_has(TRAIN "cpu device=cpu deterministic=false", 0, "; deterministic: false changes nothing on this device\n");
+    check_has(TRAIN "own device=cuda deterministic=false", 0,
+              "attention by own kernels (no cuDNN); deterministic: false changes nothing on this device\n");
+    setenv("LORAC_EMULATED_CUDNN", "1", 1);
+    setenv("LORAC_EMULATED_FAIL_LAUNCH", "300", 1);
+    check_has(TRAIN "out device=cuda deterministic=false", EXIT_RUNTIME, "the same run may give other last bits\n");
+    unsetenv("LORAC_EMULATED_FAIL_LAUNCH");
+    check_has(TRAIN "out device=cuda", EXIT_INPUT, "deterministic was false, now true");
+    check_has(TRAIN "out device=cuda deterministic=false", 0, "step 6/6");
 }
 
 // Another kind of attention has other bits.
@@ -89,4 +103,5 @@ static void test_cuda_attention_is_part_of_a_run(void **state) {
 #define ENVIRONMENT_TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 TEST_MAIN(ENVIRONMENT_TEST(test_cuda_passes_may_stay_unrecorded),
           ENVIRONMENT_TEST(test_cuda_passes_that_cannot_be_recorded_run),
-          ENVIRONMENT_TEST(test_cuda_environment_is_checked), ENVIRONMENT_TEST(test_cuda_attention_is_part_of_a_run))
+          ENVIRONMENT_TEST(test_cuda_environment_is_checked), ENVIRONMENT_TEST(test_cuda_gradients_may_vary),
+          ENVIRONMENT_TEST(test_cuda_attention_is_part_of_a_run))

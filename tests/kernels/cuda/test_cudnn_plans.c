@@ -41,10 +41,11 @@ typedef struct Case {
     bool bidirectional;
 } Case;
 
-static void describe(char *text, size_t size, const Gpu *g, const Case *c, DType type, bool backward) {
-    snprintf(text, size, "%s, %s %s: %ld samples of up to %ld in %ld rows, heads %ld/%ld of %ld, window %ld%s", g->name,
-             backward ? "backward" : "forward", dtype_info(type)->name, c->samples, c->longest, c->rows, c->heads,
-             c->kv_heads, c->size, c->window, c->bidirectional ? ", bidirectional" : "");
+static void describe(char *text, size_t size, const Gpu *g, const Case *c, const CudnnShape *shape) {
+    snprintf(text, size, "%s, %s%s %s: %ld samples of up to %ld in %ld rows, heads %ld/%ld of %ld, window %ld%s",
+             g->name, shape->deterministic ? "" : "nondeterministic ", shape->backward ? "backward" : "forward",
+             dtype_info(shape->type)->name, c->samples, c->longest, c->rows, c->heads, c->kv_heads, c->size, c->window,
+             c->bidirectional ? ", bidirectional" : "");
 }
 
 static void *open_gpu(const CudnnLibrary *library, const Gpu *g) {
@@ -56,10 +57,12 @@ static void *open_gpu(const CudnnLibrary *library, const Gpu *g) {
 }
 
 // Whether the backend asks cuDNN; then it has a plan, and its workspace is within the backend's.
-static bool check_pass(const CudnnLibrary *library, void *cudnn, const Gpu *g, const Case *c, DType type,
-                       bool backward) {
+typedef enum { FORWARD, BACKWARD, ANY_ORDER } Pass; // the last: backward, not deterministic
+static bool check_pass(void *cudnn, const Gpu *g, const Case *c, DType type, Pass pass) {
+    const CudnnLibrary *library = lorac_cudnn();
+    bool backward = pass != FORWARD;
     CudaScratch scratch = cuda_scratch(g->capability, (size_t)g->bytes);
-    Backend b = {.activation = type, .state = &scratch};
+    Backend b = {.activation = type, .nondeterministic = pass == ANY_ORDER, .state = &scratch};
     AttentionShape s = {.heads = c->heads,
                         .kv_heads = c->kv_heads,
                         .head_size = c->size,
@@ -79,7 +82,7 @@ static bool check_pass(const CudnnLibrary *library, void *cudnn, const Gpu *g, c
     Err err;
     void *plan;
     size_t bytes;
-    describe(text, sizeof text, g, c, type, backward);
+    describe(text, sizeof text, g, c, &shape);
     if (library->plan(cudnn, &plan, &bytes, &shape, &err)) fail_msg("%s: no plan: %s", text, err.msg);
     library->plan_free(plan);
     printf("%s: %zu of %zu bytes\n", text, bytes, space.own);
@@ -90,8 +93,7 @@ static bool check_pass(const CudnnLibrary *library, void *cudnn, const Gpu *g, c
 
 // Returns how many of forward and backward the backend leaves to cuDNN.
 static int check(void *cudnn, const Gpu *g, const Case *c, DType type) {
-    const CudnnLibrary *library = lorac_cudnn();
-    return check_pass(library, cudnn, g, c, type, false) + check_pass(library, cudnn, g, c, type, true);
+    return check_pass(cudnn, g, c, type, FORWARD) + check_pass(cudnn, g, c, type, BACKWARD);
 }
 
 // Chat data packed into a pass of 16,384 tokens, for which older graphs took 35 GB; one long sample; short samples,
@@ -102,6 +104,7 @@ static void test_a_few_plans_fit(void **state) {
     void *hopper = open_gpu(lorac_cudnn(), &gpus[H100]), *blackwell = open_gpu(lorac_cudnn(), &gpus[B200]);
     for (int i = 0; i < 2; i++) assert_int_equal(check(hopper, &gpus[H100], &cases[i], DTYPE_BF16), 2);
     assert_int_equal(check(blackwell, &gpus[B200], &cases[0], DTYPE_BF16), 2);
+    assert_true(check_pass(hopper, &gpus[H100], &cases[1], DTYPE_BF16, ANY_ORDER)); // without dS
     lorac_cudnn()->close(hopper);
     lorac_cudnn()->close(blackwell);
 }
@@ -153,8 +156,10 @@ static void check_passes(void *cudnn, const Gpu *g) {
         {256, 2048, 16384, 32, 8, 128, 0, false}, {1, 32768, 32768, 32, 8, 128, 0, false},
         {8, 1408, 8192, 8, 2, 128, 0, false},     {8, 1472, 8192, 8, 2, 128, 0, false},
     };
-    for (size_t i = 0; i < sizeof passes / sizeof *passes; i++)
+    for (size_t i = 0; i < sizeof passes / sizeof *passes; i++) {
         assert_int_equal(check(cudnn, g, &passes[i], DTYPE_BF16), 2);
+        assert_true(check_pass(cudnn, g, &passes[i], DTYPE_BF16, ANY_ORDER));
+    }
 }
 
 static void test_every_plan_fits(void **state) {
