@@ -104,7 +104,7 @@ asan:
 # Needs clang. FUZZ_SECONDS for each target; what it finds becomes a file in tests/fuzz/found.
 fuzz:
 	@sh tests/setup.sh fuzz
-	@CC=clang cmake -S . -B $(BUILD)-fuzz -G Ninja -DFUZZ=ON > $(BUILD)-fuzz.log 2>&1 || { cat $(BUILD)-fuzz.log; exit 1; }
+	@CC=clang CXX=clang++ cmake -S . -B $(BUILD)-fuzz -G Ninja -DFUZZ=ON > $(BUILD)-fuzz.log 2>&1 || { cat $(BUILD)-fuzz.log; exit 1; }
 	@cmake --build $(BUILD)-fuzz -j $(JOBS) --target fuzz_targets
 	@rm -f $(BUILD)-fuzz.log
 	@BUILD=$(BUILD)-fuzz sh tests/fuzz/run.sh

@@ -339,3 +339,69 @@ put("hub", "gguf", json.dumps([listed("m-00001-of-00002.gguf", 9, True), listed(
 put("hub", "data", json.dumps([listed("data/train-00000-of-00001.jsonl"), listed("../x.jsonl"), listed("a\u0000b.txt")]))
 put("hub", "name", "hf://datasets/owner/na-me.1@v1:test/data/x.jsonl")
 put("hub", "name_plain", "owner/name")
+
+# ---- parquet: the end of a file, in Thrift's compact protocol; whole files are those of golden/parquet, and these, with
+# pyarrow (without it they stay as they are) ----
+
+
+def varint(n):
+    return (bytes([n & 127 | 128]) + varint(n >> 7)) if n > 127 else bytes([n])
+
+
+INT, LONG, BINARY, LIST, STRUCT = 5, 6, 8, 9, 12  # Thrift's types
+
+
+def thrift(*fields):
+    """A struct of (id, type, value); values of lists are structs."""
+    out, last = b"", 0
+    for number, kind, v in fields:
+        out += bytes([(number - last) << 4 | kind])
+        last = number
+        if kind == LIST:
+            out += bytes([min(len(v), 15) << 4 | STRUCT]) + (varint(len(v)) if len(v) >= 15 else b"") + b"".join(v)
+        else:
+            out += varint(len(v)) + v if kind == BINARY else varint(v * 2 if v >= 0 else -v * 2 - 1)
+    return out + b"\0"
+
+
+def parquet_end(schema, rows, groups=()):
+    footer = thrift((1, INT, 1), (2, LIST, schema), (3, LONG, rows), (4, LIST, list(groups)))
+    return b"PAR1" + footer + struct.pack("<I", len(footer)) + b"PAR1"
+
+
+def group(name, children):
+    return thrift((3, INT, 0), (4, BINARY, name), (5, INT, children))
+
+
+LEAF = thrift((1, INT, 6), (3, INT, 1), (4, BINARY, b"x"), (6, INT, 0))  # an optional string
+put("parquet", "no_rows", parquet_end([group(b"root", 1), LEAF], 0))
+put("parquet", "rows_without_groups", parquet_end([group(b"root", 1), LEAF], 2**62))
+put("parquet", "deep", parquet_end([group(b"g", 1)] * 60 + [LEAF], 0))
+put("parquet", "children", parquet_end([group(b"root", 2**31 - 1), LEAF], 0))
+put("parquet", "long_end", b"PAR1" + struct.pack("<I", 2**32 - 1) + b"PAR1")
+
+try:
+    import pyarrow
+    import pyarrow.parquet
+except ImportError:
+    pyarrow = None
+
+
+def parquet(name, columns, **how):
+    out = io.BytesIO()
+    pyarrow.parquet.write_table(pyarrow.table(columns), out, compression="none", write_statistics=False,
+                                store_schema=False, **how)
+    put("parquet", name, out.getvalue())
+
+
+if pyarrow:
+    parquet("plain", {"text": ["a", None, "b"], "n": [1, 2, 3], "x": [0.5, None, 2.0], "b": [True, False, None]},
+            use_dictionary=False)
+    parquet("dictionary", {"text": ["a", "b", "a", "a"], "label": ["x", "y", "x", None]})
+    parquet("delta", {"text": ["abc", "abd", "b"], "t": ["x", "xx", "y"], "n": [1, 5, 2]}, use_dictionary=False,
+            column_encoding={"text": "DELTA_BYTE_ARRAY", "t": "DELTA_LENGTH_BYTE_ARRAY", "n": "DELTA_BINARY_PACKED"},
+            data_page_version="2.0")
+    parquet("messages", {"messages": [[{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}], [], None]},
+            use_dictionary=False)
+    parquet("checked", {"text": ["a", "b"]}, write_page_checksum=True)
+    parquet("groups", {"text": ["a", "b", "c"], "more": [{"k": [1]}, {"k": []}, None]}, row_group_size=1)

@@ -7,12 +7,13 @@ here=$(cd "$(dirname "$0")" && pwd)
 build=${BUILD:-build-fuzz}
 seconds=${FUZZ_SECONDS:-60}
 seed=${FUZZ_SEED:-1}
-targets=${*:-chat config csv folder gguf gguf_header hub jinja jsonl safetensors tokenizer}
+targets=${*:-chat config csv folder gguf gguf_header hub jinja jsonl parquet safetensors tokenizer}
 
 more_seeds() { # files of other tests that are good seeds
     case $1 in
     folder) echo "$here/../golden/configs" ;;
     gguf_header) echo "$here/corpus/gguf" ;;
+    parquet) echo "$here/../golden/parquet" ;;
     chat | jinja) echo "$here/../golden/templates" ;;
     esac
 }
@@ -25,6 +26,10 @@ longest_input() {
     esac
 }
 fuzz() {
+    if [ "$1" = parquet ] && [ ! -e "$build/lorac-parquet.so" ]; then
+        echo "fuzz parquet: skipped: lorac-parquet.so is not built (make parquet)"
+        return 0
+    fi
     mkdir -p "$build/corpus/$1" "$build/found/$1"
     kept=$(ls -d "$here/found/$1" 2>/dev/null)
     dict=$(ls "$here/dict/${1%_header}.dict" 2>/dev/null)

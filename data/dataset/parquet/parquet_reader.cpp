@@ -19,9 +19,12 @@
 #include <parquet/file_reader.h>
 #include <parquet/properties.h>
 
+// END_BYTES: Arrow takes up to 250 times as much for the metadata at the end of a file.
+enum { END_BYTES = 8 << 20, LIST_ITEMS = 1 << 16, TEXT_BYTES = 4 << 20, BUFFER_BYTES = 1 << 30 };
+
 struct ParquetReader {
     std::string path;
-    arrow::CappedMemoryPool pool{arrow::system_memory_pool(), 1 << 30};
+    arrow::CappedMemoryPool pool{arrow::system_memory_pool(), BUFFER_BYTES};
     std::unique_ptr<parquet::arrow::FileReader> file;
     std::unique_ptr<arrow::RecordBatchReader> batches;
     std::shared_ptr<arrow::RecordBatch> batch;
@@ -32,9 +35,9 @@ struct ParquetReader {
 namespace {
 
 // The first line of a message of Arrow's.
-int refuse(const std::string &path, const std::string &why, Err *err) {
-    return err_input(err, "%s: found a Parquet file that cannot be read: %s", path.c_str(),
-                     why.substr(0, std::min<size_t>(why.find('\n'), 200)).c_str());
+int refuse(const std::string &path, const char *why, Err *err) {
+    return err_input(err, "%s: found a Parquet file that cannot be read: %.*s", path.c_str(),
+                     static_cast<int>(std::min<size_t>(std::strcspn(why, "\n"), 200)), why);
 }
 
 void check(const arrow::Status &s) {
@@ -195,15 +198,27 @@ int64_t batch_rows(const parquet::FileMetaData &m) {
     return static_cast<int64_t>(std::clamp(rows / bytes * (8 << 20), 16.0, 4096.0));
 }
 
+// The last bytes say how long the metadata before them is.
+void check_end(arrow::io::ReadableFile &file) {
+    uint8_t length[8];
+    int64_t size = take(file.GetSize());
+    if (size < static_cast<int64_t>(sizeof length)) return; // Arrow says what is wrong
+    take(file.ReadAt(size - static_cast<int64_t>(sizeof length), sizeof length, length));
+    uint32_t bytes = length[0] | length[1] << 8 | length[2] << 16 | static_cast<uint32_t>(length[3]) << 24;
+    if (bytes > END_BYTES) throw std::length_error("metadata of " + std::to_string(bytes) + " bytes");
+}
+
 void open_file(ParquetReader &r, int fd) {
     std::shared_ptr<arrow::io::ReadableFile> file;
     auto opened = arrow::io::ReadableFile::Open(fd, &r.pool);
     if (!opened.ok()) ::close(fd);
     file = take(std::move(opened));
+    check_end(*file);
     parquet::ReaderProperties p(&r.pool);
     p.enable_buffered_stream();
     p.set_page_checksum_verification(true);
-    p.set_thrift_string_size_limit(16 << 20);
+    p.set_thrift_string_size_limit(TEXT_BYTES);
+    p.set_thrift_container_size_limit(LIST_ITEMS);
     parquet::arrow::FileReaderBuilder builder;
     check(builder.Open(file, p));
     auto metadata = builder.raw_reader()->metadata();
@@ -239,6 +254,8 @@ int open_reader(ParquetReader **out, const char *path, Err *err) {
         return 0;
     } catch (const std::exception &e) {
         return refuse(path, e.what(), err);
+    } catch (...) {
+        return refuse(path, "unknown exception", err);
     }
 }
 
@@ -253,6 +270,8 @@ int next_row(ParquetReader *r, StrBuf *record, size_t most, Err *err) {
         return 1;
     } catch (const std::exception &e) {
         return refuse(r->path, e.what(), err);
+    } catch (...) {
+        return refuse(r->path, "unknown exception", err);
     }
 }
 

@@ -149,6 +149,24 @@ static void test_parquet_damaged_files_are_refused(void **state) {
     str_clear(&got);
 }
 
+// Arrow would take gigabytes for it.
+static void test_parquet_long_metadata_is_refused(void **state) {
+    (void)state;
+    enum { BYTES = 9000000 };
+    char *file = mem_calloc(BYTES + 8, 1);
+    memcpy(file, "PAR1", 4);
+    for (int i = 0; i < 4; i++) file[BYTES + i] = (char)(BYTES >> 8 * i);
+    memcpy(file + BYTES + 4, "PAR1", 4);
+    scratch_put("d.parquet", file, BYTES + 8);
+    mem_free(file);
+    StrBuf got = {0};
+    Err err;
+    ASSERT_REFUSED(read_all(&got, "d.parquet", &err), &err,
+                   "d.parquet: found a Parquet file that cannot be read: metadata of 9000000 bytes");
+    str_clear(&got);
+}
+
 TEST_MAIN(SCRATCH_TEST(test_parquet_has_the_records_of_json_lines),
           SCRATCH_TEST(test_parquet_gives_the_samples_of_json_lines),
-          SCRATCH_TEST(test_parquet_types_that_are_not_read), SCRATCH_TEST(test_parquet_damaged_files_are_refused))
+          SCRATCH_TEST(test_parquet_types_that_are_not_read), SCRATCH_TEST(test_parquet_damaged_files_are_refused),
+          SCRATCH_TEST(test_parquet_long_metadata_is_refused))
