@@ -159,7 +159,7 @@ cJSON *peft_config_write(const Adapter *a, const Model *m, const char *base_mode
     cJSON_AddStringToObject(o, "peft_type", "LORA");
     cJSON_AddNumberToObject(o, "r", (double)c->rank);
     cJSON_AddItemToObject(o, "rank_pattern", pattern(a, false, (double)c->rank));
-    cJSON_AddNullToObject(o, "revision");
+    cJSON_AddItemToObject(o, "revision", m->revision ? cJSON_CreateString(m->revision) : cJSON_CreateNull());
     cJSON_AddItemToObject(o, "target_modules", target_modules(a, m));
     cJSON_AddStringToObject(o, "task_type", c->labels ? "SEQ_CLS" : "CAUSAL_LM");
     cJSON_AddFalseToObject(o, "use_dora");

@@ -26,6 +26,8 @@ static void find_model(Loading *l, ConfigKey key, char **field, const char *revi
             refuse_key(l, key, what);
             return;
         }
+        mem_free(l->c->model_revision); // of the adapter's base, and of a run that begins from the saved config
+        l->c->model_revision = mem_strdup(n.revision);
         revision = NULL;
     }
     AUTO_FREE char *name = mem_strdup(*field);

@@ -98,6 +98,10 @@ static void describe_use(StrBuf *out, const Model *m, const Adapter *a) {
                "\n## Use\n\nWith transformers and PEFT%s:\n\n"
                "```python\nfrom peft import PeftModel\nfrom transformers import %s\n\nmodel = %s.from_pretrained(%s",
                classifies ? "; `labels.json` has the names of the classes" : "", class, class, base);
+    if (m->revision) {
+        str_puts(out, ", revision=");
+        json_quote(out, m->revision, strlen(m->revision));
+    }
     if (classifies) str_printf(out, ", num_labels=%ld", a->config.labels);
     str_puts(out, ")\nmodel = PeftModel.from_pretrained(model, \"path/to/this/folder\")\n```\n");
     if (classifies) return;

@@ -110,6 +110,18 @@ int hub_find_model(char **path, const char *revision, Err *err) {
     return 0;
 }
 
+char *hub_revision_of(const char *folder) {
+    static const char middle[] = "/snapshots/";
+    AUTO_FREE char *repository = hub_repository_of(folder), *text = NULL;
+    size_t size;
+    if (!repository) return NULL;
+    const char *stop = strstr(strstr(folder, "models--"), middle), *commit = stop + strlen(middle);
+    AUTO_FREE char *ref = mem_printf("%.*s/refs/main", (int)(stop - folder), folder);
+    if (!is_commit(commit, strcspn(commit, "/"))) return NULL;
+    if (file_read(&text, &size, ref, 256, NULL) == 0 && strncmp(text, commit, HUB_COMMIT_DIGITS) == 0) return NULL;
+    return mem_strndup(commit, HUB_COMMIT_DIGITS);
+}
+
 char *hub_hint(const char *text, HubType type) {
     AUTO_HUB_NAME HubName n = {0};
     if (path_exists(text) || !hub_name_read(&n, text, type)) return mem_strdup("");

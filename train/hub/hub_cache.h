@@ -19,6 +19,10 @@ int hub_find_model(char **path, const char *revision, Err *err);
 // or whose files are of several kinds or folders. The caller frees with name_list_clear, after a failure too.
 int hub_find_data(NameList *files, bool *found, const char *text, const char *split, Err *err);
 
+// The commit of a folder ".../models--owner--name/snapshots/COMMIT", unless it is that of main; NULL: none. The caller
+// frees.
+char *hub_revision_of(const char *folder);
+
 // ", nor in the hub's cache; \"lorac pull owner/name\" fetches it" for a text that is a name and no path, else "". The
 // caller frees.
 char *hub_hint(const char *text, HubType type);

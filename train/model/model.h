@@ -31,6 +31,8 @@ typedef struct Model {
     char *path;           // as given by the user
     char *repository;     // "owner/name" on the hub, for base_model_name_or_path: of ModelOptions, else from the file's
                           // metadata (general.*) or the hub's cache; NULL: unknown
+    char *revision;       // of the repository: of ModelOptions, else the commit in the hub's cache, unless that of
+                          // main; NULL: main, or unknown
     char *name;           // general.name, or the stem of the file or folder
     char fingerprint[33]; // sampled hash of the files
     size_t weight_bytes;  // as stored
@@ -64,6 +66,7 @@ typedef struct ModelOptions {
     float rope_factor;
     QuantizeKind quantize;
     const char *repository; // Model.repository; NULL: as the files have it
+    const char *revision;   // Model.revision of a repository that the path tells; NULL: as the path has it
     bool outline;           // shapes, types and sizes only: no weight is read, and the model computes nothing (`plan`);
                             // weights and the tokenizer of a folder without them may be absent
     DType absent_dtype;     // of absent weights, where config.json names no type

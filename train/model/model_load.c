@@ -1,6 +1,7 @@
 // model_load: loads a base model (see model.h and model_internal.h).
 #include <string.h>
 
+#include "hub_cache.h"
 #include "hub_name.h"
 #include "model_internal.h"
 #include "path.h"
@@ -65,17 +66,23 @@ static char *take_string(const Gguf *g, const char *key) {
     return gguf_string(g, key, false, &s, NULL) == 0 && s.len ? mem_strndup(s.data, s.len) : NULL;
 }
 
-// "owner/name" on the hub from the metadata or the path; NULL: unknown.
-static char *find_repository(const WeightSource *s) {
-    const Gguf *g = s->gguf;
-    AUTO_FREE char *dir = g ? path_absolute_name(s->path) : path_absolute(s->dir); // a file in the cache is a link
-    if (!g) return hub_repository_of(dir);
+// "owner/name" on the hub from the metadata of a GGUF file; NULL: unknown.
+static char *repository_of_gguf(const Gguf *g) {
     char *name = take_string(g, "general.source.huggingface.repository");
     if (!name) name = take_string(g, "general.source.repo_url");
     if (!name) name = take_string(g, "general.repo_url");
     static const char hub[] = HUB_PUBLIC "/";
     if (name && starts_with(name, hub)) memmove(name, name + sizeof hub - 1, strlen(name) - sizeof hub + 2);
-    return name ? name : hub_repository_of(dir);
+    return name;
+}
+
+// The name that is asked for, else that in the file, else that of the hub's cache, whose revision is known.
+static void find_repository(Model *m, const WeightSource *s, const ModelOptions *o) {
+    AUTO_FREE char *path = s->gguf ? path_absolute_name(s->path) : path_absolute(s->dir); // a file there is a link
+    m->repository = o->repository ? mem_strdup(o->repository) : s->gguf ? repository_of_gguf(s->gguf) : NULL;
+    if (m->repository) return;
+    m->repository = hub_repository_of(path);
+    if (m->repository) m->revision = o->revision ? mem_strdup(o->revision) : hub_revision_of(path);
 }
 
 // The last part of a path, without the suffix of a file.
@@ -214,7 +221,7 @@ static int open_parts(Model *m, Err *err) {
     const ModelOptions *o = &m->file->options;
     if (read_config(&m->config, s, o, err) || choose_positions(m, o->max_positions, err)) return -1;
     m->is_gguf = !s->dir;
-    m->repository = o->repository ? mem_strdup(o->repository) : find_repository(s);
+    find_repository(m, s, o);
     m->name = find_name(s, m->path);
     m->lacks_weights = s->lacks_weights;
     m->assumed_dtype = s->dir ? model_config_hf_dtype(s->dir) : DTYPE_COUNT;
@@ -235,7 +242,7 @@ int model_open(Model **out, const char *path, Backend *b, const ModelOptions *op
     if ((m->outline ? weight_source_open_outline : weight_source_open)(&m->file->source, path, err) ||
         (!b->host_memory && backend_open(&m->host, "cpu", 0, err)) || open_parts(m, err))
         return -1;
-    m->file->options.repository = NULL; // borrowed
+    m->file->options.repository = m->file->options.revision = NULL; // borrowed
     *out = mem_take(&m);
     return 0;
 }
@@ -278,6 +285,7 @@ void model_free(Model *m) {
     mem_free(m->layers);
     mem_free(m->path);
     mem_free(m->repository);
+    mem_free(m->revision);
     mem_free(m->name);
     mem_free(m);
 }

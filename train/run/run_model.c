@@ -22,6 +22,7 @@ int run_model_options(ModelOptions *o, const Config *c, int64_t *max_tokens, Err
                         .rope_factor = (float)c->rope_scaling_factor,
                         .quantize = c->quantize_base,
                         .repository = c->base_model_name,
+                        .revision = strcmp(c->model_revision, "main") == 0 ? NULL : c->model_revision,
                         .classifier = c->task == TASK_CLASSIFICATION};
     ModelConfig m;
     if (model_read_config(&m, c->model_name_or_path, o, err) || run_max_tokens(c, &m, max_tokens, err)) return -1;

@@ -216,6 +216,23 @@ static void put_in_cache(const char *name, const char *from) {
     assert_int_equal(system(command), 0);
 }
 
+#define REVISION "9876543210987654321098765432109876543210"
+
+// A second snapshot of the cached model, which the tag v1 names.
+static void put_tag(const char *name) {
+    AUTO_FREE char *command =
+        mem_printf("cd cache/huggingface/hub/models--own--%s && cp -r snapshots/0* snapshots/" REVISION
+                   " && printf " REVISION " > refs/v1",
+                   name);
+    assert_int_equal(system(command), 0);
+}
+
+static void check_revision(const char *folder, const char *revision) {
+    AUTO_FREE char *command = mem_printf("cat %s/adapter_config.json", folder), *text = command_output(command, 0);
+    AUTO_FREE char *field = mem_printf("\"revision\":\t%s", revision);
+    if (!strstr(text, field)) fail_msg("%s lacks %s", text, field);
+}
+
 static void check_names_the_hub(const char *path) {
     AUTO_FREE char *command = mem_printf("cat %s", path), *text = command_output(command, 0);
     assert_non_null(strstr(text, "own/base"));
@@ -240,6 +257,7 @@ static void test_cli_names_of_the_hub(void **state) {
               "\"lorac pull own/none\" fetches it; expected an adapter");
     check_has("verify own/ad -m own/base", 0, "verified");
     mem_free(run("export own/ad -m own/base --format gguf --out e.gguf", 0));
+    check_revision("out/adapter", "null");
     check_has("inspect -m own/none --model_revision zz --train_file d.jsonl", 2,
               "own/none@zz: no such file or folder, nor in the hub's cache");
     check_has("inspect -m own/base@zz --train_file d.jsonl", 2,
@@ -248,8 +266,38 @@ static void test_cli_names_of_the_hub(void **state) {
               "found @zz in the name and model_revision yy; expected one of them");
 }
 
+// PEFT loads the base in the revision that adapter_config.json names.
+static void test_cli_revision_of_the_base(void **state) {
+    (void)state;
+    static const char *const given[] = {"own/base@v1", "own/base --model_revision v1"};
+    put_models();
+    put_in_cache("base", "m.gguf");
+    put_tag("base");
+    put("d.jsonl", "{\"text\":\"hello\"}\n");
+    for (int i = 0; i < 2; i++) {
+        AUTO_FREE char *words = mem_printf("train -m %s --train_file d.jsonl --output_dir out%d --max_steps 1 "
+                                           "--device cpu --lora_r 2",
+                                           given[i], i);
+        mem_free(run(words, 0));
+    }
+    check_revision("out0/adapter", "\"v1\"");
+    check_revision("out1/adapter", "\"v1\"");
+    AUTO_FREE char *card = command_output("cat out0/adapter/README.md", 0);
+    assert_non_null(strstr(card, "from_pretrained(\"own/base\", revision=\"v1\")"));
+    mem_free(run("train out0/config.json --output_dir again", 0)); // the saved config has a path
+    check_revision("again/adapter", "\"v1\"");
+    mem_free(run("export out0 --format peft --out e1", 0));
+    check_revision("e1", "\"v1\"");
+    mem_free(run("export out0/adapter -m own/base@v1 --format peft --out e2", 0));
+    check_revision("e2", "\"" REVISION "\"");
+    mem_free(run("export out0/adapter -m own/base --format peft --out e3", 0));
+    check_revision("e3", "null");
+    mem_free(run("export out0 --base_model_name other/base --format peft --out e4", 0));
+    check_revision("e4", "null"); // it is one of own/base
+}
+
 TEST_MAIN(SCRATCH_TEST(test_cli_run_folder), SCRATCH_TEST(test_cli_messages_on_the_command_line),
           SCRATCH_TEST(test_cli_template_of_the_adapter), SCRATCH_TEST(test_cli_logits), SCRATCH_TEST(test_cli_merge),
           SCRATCH_TEST(test_cli_inspect_says_what_the_base_takes), SCRATCH_TEST(test_cli_generate),
           SCRATCH_TEST(test_cli_chat_on_a_pipe), SCRATCH_TEST(test_cli_names_of_the_hub),
-          SCRATCH_TEST(test_cli_verify_and_export))
+          SCRATCH_TEST(test_cli_revision_of_the_base), SCRATCH_TEST(test_cli_verify_and_export))
