@@ -205,11 +205,13 @@ static void add_config(StrBuf *out, const Config *c) {
     cJSON_Delete(root);
 }
 
-bool report_wanted(const Config *c) {
+bool report_has(const Config *c, const char *kind) {
     for (size_t i = 0; i < c->report_to.count; i++)
-        if (strcmp(c->report_to.items[i], "html") == 0) return true;
+        if (strcmp(c->report_to.items[i], kind) == 0) return true;
     return false;
 }
+
+bool report_wanted(const Config *c) { return report_has(c, "html"); }
 
 // As a note of report_begin. No title or name can hold it: '<' is escaped there.
 static void show_state(StrBuf *out, const Trainer *t, const char *state) {
@@ -235,20 +237,19 @@ bool report_is_at_end(const Trainer *t, const char *output_dir) {
     return file_read(&text, &size, path, REPORT_MAX_BYTES, NULL) == 0 && strstr(text, note.data);
 }
 
-int report_write(const Trainer *t, const char *output_dir, const char *name, const char *state, Err *err) {
+int report_write(const Trainer *t, const char *output_dir, const char *name, const char *state, const Answers *answers,
+                 Err *err) {
     const TrainerInputs *in = trainer_inputs(t);
     AUTO_STR StrBuf page = {0}, note = {0};
-    AUTO_CALL(answers_clear) Answers samples = {0};
-    int rc = state ? 0 : answers_make(&samples, t, err);
     show_state(&note, t, state);
     report_begin(&page, name, in->model, note.data);
     add_cards(&page, t);
     add_curves(&page, output_dir, in->adapter->config.labels > 0);
-    add_samples(&page, &samples);
+    if (answers) add_samples(&page, answers);
     str_puts(&page, "<div class=\"two\">\n");
     add_data_table(&page, t);
     add_model_table(&page, t, output_dir);
     str_puts(&page, "</div>\n");
     add_config(&page, in->config);
-    return rc ? rc : report_end(&page, output_dir, err);
+    return report_end(&page, output_dir, err);
 }

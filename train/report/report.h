@@ -5,24 +5,6 @@
 #include "overwrite.h"
 #include "trainer.h"
 
-bool report_wanted(const Config *c);
-OwnCheck report_own; // overwrite.h
-// Reads output_dir/train_log.jsonl for the curves; writes output_dir/report.html. state: of a run that is not at its
-// end ("running", an error, ...); NULL: it is, and its sample answers are generated.
-int report_write(const Trainer *t, const char *output_dir, const char *name, const char *state, Err *err);
-// Whether output_dir/report.html is that of the end of this run.
-bool report_is_at_end(const Trainer *t, const char *output_dir);
-
-// ---- report_runs.c: one page that compares the runs of a process ----
-
-typedef struct ReportRun {
-    const char *name;
-    const Trainer *trainer;
-    const char *state; // as for report_write
-} ReportRun;
-// The curves of all runs and a table, as output_dir/report.html.
-int report_write_runs(const ReportRun *runs, size_t n, const char *output_dir, const char *name, Err *err);
-
 // ---- answers.c: the model's answers to a few prompts of the data, with and without the adapter ----
 
 enum { ANSWERS_MAX = 3 };
@@ -38,6 +20,28 @@ typedef struct Answers { // init with {0}
 // None for data without prompts (plain text, token ids).
 int answers_make(Answers *s, const Trainer *t, Err *err);
 void answers_clear(Answers *s);
+
+// ---- report.c ----
+
+bool report_has(const Config *c, const char *kind); // report_to
+bool report_wanted(const Config *c);                // "html"
+OwnCheck report_own;                                // overwrite.h
+// Reads output_dir/train_log.jsonl for the curves; writes output_dir/report.html. state: of a run that is not at its
+// end ("running", an error, ...); NULL: it is. answers: NULL: none.
+int report_write(const Trainer *t, const char *output_dir, const char *name, const char *state, const Answers *answers,
+                 Err *err);
+// Whether output_dir/report.html is that of the end of this run.
+bool report_is_at_end(const Trainer *t, const char *output_dir);
+
+// ---- report_runs.c: one page that compares the runs of a process ----
+
+typedef struct ReportRun {
+    const char *name;
+    const Trainer *trainer;
+    const char *state; // as for report_write
+} ReportRun;
+// The curves of all runs and a table, as output_dir/report.html.
+int report_write_runs(const ReportRun *runs, size_t n, const char *output_dir, const char *name, Err *err);
 
 // ---- chart.c: one line chart as inline SVG. Colours come from the page's CSS variables, so it follows light and dark
 // ----

@@ -1,23 +1,19 @@
 #include "train_log.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include "fileio.h"
 #include "json.h"
 #include "json_save.h"
+#include "log_file.h"
 
 enum { MAX_LOG_BYTES = 1 << 30 };
 
 struct TrainLog {
-    FILE *file;
-    char *path;
-    bool failed; // warned of once
+    LogFile file;
 };
 
 // Of one line that ends with '\n'. *doc (json_free) holds it; NULL: not one of ours.
@@ -83,64 +79,27 @@ static int cut_back(const char *path, const TrainerState *s, Err *err) {
     return rc;
 }
 
-// O_NONBLOCK is for the opening alone: without it, opening a pipe without a reader would block.
-static FILE *open_to_append(const char *path) {
-    int fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_NONBLOCK | O_CLOEXEC, 0666);
-    int flags = fd < 0 ? -1 : fcntl(fd, F_GETFL);
-    FILE *file = flags < 0 || fcntl(fd, F_SETFL, flags & ~O_NONBLOCK) != 0 ? NULL : fdopen(fd, "a");
-    int why = errno;
-    if (!file && fd >= 0) close(fd);
-    errno = why;
-    return file;
-}
-
 int train_log_open(TrainLog **log, const char *path, const TrainerState *s, Err *err) {
     *log = NULL;
     if (cut_back(path, s, err)) return -1;
-    FILE *file = open_to_append(path);
-    if (!file && errno == ENXIO)
-        return err_input(err, "%s: found a pipe without a reader; expected a file, or a pipe with one", path);
-    if (!file) return err_runtime(err, "%s: %s; expected a file that can be written", path, strerror(errno));
-    *log = mem_calloc(1, sizeof **log);
-    (*log)->file = file;
-    (*log)->path = mem_strdup(path);
+    TrainLog *l = mem_calloc(1, sizeof *l);
+    if (log_file_open(&l->file, path, NULL, 0, err)) {
+        train_log_close(l);
+        return -1;
+    }
+    *log = l;
     return 0;
 }
 
 void train_log_close(TrainLog *log) {
     if (!log) return;
-    if (fclose(log->file) != 0 && !log->failed)
-        log_warn("%s: cannot be closed: %s; its end may be missing", log->path, strerror(errno));
-    mem_free(log->path);
+    log_file_close(&log->file);
     mem_free(log);
 }
 
-// If the file was removed or moved away, a new one of that name is started.
-static void follow_path(TrainLog *log) {
-    struct stat open_file, there;
-    if (fstat(fileno(log->file), &open_file) != 0) return;
-    if (stat(log->path, &there) == 0 && there.st_dev == open_file.st_dev && there.st_ino == open_file.st_ino) return;
-    FILE *file = open_to_append(log->path);
-    if (!file) {
-        if (!log->failed) log_warn("%s: was removed, and cannot be created: %s", log->path, strerror(errno));
-        log->failed = true;
-        return;
-    }
-    log_warn("%s: was removed or moved away; a new file is started", log->path);
-    (void)fclose(log->file);
-    log->file = file;
-    log->failed = false;
-}
-
 static void write_line(TrainLog *log, cJSON *object) {
-    AUTO_FREE char *line = json_line(object);
-    follow_path(log);
-    bool ok = fputs(line, log->file) >= 0 && fputc('\n', log->file) >= 0;
-    ok = fflush(log->file) == 0 && ok;
-    if (ok || log->failed) return;
-    log->failed = true;
-    log_warn("%s: %s; training continues without it", log->path, strerror(errno));
-    clearerr(log->file);
+    AUTO_FREE char *text = json_line(object), *line = mem_printf("%s\n", text);
+    log_file_add(&log->file, line, strlen(line));
 }
 
 enum { DIGITS = 9 };
@@ -193,12 +152,7 @@ void train_log_swap(TrainLog *log, const HotSwapEvent *e) {
     write_line(log, o);
 }
 
-void train_log_sync(TrainLog *log) {
-    if (fsync(fileno(log->file)) && !log->failed) {
-        log->failed = true;
-        log_warn("%s: %s", log->path, strerror(errno));
-    }
-}
+void train_log_sync(TrainLog *log) { log_file_sync(&log->file); }
 
 // ---- reading back ----
 

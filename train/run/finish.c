@@ -94,15 +94,19 @@ static int export_adapter(const Trainer *t, const char *output_dir, Err *err) {
     return adapter_export(in->adapter, in->model, output_dir, run_display_name(c), &facts, err);
 }
 
-// A failure to write the report is a warning: the adapter is good.
-static void write_report(const Trainer *t, const char *output_dir, bool did_steps) {
+// A failure to write a report is a warning: the adapter is good.
+static void write_reports(const Trainer *t, const char *output_dir, bool did_steps, EventFile *events) {
     const Config *c = trainer_inputs(t)->config;
+    AUTO_CALL(answers_clear) Answers answers = {0};
+    bool page = report_wanted(c) && (did_steps || !report_is_at_end(t, output_dir));
+    bool end = events && !event_file_has_end(events);
     Err err = {0};
-    if (!report_wanted(c) || (!did_steps && report_is_at_end(t, output_dir))) return;
-    if (report_write(t, output_dir, run_display_name(c), NULL, &err))
-        log_warn("%s", err.msg);
-    else
-        say("report: %s/report.html\n", output_dir);
+    if (!page && !end) return;
+    int rc = answers_make(&answers, t, &err);
+    if (!rc && page) rc = report_write(t, output_dir, run_display_name(c), NULL, &answers, &err);
+    if (rc) log_warn("%s", err.msg);
+    if (!rc && page) say("report: %s/report.html\n", output_dir);
+    if (end) event_file_end(events, trainer_state(t)->step, &answers);
 }
 
 // A finished run is verified; what is missing or damaged is exported again.
@@ -142,9 +146,9 @@ int finish_adapter(Trainer *t, const char *output_dir, bool did_steps, Err *err)
     return export_and_verify(t, output_dir, did_steps, err);
 }
 
-void finish_report(const Trainer *t, const char *output_dir, bool did_steps) {
+void finish_report(const Trainer *t, const char *output_dir, bool did_steps, EventFile *events) {
     const TrainerInputs *in = trainer_inputs(t);
-    write_report(t, output_dir, did_steps);
+    write_reports(t, output_dir, did_steps, events);
     print_next(in, output_dir);
     if (in->adapter->config.labels)
         say("adapter: %s/adapter (PEFT with the classifier's head, which llama.cpp does not support)\n", output_dir);

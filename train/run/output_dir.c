@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "adapter.h"
+#include "event_file.h"
 #include "export.h"
 #include "fileio.h"
 #include "path.h"
@@ -99,6 +100,7 @@ static int check_start(const Config *c, Err *err) {
     if (check_file(c, "config.json", config_own, &inputs, err)) return -1;
     input_set_add(&inputs, c->file);
     if (overwrite_no_input(lock, &inputs, err)) return -1;
+    if (event_file_wanted(c) && check_file(c, EVENT_FILE, event_file_own, &inputs, err)) return -1;
     return log_is_stream(c) ? 0 : check_file(c, "train_log.jsonl", train_log_own, &inputs, err);
 }
 

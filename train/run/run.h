@@ -3,6 +3,7 @@
 // Files: run_setup.c, run_events.c.
 #pragma once
 
+#include "event_file.h"
 #include "hot_swap.h"
 #include "line_prefix.h"
 #include "progress.h"
@@ -26,8 +27,9 @@ typedef struct Run {
     RunData data;
     Adapter *adapter;
     Trainer *trainer;
-    TrainLog *log; // rank 0
-    HotSwap *swap; // rank 0's, NULL: none
+    TrainLog *log;     // rank 0
+    EventFile *events; // rank 0's, NULL: none
+    HotSwap *swap;     // rank 0's, NULL: none
     Progress progress;
     int64_t saved_step;             // of the newest snapshot, -1: none
     int64_t save_every, eval_every; // 0: only at the end

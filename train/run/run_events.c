@@ -36,6 +36,7 @@ static void note_eval(Run *r, const EvalResult *e, double seconds) {
                       plural(patience), s.step);
     if (!run_is_rank_0(r)) return;
     train_log_eval(r->log, s.step, e);
+    event_file_eval(r->events, s.step, e);
     progress_eval(&r->progress, s.step, e, best);
 }
 
@@ -68,6 +69,7 @@ static bool save_due(const Run *r) {
 static int write_snapshot(Run *r, Err *err) {
     if (!run_is_rank_0(r)) return 0;
     train_log_sync(r->log);
+    event_file_sync(r->events);
     if (snapshot_save(r->trainer, r->dir.path, err)) return -1;
     int64_t best = r->config->load_best_model_at_end ? trainer_state(r->trainer)->best_step : -1;
     snapshot_prune(r->dir.path, r->config->save_total_limit, best);
@@ -130,7 +132,7 @@ void run_report(Run *r, const char *state) {
     if (!run_is_rank_0(r) || !report_wanted(r->config) || trainer_state(r->trainer)->step == 0 ||
         !output_dir_is_in_place(&r->dir))
         return;
-    if (report_write(r->trainer, r->dir.path, run_display_name(r->config), state, &err) == 0 || r->report_failed)
+    if (report_write(r->trainer, r->dir.path, run_display_name(r->config), state, NULL, &err) == 0 || r->report_failed)
         return;
     log_warn("%s", err.msg);
     r->report_failed = true;
@@ -177,6 +179,7 @@ static int report_step(Run *r, const StepReport *report, int rc, Err *err) {
     bool log = log_due(r, report);
     if (log && ensure_output_dir(r, rc ? &second : err)) return -1;
     if (log) train_log_step(r->log, report, trainer_state(r->trainer)->elapsed, host, device);
+    if (log) event_file_step(r->events, report, device ? device : host);
     progress_step(&r->progress, report, device ? device : host, log);
     note_swaps(r);
     return rc;
@@ -207,7 +210,7 @@ static int finish(Run *r, Err *err) {
         hot_swap_publish(r->swap, trainer_state(r->trainer)->step, card);
         end_swap(r, r->config->hot_swap_timeout);
     }
-    finish_report(r->trainer, r->dir.path, r->did_steps);
+    finish_report(r->trainer, r->dir.path, r->did_steps, r->events);
     return 0;
 }
 

@@ -119,7 +119,8 @@ static int open_log(Run *r, Err *err) {
     if (!trainer_is_done(r->trainer) && output_dir_check_end(r->config, err)) return -1;
     if (output_dir_save_config(&r->dir, r->config, err)) return -1;
     AUTO_FREE char *path = path_join(r->dir.path, "train_log.jsonl");
-    return train_log_open(&r->log, path, trainer_state(r->trainer), err);
+    if (train_log_open(&r->log, path, trainer_state(r->trainer), err)) return -1;
+    return event_file_open(&r->events, r->config, trainer_state(r->trainer), trainer_is_done(r->trainer), err);
 }
 
 // What a snapshot says of a run that has become longer, or has ended before its last step.

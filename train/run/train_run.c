@@ -186,6 +186,7 @@ static int run(Runs *s, Err *err) {
 static void close_run(Run *r) {
     hot_swap_close(r->swap);
     train_log_close(r->log);
+    event_file_close(r->events);
     trainer_free(r->trainer);
     adapter_free(r->adapter);
     run_data_close(&r->data);

@@ -1,7 +1,7 @@
 // train_run_internal: the parts of train_run: output_dir.c, run_consistency.c, run_print.c, finish.c.
 #pragma once
 
-#include "trainer.h"
+#include "event_file.h"
 
 // ---- output_dir: the directory of a run ----
 //
@@ -43,7 +43,8 @@ void run_print_plan(const Trainer *t);
 
 // did_steps: everything is written; else only what is missing or damaged. ERR_RUNTIME if the adapter fails its checks.
 int finish_adapter(Trainer *t, const char *output_dir, bool did_steps, Err *err);
-void finish_report(const Trainer *t, const char *output_dir, bool did_steps); // and the lines after the last step
+// And the lines after the last step. events: NULL: none.
+void finish_report(const Trainer *t, const char *output_dir, bool did_steps, EventFile *events);
 // The model card of the adapter as it is; the caller frees.
 char *finish_card(const Trainer *t);
 const char *run_display_name(const Config *c); // run_name, else the name of output_dir
