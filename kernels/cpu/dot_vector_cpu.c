@@ -142,6 +142,7 @@ __attribute__((always_inline)) static inline void dot_all(Rows r, const uint8_t 
                                                           Decode *decode) {
     int64_t t = 0;
     for (; t + MANY <= r.count; t += MANY) dot_rows(r, t, MANY, b, bytes, pairs, decode);
+    for (; t + MANY / 2 <= r.count; t += MANY / 2) dot_rows(r, t, MANY / 2, b, bytes, pairs, decode);
     for (; t < r.count; t++) dot_rows(r, t, 1, b, bytes, pairs, decode);
 }
 

@@ -5,7 +5,7 @@
 
 #include "cpu.h"
 
-enum { VEC_SUMS = 8 }; // that fit the registers, beside what is multiplied
+enum { VEC_SUMS = 16 }; // that fit the registers, beside what is multiplied
 
 typedef __m512 Vec;
 typedef __m512i Ints;

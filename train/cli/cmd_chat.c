@@ -5,11 +5,9 @@
 #include <string.h>
 
 #include "chat.h"
-#include "hub_cache.h"
 #include "json.h"
 #include "line_reader.h"
-#include "memory_use.h"
-#include "path.h"
+#include "named_adapter.h"
 #include "run_folder.h"
 #include "say.h"
 
@@ -17,7 +15,7 @@ typedef struct Options {
     LoadOptions load;
     StrList adapter;
     char *system;
-    int64_t max_seq_length, max_memory;
+    ContextOptions room;
     SamplingOptions sampling;
 } Options;
 
@@ -26,9 +24,7 @@ static const Key options[] = {
     OPTION(TEXTS, adapter, .aliases = "adapter_name_or_path a",
            .help = "PATH (or owner/name) or NAME=PATH of an adapter; the first one is active at the start."),
     OPTION(TEXT, system, .help = "A system message."),
-    OPTION(INT, max_seq_length,
-           .help = "Longest conversation, in tokens; without it at most 8192, and what fits in memory."),
-    OPTION(BYTES, max_memory, .help = "Bytes or text such as \"6GiB\"; without it 90% of what is free."),
+    CONTEXT_OPTIONS("Longest conversation"),
     SAMPLING_OPTIONS("512"),
     DEVICE_OPTIONS,
 };
@@ -62,45 +58,23 @@ static NamedAdapter *find_adapter(Chat *c, const char *name) {
     return NULL;
 }
 
-// "NAME=PATH" of a path alone: its last part, or the run's for RUN/adapter.
-static char *name_path(const char *path) {
-    AUTO_FREE char *whole = path_absolute(path), *parent = path_parent(whole);
-    const char *name = strcmp(path_name(whole), "adapter") == 0 ? path_name(parent) : path_name(whole);
-    return mem_printf("%s=%s", name, path);
-}
-
-// The path, or that of owner/name in the hub's cache.
-static char *find_path(const char *text, Err *err) {
-    AUTO_FREE char *path = mem_strdup(text);
-    return hub_find_model(&path, NULL, err) ? NULL : mem_take(&path);
-}
-
 // "NAME=PATH" or "PATH": loads it and makes it the active one; an adapter of that name is replaced.
 static int load_adapter(Chat *c, const char *text, Err *err) {
-    const char *equals = strchr(text, '=');
-    if (!equals && (path_exists(text) || hub_is_name(text, HUB_MODEL))) {
-        AUTO_FREE char *named = name_path(text);
-        return load_adapter(c, named, err);
-    }
-    if (!equals || equals == text || !equals[1] || (equals - text == 4 && memcmp(text, "none", 4) == 0))
-        return err_input(err, "\"%s\": expected NAME=PATH, with a name other than none", text);
+    AUTO_FREE char *name = NULL, *path = NULL;
     Adapter *a;
-    AUTO_FREE char *path = find_path(equals + 1, err);
-    if (!path || adapter_load(&a, c->base.model, path, false, err)) return -1;
-    if (loaded_refuse_classifier(a, equals + 1, err)) {
+    if (named_adapter_parse(&name, &path, text, err) || adapter_load(&a, c->base.model, path, false, err)) return -1;
+    if (loaded_refuse_classifier(a, path, err)) {
         adapter_free(a);
         return -1;
     }
-    char *name = mem_strndup(text, (size_t)(equals - text));
     NamedAdapter *old = find_adapter(c, name);
     if (old) {
         if (c->session) generate_session_forget(c->session, old->adapter);
         adapter_free(old->adapter);
-        mem_free(name);
         old->adapter = a;
     } else {
         MEM_GROW(c->adapters, c->capacity, c->n_adapters + 1);
-        c->adapters[c->n_adapters++] = (NamedAdapter){name, a};
+        c->adapters[c->n_adapters++] = (NamedAdapter){mem_take(&name), a};
     }
     c->active = a;
     return 0;
@@ -259,27 +233,6 @@ static void converse(Chat *c) {
 
 // ---- the verb ----
 
-// Longest conversation: as asked, else at most DEFAULT_CONTEXT; limited by the model's context and by memory, which
-// grows linearly with the tokens.
-static int choose_context(Chat *c, int64_t asked, int64_t max_memory, Err *err) {
-    enum { DEFAULT_CONTEXT = 8192, LEAST_CONTEXT = 256 };
-    const Model *m = c->base.model;
-    int64_t most = m->max_positions, wanted = asked ? asked : most < DEFAULT_CONTEXT ? most : DEFAULT_CONTEXT;
-    if (wanted < 1 || wanted > most)
-        return err_input(err, "--max_seq_length: %ld; expected 1 to %ld, the context of %s", wanted, most, m->path);
-    size_t room = memory_room(m->backend, max_memory), bytes = generate_bytes(m, 1, wanted);
-    int64_t least = asked || wanted < LEAST_CONTEXT ? wanted : LEAST_CONTEXT;
-    while (bytes > room && wanted > least) {
-        wanted = wanted / 2 > least ? wanted / 2 : least;
-        bytes = generate_bytes(m, 1, wanted);
-    }
-    c->context = wanted;
-    if (bytes <= room) return 0;
-    return err_no_fit(
-        err, "a context of %ld token%s takes %.1f MB in addition to the model; expected at most %.1f MB (%s)", wanted,
-        plural(wanted), (double)bytes / 1e6, (double)room / 1e6, max_memory ? "--max_memory" : "90% of what is free");
-}
-
 static int open_chat(Chat *c, const Options *o, const char *folder, Err *err) {
     LoadOptions load;
     if (run_folder_names(&load, &c->base, &o->load, folder, err)) return -1;
@@ -295,7 +248,7 @@ static int open_chat(Chat *c, const Options *o, const char *folder, Err *err) {
     c->stop = generate_stop_ids(m, chat_template_end_of_turn(c->chat_template), &c->options.n_stop);
     c->options.stop = c->stop;
     reset(c);
-    return choose_context(c, o->max_seq_length, o->max_memory, err);
+    return choose_context(&c->context, m, 1, &o->room, err);
 }
 
 static void close_chat(Chat *c) {

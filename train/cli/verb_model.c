@@ -3,9 +3,11 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "decode_batch.h"
 #include "dialog.h"
 #include "fileio.h"
 #include "json.h"
+#include "memory_use.h"
 #include "records.h"
 #include "run_data.h"
 #include "run_model.h"
@@ -141,3 +143,23 @@ void token_printer_end(TokenPrinter *p) {
 }
 
 void token_printer_clear(TokenPrinter *p) { str_clear(&p->text); }
+
+int choose_context(int64_t *context, const Model *m, int64_t slots, const ContextOptions *o, Err *err) {
+    enum { DEFAULT_CONTEXT = 8192, LEAST_CONTEXT = 256 };
+    int64_t most = m->max_positions, wanted = o->max_seq_length ? o->max_seq_length : min64(most, DEFAULT_CONTEXT);
+    if (wanted < 1 || wanted > most)
+        return err_input(err, "--max_seq_length: %ld; expected 1 to %ld, the context of %s", wanted, most, m->path);
+    size_t room = memory_room(m->backend, o->max_memory), bytes = decode_batch_bytes(m, slots, wanted, slots);
+    int64_t least = o->max_seq_length ? wanted : min64(wanted, LEAST_CONTEXT);
+    while (bytes > room && wanted > least) { // grows linearly with the tokens
+        wanted = max64(wanted / 2, least);
+        bytes = decode_batch_bytes(m, slots, wanted, slots);
+    }
+    *context = wanted;
+    if (bytes <= room) return 0;
+    AUTO_FREE char *each = slots > 1 ? mem_printf(" for each of %ld requests", slots) : mem_strdup("");
+    return err_no_fit(
+        err, "a context of %ld token%s%s takes %.1f MB in addition to the model; expected at most %.1f MB (%s)", wanted,
+        plural(wanted), each, (double)bytes / 1e6, (double)room / 1e6,
+        o->max_memory ? "--max_memory" : "90% of what is free");
+}

@@ -71,6 +71,22 @@ typedef struct MessagesFile {
 // *chat is set even on failure (maybe to NULL); the caller frees both.
 int messages_file_tokenize(ChatTokens *out, ChatTemplate **chat, const MessagesFile *f, Err *err);
 
+// ---- the length of what is cached ----
+
+typedef struct ContextOptions {
+    int64_t max_seq_length, max_memory;
+} ContextOptions;
+// Rows of a table of options whose struct has the field `ContextOptions room`.
+#define CONTEXT_OPTION(type_, name_, ...)                                                                              \
+    { .name = #name_, .type = KEY_##type_, .offset = offsetof(Options, room.name_), __VA_ARGS__ }
+#define CONTEXT_OPTIONS(what_)                                                                                         \
+    CONTEXT_OPTION(INT, max_seq_length,                                                                                \
+                   .help = what_ ", in tokens; without it at most 8192, and what fits in memory."),                    \
+        CONTEXT_OPTION(BYTES, max_memory, .help = "Bytes or text such as \"6GiB\"; without it 90% of what is free.")
+
+// As asked, else at most 8192 tokens; limited by the model's context and by the memory of `slots` such texts at once.
+int choose_context(int64_t *context, const Model *m, int64_t slots, const ContextOptions *o, Err *err);
+
 // ---- generated tokens ----
 
 typedef struct SamplingOptions {
