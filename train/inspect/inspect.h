@@ -1,4 +1,4 @@
-// inspect: the views of `lorac inspect`, one file per kind of input. Private to train/cli.
+// inspect: the views of `lorac inspect`, one file per kind of input.
 #pragma once
 
 #include "audit.h"
