@@ -160,11 +160,14 @@ __attribute__((always_inline)) static inline void dot_all(Rows r, const uint8_t 
     X(Q5_K, 176, 8, decode_q5_k)                                                                                       \
     X(Q6_K, 210, 8, decode_q6_k)
 
+// With n rows of W, `stride` bytes from one to the next.
+typedef void Dots(Rows r, const uint8_t *b, int64_t n, int64_t stride);
 #define DEFINE_DOTS(type, bytes, pairs, decode)                                                                        \
-    static void dots_##type(Rows r, const uint8_t *b) { dot_all(r, b, bytes, pairs, decode); }
+    static void dots_##type(Rows r, const uint8_t *b, int64_t n, int64_t stride) {                                     \
+        for (int64_t i = 0; i < n; i++, b += stride, r.y++) dot_all(r, b, bytes, pairs, decode);                       \
+    }
 TYPES(DEFINE_DOTS)
 
-typedef void Dots(Rows r, const uint8_t *b);
 static Dots *const dots_table[DTYPE_COUNT] = {
 #define DOTS_ENTRY(type, ...) [DTYPE_##type] = dots_##type,
     TYPES(DOTS_ENTRY)};
@@ -173,21 +176,19 @@ static Dots *const dots_table[DTYPE_COUNT] = {
 static void dots_expanded(Rows r, const Weight *w, int64_t row, float *scratch) {
     cpu_expand_rows(scratch, w, row, 1);
     memset(scratch + w->cols, 0, (size_t)(dot_stride(w->cols) - w->cols) * sizeof *scratch);
-    dots_F32(r, (const uint8_t *)scratch);
+    dots_F32(r, (const uint8_t *)scratch, 1, 0);
 }
 
 void cpu_dots(float *y, int64_t ldy, const float *x, int64_t t, const Weight *w, DotRows rows) {
-    for (int64_t i = 0; i < rows.n;) {
+    Rows of_x = {x, w->cols, t, y, ldy};
+    for (int64_t i = 0, n; i < rows.n; i += n, of_x.y += n) {
         WeightRow r = weight_row(w, rows.first + i);
         const DTypeInfo *type = dtype_info(r.segment->dtype);
         Dots *dots = w->cols % DOT_PIECE == 0 ? dots_table[r.segment->dtype] : NULL;
-        int64_t end = i + min64(r.run, rows.n - i), bytes = w->cols / type->block * type->bytes;
-        for (; i < end; i++, r.data += bytes) {
-            Rows of_x = {x, w->cols, t, y + i, ldy};
-            if (dots)
-                dots(of_x, r.data);
-            else
-                dots_expanded(of_x, w, rows.first + i, rows.scratch);
-        }
+        n = dots ? min64(r.run, rows.n - i) : 1;
+        if (dots)
+            dots(of_x, r.data, n, w->cols / type->block * type->bytes);
+        else
+            dots_expanded(of_x, w, rows.first + i, rows.scratch);
     }
 }
