@@ -65,7 +65,12 @@ typedef struct GgufWriter GgufWriter;
 GgufWriter *gguf_writer_new(void);
 void gguf_writer_string(GgufWriter *w, const char *key, const char *value);
 void gguf_writer_u32(GgufWriter *w, const char *key, uint32_t value);
+void gguf_writer_i32(GgufWriter *w, const char *key, int32_t value);
 void gguf_writer_f32(GgufWriter *w, const char *key, float value);
+void gguf_writer_bool(GgufWriter *w, const char *key, bool value);
+void gguf_writer_strings(GgufWriter *w, const char *key, const GgufStr *values, size_t count);
+void gguf_writer_i32s(GgufWriter *w, const char *key, const int32_t *values, size_t count);
+void gguf_writer_f32s(GgufWriter *w, const char *key, const float *values, size_t count);
 void gguf_writer_key(GgufWriter *w, GgufStr raw); // as gguf_key_raw gives it
 void gguf_writer_tensor(GgufWriter *w, const char *name, DType dtype, int n_dims, const int64_t *shape,
                         const void *data);

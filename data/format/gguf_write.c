@@ -47,9 +47,43 @@ void gguf_writer_u32(GgufWriter *w, const char *key, uint32_t value) {
     add_u32(&w->keys, value);
 }
 
+void gguf_writer_i32(GgufWriter *w, const char *key, int32_t value) {
+    begin_key(w, key, GGUF_I32);
+    add_u32(&w->keys, (uint32_t)value);
+}
+
 void gguf_writer_f32(GgufWriter *w, const char *key, float value) {
     begin_key(w, key, GGUF_F32);
     str_add(&w->keys, (const char *)&value, sizeof value);
+}
+
+void gguf_writer_bool(GgufWriter *w, const char *key, bool value) {
+    begin_key(w, key, GGUF_BOOL);
+    str_add(&w->keys, value ? "\1" : "\0", 1);
+}
+
+static void begin_array(GgufWriter *w, const char *key, GgufType element, size_t count) {
+    begin_key(w, key, GGUF_ARRAY);
+    add_u32(&w->keys, element);
+    add_u64(&w->keys, count);
+}
+
+void gguf_writer_strings(GgufWriter *w, const char *key, const GgufStr *values, size_t count) {
+    begin_array(w, key, GGUF_STRING, count);
+    for (size_t i = 0; i < count; i++) {
+        add_u64(&w->keys, values[i].len);
+        str_add(&w->keys, values[i].data, values[i].len);
+    }
+}
+
+void gguf_writer_i32s(GgufWriter *w, const char *key, const int32_t *values, size_t count) {
+    begin_array(w, key, GGUF_I32, count);
+    str_add(&w->keys, (const char *)values, count * sizeof *values);
+}
+
+void gguf_writer_f32s(GgufWriter *w, const char *key, const float *values, size_t count) {
+    begin_array(w, key, GGUF_F32, count);
+    str_add(&w->keys, (const char *)values, count * sizeof *values);
 }
 
 void gguf_writer_key(GgufWriter *w, GgufStr raw) {

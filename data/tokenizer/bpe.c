@@ -17,17 +17,13 @@ typedef struct PairSlot {
     int32_t result;
 } PairSlot; // 16 bytes: never in two lines of the cache
 
-typedef struct Merge {
-    int32_t left, right, result; // -1: left out
-} Merge;
-
 typedef struct Bpe {
     const Vocab *vocab;
     int32_t n_merges;
     PairSlot *pair_slots;
     size_t pair_mask;
     int pair_shift;
-    Merge *merges; // by rank
+    BpeMerge *merges; // by rank; parts -1: left out
     bool chars, whole_words, byte_fallback, fuse_unk;
     int32_t unk;
     int32_t byte_token[256];  // bytes: of each byte; characters: of "<0xNN>"; -1: none
@@ -102,13 +98,13 @@ static int32_t merge_token(const Bpe *b, size_t rank, const BpePair *p, const Gg
     return -1;
 }
 
-static bool has_control(const Vocab *v, const Merge *m) {
+static bool has_control(const Vocab *v, const BpeMerge *m) {
     return vocab_is_control(v, m->left) || vocab_is_control(v, m->right) || vocab_is_control(v, m->result);
 }
 
 // Marks the characters that a merge joins. A merge of tokens whose text is not the characters that they encode (bytes,
 // unk) leaves no boundary known.
-static void mark_join(Bpe *b, const BpePair *p, const Merge *m) {
+static void mark_join(Bpe *b, const BpePair *p, const BpeMerge *m) {
     if (!b->joins) return;
     bool other = m->left == b->unk || m->right == b->unk;
     if (b->byte_fallback)
@@ -133,13 +129,13 @@ static int add_merge(Bpe *b, size_t rank, const BpePair *p, bool skip_control, S
     str_add(joined, p->left.data, p->left.len);
     str_add(joined, p->right.data, p->right.len);
     GgufStr result = {joined->data, joined->len};
-    Merge m;
+    BpeMerge m;
     if ((m.left = merge_token(b, rank, p, &p->left, skip_control, err)) < 0 ||
         (m.right = merge_token(b, rank, p, &p->right, skip_control, err)) < 0 ||
         (m.result = merge_token(b, rank, p, &result, skip_control, err)) < 0)
         return -1;
     if (has_control(b->vocab, &m)) {
-        b->merges[rank] = (Merge){-1, -1, -1};
+        b->merges[rank] = (BpeMerge){-1, -1, -1};
         return 0;
     }
     PairSlot *s = (PairSlot *)pair_slot(b, m.left, m.right);
@@ -297,4 +293,18 @@ int bpe_new(TokenModel *m, const BpeSource *source, Err *err) {
     }
     *m = (TokenModel){&BPE, b};
     return 0;
+}
+
+// ---- what it was made of ----
+
+bool bpe_form(BpeForm *form, const TokenModel *m) {
+    if (m->kind != &BPE) return false;
+    const Bpe *b = m->data;
+    *form = (BpeForm){b->chars, b->whole_words, b->byte_fallback, b->unk, b->n_merges};
+    return true;
+}
+
+bool bpe_merge(BpeMerge *merge, const TokenModel *m, int32_t rank) {
+    *merge = ((const Bpe *)m->data)->merges[rank];
+    return merge->left >= 0;
 }

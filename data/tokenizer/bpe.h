@@ -32,3 +32,14 @@ typedef struct BpeSource { // borrowed during bpe_new, but for the vocabulary
 // Refused, naming the merge or token: merges whose parts or result are not tokens, duplicate merges, and (unless
 // skip_control) merges or bytes that would make a control token out of ordinary text.
 int bpe_new(TokenModel *m, const BpeSource *source, Err *err);
+
+// What a model was made of, to write it to a file.
+typedef struct BpeForm {
+    bool chars, whole_words, byte_fallback;
+    int32_t unk, n_merges;
+} BpeForm;
+bool bpe_form(BpeForm *form, const TokenModel *m); // false: not a BPE
+typedef struct BpeMerge {
+    int32_t left, right, result;
+} BpeMerge;
+bool bpe_merge(BpeMerge *merge, const TokenModel *m, int32_t rank); // false: this merge was left out

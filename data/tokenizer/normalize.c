@@ -40,6 +40,12 @@ void normalizer_free(Normalizer *n) {
     mem_free(n);
 }
 
+bool normalizer_is_empty(const Normalizer *n) { return n->count == 0; }
+
+bool normalizer_is_form(const Normalizer *n, NormalForm form) {
+    return n->count == 1 && n->steps[0].kind == NORMALIZE_FORM && n->steps[0].form == form;
+}
+
 void normalizer_hash(const Normalizer *n, Fingerprint *f) {
     fingerprint_number(f, (int64_t)n->count);
     for (size_t i = 0; i < n->count; i++) {

@@ -35,6 +35,8 @@ typedef struct BertNormalizer {
 } BertNormalizer;
 void normalizer_add_bert(Normalizer *n, const BertNormalizer *bert);
 void normalizer_free(Normalizer *n);
+bool normalizer_is_empty(const Normalizer *n);
+bool normalizer_is_form(const Normalizer *n, NormalForm form); // this form and no other step
 void normalizer_hash(const Normalizer *n, Fingerprint *f);
 
 // Work space of one thread, reused; init with {.limit = ...}.

@@ -69,6 +69,22 @@ void pretokenizer_hash(const Pretokenizer *p, Fingerprint *f) {
     }
 }
 
+// Removing all but the matches is the same for an expression that matches everywhere, as those of byte-level models do.
+static bool isolates(const Step *s, const char *pattern) {
+    bool kept = s->behavior == CUT_ISOLATED ? !s->invert : s->behavior == CUT_REMOVED && s->invert;
+    Regex *r;
+    if (!s->pattern || !kept || regex_new(&r, pattern, strlen(pattern), NULL)) return false;
+    bool same = strcmp(regex_pattern(s->pattern), regex_pattern(r)) == 0; // as translated for PCRE2
+    regex_free(r);
+    return same;
+}
+
+bool pretokenizer_is(const Pretokenizer *p, const char *const *patterns) {
+    size_t n = 0;
+    while (n < p->count && patterns[n] && isolates(&p->steps[n], patterns[n])) n++;
+    return n == p->count && !patterns[n];
+}
+
 // ---- lists of pieces ----
 
 void pieces_clear(Pieces *w) {

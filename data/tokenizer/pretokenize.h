@@ -36,6 +36,11 @@ typedef struct PretokenizerFamily {
     bool adds_bos;    // what the family does when the file has no add_bos_token
 } PretokenizerFamily;
 int pretokenizer_add_family(Pretokenizer *p, PretokenizerFamily *family, JsonStr name, Err *err);
+// The family whose pieces those of p (read from a Hugging Face file) are for every text; NULL: none that is known.
+const PretokenizerFamily *pretokenizer_family_of(const Pretokenizer *p, bool nfc, bool whole_words);
+void pretokenizer_list_families(StrBuf *out); // "gpt-2, llama-bpe, ..." for messages
+// Has p these steps and no other: splits at the expressions (NULL ends the list) whose matches are pieces?
+bool pretokenizer_is(const Pretokenizer *p, const char *const *patterns);
 
 void pretokenizer_hash(const Pretokenizer *p, Fingerprint *f);
 

@@ -25,10 +25,16 @@
     "[^\\r\\n\\p{L}\\p{N}]?" UPPER "*" LOWER "+" suffixes "|[^\\r\\n\\p{L}\\p{N}]?" UPPER "+" LOWER "*" suffixes       \
     "|" numbers "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
 
+// cl100k as Phi-4's tokenizer.json writes it: the same pieces.
+#define CL100K                                                                                                         \
+    "'(?i:[sdmt]|ll|ve|re)|[^\\r\\n\\p{L}\\p{N}]?+\\p{L}+|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]++[\\r\\n]*|"                \
+    "\\s*[\\r\\n]|\\s+(?!\\S)|\\s+"
+
 typedef struct Rule {
     PretokenizerFamily family;
     const char *aliases; // words separated by spaces
     const char *pattern;
+    const char *hf_steps[3]; // the expressions of Hugging Face files, where they have others
 } Rule;
 
 // Names and aliases as llama.cpp's converter writes them, as far as their tokenizers are the same.
@@ -38,14 +44,17 @@ static const Rule RULES[] = {
      .aliases = "llama3 llama-v3",
      .pattern = LLAMA3_WITH("\\p{N}{1,3}")},
     {.family = {.name = "qwen2", .nfc = true}, .aliases = "deepseek-r1-qwen", .pattern = LLAMA3_WITH("\\p{N}")},
-    {.family = {.name = "dbrx"}, .aliases = "smaug-bpe", .pattern = LLAMA3_WITH("\\p{N}{1,3}")}, // cl100k: Phi-4
-    {.family = {.name = "gpt-4o"},                                                               // o200k: Phi-4-mini
+    {.family = {.name = "dbrx"}, // cl100k: Phi-4
+     .aliases = "smaug-bpe",
+     .pattern = LLAMA3_WITH("\\p{N}{1,3}"),
+     .hf_steps = {CL100K}},
+    {.family = {.name = "gpt-4o"}, // o200k: Phi-4-mini
      .aliases = "",
      .pattern = CASED_WITH("(?i:" GPT2_SUFFIXES ")?", "\\p{N}{1,3}")},
     {.family = {.name = "tekken", .whole_words = true, .adds_bos = true}, // Mistral Nemo
      .aliases = "",
      .pattern = CASED_WITH("", "\\p{N}")},
-    {.family = {.name = "smollm"}, .aliases = "", .pattern = SMOLLM},
+    {.family = {.name = "smollm"}, .aliases = "", .pattern = SMOLLM, .hf_steps = {"\\p{is_numeric}", GPT2}},
 };
 enum { N_RULES = sizeof RULES / sizeof RULES[0] };
 
@@ -65,4 +74,21 @@ int pretokenizer_add_family(Pretokenizer *p, PretokenizerFamily *family, JsonStr
         return pretokenizer_add_pattern(p, RULES[i].pattern, CUT_ISOLATED, false, err);
     }
     return unknown_family(name, err);
+}
+
+static bool has_steps_of(const Pretokenizer *p, const Rule *rule) {
+    return pretokenizer_is(p, (const char *const[]){rule->pattern, NULL}) ||
+           (rule->hf_steps[0] && pretokenizer_is(p, rule->hf_steps));
+}
+
+const PretokenizerFamily *pretokenizer_family_of(const Pretokenizer *p, bool nfc, bool whole_words) {
+    for (int i = 0; i < N_RULES; i++) {
+        const PretokenizerFamily *f = &RULES[i].family;
+        if (f->nfc == nfc && f->whole_words == whole_words && has_steps_of(p, &RULES[i])) return f;
+    }
+    return NULL;
+}
+
+void pretokenizer_list_families(StrBuf *out) {
+    for (int i = 0; i < N_RULES; i++) str_printf(out, "%s%s", i ? ", " : "", RULES[i].family.name);
 }

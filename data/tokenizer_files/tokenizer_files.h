@@ -26,6 +26,17 @@ typedef struct TokenizerSource {
 } TokenizerSource;
 int tokenizer_new(Tokenizer **t, const TokenizerSource *source, Err *err);
 int tokenizer_from_gguf(Tokenizer **t, const Gguf *g, Err *err);
+
+// The keys tokenizer.* of a GGUF file for a tokenizer of a Hugging Face folder, as llama.cpp's converter writes them
+// (tokenizer_gguf_write.c).
+typedef struct TokenizerGguf {
+    int64_t rows;              // of the embedding: ids beyond are left out, ids without a token become unused ones
+    bool strip_after;          // as in TokenizerSource
+    const char *chat_template; // NULL: the tokenizer's own
+} TokenizerGguf;
+// Refused (ERR_INPUT): another model than BPE, a pre-tokenizer that GGUF has no name for, and keys that do not give the
+// same tokens for texts of many kinds. Control tokens around which they do not are warned of.
+int tokenizer_write_gguf(GgufWriter *w, const Tokenizer *t, const TokenizerGguf *how, Err *err);
 // A model folder of Hugging Face: tokenizer.json is enough; tokenizer_config.json, special_tokens_map.json,
 // generation_config.json, config.json and chat_template.jinja are read if they exist. Ids without a token are allowed,
 // as in Hugging Face tokenizers; no token is added to the vocabulary (a padding token).

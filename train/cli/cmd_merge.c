@@ -1,4 +1,4 @@
-// lorac merge (RUN / --model_name_or_path M --adapter_name_or_path A) --out P [--dtype T]
+// lorac merge (RUN / --model_name_or_path M [--adapter_name_or_path A]) --out P [--dtype T]
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -155,21 +155,22 @@ static Difference logit_difference(const float *a, const float *b, size_t n) {
     return d;
 }
 
-static void print_losses(const char *what, double adapter, double merged) {
-    say("perplexity of %s: %.6g with the adapter, %.6g merged (%+.3f%%)\n", what, exp(adapter), exp(merged),
-        100 * expm1(merged - adapter));
+static void print_losses(const char *what, const Loaded *l, double before, double after) {
+    say("perplexity of %s: %.6g %s, %.6g written (%+.3f%%)\n", what, exp(before),
+        l->adapter ? "with the adapter" : "of the base", exp(after), 100 * expm1(after - before));
 }
 
 // On the validation data; raises *worst to the difference of the losses.
 static int compare_on_data(const MergeCheck *c, const Loaded *l, const Model *merged, double *worst, Err *err) {
     MergeQuality q;
     EvalResult e = evaluate_model(merged, NULL, &c->data, 1);
-    print_losses("the validation data", c->eval.loss, e.loss);
+    print_losses("the validation data", l, c->eval.loss, e.loss);
     if (!(fabs(e.loss - c->eval.loss) <= *worst)) *worst = fabs(e.loss - c->eval.loss);
     if (merge_quality(&q, l->model, l->adapter, merged, &c->data, err)) return -1;
-    say("against the adapter in float32: mean KL divergence %.4g nats per token, the same first choice for %.2f%% of "
+    say("against %s in float32: mean KL divergence %.4g nats per token, the same first choice for %.2f%% of "
         "%ld tokens\n",
-        q.kl, q.tokens ? 100 * (double)q.same / (double)q.tokens : 0, q.tokens);
+        l->adapter ? "the adapter" : "the base", q.kl, q.tokens ? 100 * (double)q.same / (double)q.tokens : 0,
+        q.tokens);
     return 0;
 }
 
@@ -183,9 +184,9 @@ static int merge_check_compare(const MergeCheck *c, const Loaded *l, const Model
     Difference d = logit_difference(c->logits, logits, n);
     double before = text_loss(c, c->logits, merged->config.vocab), after = text_loss(c, logits, merged->config.vocab);
     double worst = fabs(after - before);
-    say("largest logit difference merged - adapter over %ld token%s: %.4g (%.3g of the logits' spread)\n", c->n,
-        plural(c->n), d.largest, d.relative);
-    print_losses("a fixed text", before, after);
+    say("largest logit difference written - %s over %ld token%s: %.4g (%.3g of the logits' spread)\n",
+        l->adapter ? "adapter" : "base", c->n, plural(c->n), d.largest, d.relative);
+    print_losses("a fixed text", l, before, after);
     if (c->has_data && compare_on_data(c, l, merged, &worst, err)) return -1;
     if (d.relative <= limit->logits && worst <= limit->loss) return 0;
     return err_runtime(err,
@@ -221,12 +222,10 @@ static int run_merge(const void *given, int argc, char **argv, Err *err) {
     AUTO_CALL(loaded_close) Loaded l = {0};
     AUTO_CALL(merge_check_close) MergeCheck check = {0};
     if (run_folder_names(&load, &l, &o->load, argc ? argv[0] : NULL, err)) return -1;
-    if (!load.adapter_name_or_path)
-        return err_input(err, "--adapter_name_or_path is missing; expected it, or the output_dir of a run");
     load.device = "cpu";
     // A classifier's base loads too, so that the message is about the adapter.
     if (loaded_open(&l, &load, &(ModelOptions){.classifier = true}, err) ||
-        loaded_refuse_classifier(l.adapter, load.adapter_name_or_path, err) ||
+        (l.adapter && loaded_refuse_classifier(l.adapter, load.adapter_name_or_path, err)) ||
         model_merge_check(l.model, o->out, &how, err) ||
         merge_check_open(&check, l.model, l.adapter, o->validation_file, err) ||
         model_merge(l.model, l.adapter, o->out, &how, err))
@@ -236,12 +235,14 @@ static int run_merge(const void *given, int argc, char **argv, Err *err) {
 
 const Verb verb_merge = {
     .name = "merge",
-    .usage = "lorac merge (RUN / --model_name_or_path M --adapter_name_or_path A) --out P\n"
+    .usage = "lorac merge (RUN / --model_name_or_path M [--adapter_name_or_path A]) --out P\n"
              "              [--dtype T] [--validation_file F]",
     .summary = "Write the base model with an adapter folded into its weights",
     .help =
-        "A Hugging Face folder is merged into a folder (shards of 5 GB; the tokenizer and all small files are\n"
-        "copied), a GGUF file into a .gguf file (all metadata is kept). W + scale * B A is computed in float32 and\n"
+        "A Hugging Face folder becomes a folder (shards of 5 GB; the tokenizer and all small files are copied) or, if "
+        "P\n"
+        "ends in .gguf, the GGUF file that llama.cpp's converter makes of it; a GGUF file becomes a .gguf file (all\n"
+        "metadata is kept). Without an adapter the base is written. W + scale * B A is computed in float32 and\n"
         "rounded once; a quantised block gets the scales with the smallest weighted square of the error, and which\n"
         "tensors of a mixture are larger is as in llama.cpp's llama-quantize. A chat_template.jinja of the adapter\n"
         "replaces the base model's template. The result is loaded and compared with base and adapter on a fixed text\n"

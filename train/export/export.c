@@ -65,8 +65,9 @@ int modelfile_own(const char *path, Err *err) {
 // Ollama loads no adapters since 0.34.1, but GGUF files and, of some families, Hugging Face folders.
 static int save_modelfile(const Model *m, const char *path, Err *err) {
     AUTO_STR StrBuf text = {0};
-    const char *merged = m->is_gguf ? "merged.gguf" : "merged";
-    str_printf(&text, "%s%s%sFROM ./%s\n", made_by, m->is_gguf ? merge_gguf : merge_folder, create, merged);
+    bool gguf = m->is_gguf || model_config_gguf_check(&m->config, NULL) == 0;
+    const char *merged = gguf ? "merged.gguf" : "merged";
+    str_printf(&text, "%s%s%sFROM ./%s\n", made_by, gguf ? merge_gguf : merge_folder, create, merged);
     put_stops(&text, m->tokenizer);
     str_printf(&text,
                "# The chat template is in %s. Ollama translates it if it knows it as that of\n"

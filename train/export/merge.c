@@ -25,8 +25,8 @@ static RowPair *row_pairs(const Merge *g, const MergeTensor *t, int64_t n) {
         if (!(t->module->parts & PROJ_BIT(p)) || !adapter_pair(g->a, t->layer, p, &pair)) continue;
         int64_t first = adapter_part_row(c, t->module->parts, p);
         for (int64_t row = 0; row < pair.rows; row++) {
-            int64_t at = g->m->is_gguf ? adapter_gguf_row(c, t->module->parts, p, row) : first + row;
-            CHECK(at < n, "%s: row %ld of %ld", t->source->name, at, n);
+            int64_t at = g->to_gguf ? adapter_gguf_row(c, t->module->parts, p, row) : first + row;
+            CHECK(at < n, "%s: row %ld of %ld", t->name, at, n);
             pairs[at] = (RowPair){g->params + pair.a->offset, g->params + pair.b_offset + row * pair.a->rows,
                                   pair.a->rows, pair.a->scale};
         }
@@ -56,19 +56,20 @@ static void add_to_column(float *w, const RowPair *pairs, int64_t i, int64_t in,
 
 // ---- tensors ----
 
-// A tensor as a matrix: all dimensions but the last are rows.
-static void matrix_shape(const SourceTensor *s, int64_t *rows, int64_t *cols) {
-    *rows = 1;
-    *cols = s->n_dims ? s->shape[s->n_dims - 1] : 1;
-    for (int d = 0; d + 1 < s->n_dims; d++) *rows *= s->shape[d];
+// A tensor as a matrix: all dimensions but the last are rows. The rows of a vector of heads are its values.
+static void matrix_shape(const MergeTensor *t, int64_t *rows, int64_t *cols) {
+    bool vector = t->n_dims == 1 && t->permuted;
+    *rows = vector ? t->shape[0] : 1;
+    *cols = !t->n_dims || vector ? 1 : t->shape[t->n_dims - 1];
+    for (int d = 0; d + 1 < t->n_dims; d++) *rows *= t->shape[d];
 }
 
 size_t merge_bytes(const MergeTensor *t) {
     size_t bytes;
     int64_t rows, cols;
-    matrix_shape(t->source, &rows, &cols);
-    if (t->dtype == t->source->dtype) return t->source->bytes;
-    CHECK(dtype_bytes(t->dtype, (size_t)rows * (size_t)cols, &bytes), "%s", t->source->name);
+    matrix_shape(t, &rows, &cols);
+    if (!t->converted && t->dtype == t->source->dtype) return t->source->bytes;
+    CHECK(dtype_bytes(t->dtype, (size_t)rows * (size_t)cols, &bytes), "%s", t->name);
     return bytes;
 }
 
@@ -94,7 +95,7 @@ static Block new_block(const MergeTensor *t, int64_t most, int64_t cols) {
     size_t n = (size_t)most;
     CHECK(dtype_bytes(t->source->dtype, (size_t)cols, &b.stored_row) &&
               dtype_bytes(t->dtype, (size_t)cols, &b.packed_row),
-          "%s: %ld columns", t->source->name, cols);
+          "%s: %ld columns", t->name, cols);
     b.values.data = mem_alloc(n * (size_t)cols, sizeof(float));
     b.stored = mem_alloc(n, b.stored_row);
     b.packed = mem_alloc(n, b.packed_row);
@@ -108,8 +109,8 @@ static void free_block(Block *b) {
 }
 
 static void add_adapter(const Merge *g, const MergeTensor *t, const Block *b) {
-    bool transposed = g->m->config.arch->hf_conv1d && !g->m->is_gguf;
-    int64_t in = t->source->shape[transposed ? 0 : 1];
+    bool transposed = g->m->config.arch->hf_conv1d && !g->to_gguf;
+    int64_t in = t->shape[transposed ? 0 : 1];
 #pragma omp parallel for schedule(static) num_threads(g->m->backend->threads)
     for (int64_t i = 0; i < b->values.rows; i++) {
         float *w = (float *)b->values.data + i * b->values.cols;
@@ -120,44 +121,86 @@ static void add_adapter(const Merge *g, const MergeTensor *t, const Block *b) {
     }
 }
 
+// Where a row of the written tensor is stored.
+static const char *stored_row(const MergeTensor *t, int64_t row, size_t bytes) {
+    const SourceTensor *s = t->source;
+    if (t->permuted) {
+        int64_t head = row / t->permuted, i = row % t->permuted;
+        row = head * t->permuted + i % 2 * (t->permuted / 2) + i / 2;
+    } else if (t->rows) {
+        int64_t expert = row / t->rows;
+        if (t->experts) s = t->experts[expert];
+        row = (t->experts ? 0 : expert * t->stride) + t->first + row % t->rows;
+    }
+    return (const char *)s->data + (size_t)row * bytes;
+}
+
+// Rows that are columns of the source.
+static void read_columns(const MergeTensor *t, const Block *b) {
+    size_t size = (size_t)dtype_info(t->source->dtype)->bytes, out = (size_t)t->shape[0];
+    for (int64_t i = 0; i < b->values.rows; i++)
+        for (size_t j = 0; j < (size_t)b->values.cols; j++)
+            memcpy((char *)b->stored + ((size_t)i * (size_t)b->values.cols + j) * size,
+                   (const char *)t->source->data + (j * out + (size_t)(b->row + i)) * size, size);
+}
+
+static void read_rows(const MergeTensor *t, const Block *b) {
+    size_t n = b->stored_row;
+    if (t->transposed) {
+        read_columns(t, b);
+        return;
+    }
+    for (int64_t i = 0; i < b->values.rows; i++)
+        memcpy((char *)b->stored + (size_t)i * n, stored_row(t, b->row + i, n), n);
+}
+
 static int write_block(const Merge *g, const MergeTensor *t, const Block *b, MergeSink sink, Err *err) {
     Backend *backend = g->m->backend;
     Mat values = b->values;
-    memcpy(b->stored, (const char *)t->source->data + (size_t)b->row * b->stored_row,
-           (size_t)values.rows * b->stored_row);
-    Weight w = {.name = t->source->name,
+    read_rows(t, b);
+    Weight w = {.name = t->name,
                 .segments = {{.data = b->stored, .dtype = t->source->dtype, .rows = values.rows}},
                 .n_segments = 1,
                 .rows = values.rows,
                 .cols = values.cols};
     backend->k->expand(backend, values, &w, 0);
     if (b->pairs) add_adapter(g, t, b);
+    for (int64_t i = 0; t->plus_one && i < values.rows * values.cols; i++) ((float *)values.data)[i] += 1;
     if (!backend->k->pack(backend, b->packed, NULL, values, t->dtype))
-        return err_runtime(err, "%s: a merged value is not finite, or too large for %s", t->source->name,
+        return err_runtime(err, "%s: a merged value is not finite, or too large for %s", t->name,
                            dtype_info(t->dtype)->name);
     return sink.write(sink.to, b->packed, (size_t)values.rows * b->packed_row, err);
 }
 
-int merge_write(const Merge *g, const MergeTensor *t, MergeSink sink, Err *err) {
+static int write_blocks(const Merge *g, const MergeTensor *t, MergeSink sink, Err *err) {
     int rc = 0;
-    if (!t->module && t->dtype == t->source->dtype) {
-        rc = copy_tensor(t->source, sink, err);
-    } else {
-        int64_t rows, cols;
-        matrix_shape(t->source, &rows, &cols);
-        int64_t most = BLOCK_FLOATS / (cols > 0 ? cols : 1);
-        most = most < 1 ? 1 : most < rows ? most : rows;
-        Block b = new_block(t, most, cols);
-        bool transposed = g->m->config.arch->hf_conv1d && !g->m->is_gguf;
-        RowPair *pairs = t->module ? row_pairs(g, t, transposed ? cols : rows) : NULL;
-        for (b.pairs = pairs; b.row < rows && !rc; b.row += most) {
-            b.values.rows = most < rows - b.row ? most : rows - b.row;
-            rc = write_block(g, t, &b, sink, err);
-        }
-        mem_free(pairs);
-        free_block(&b);
+    int64_t rows, cols;
+    matrix_shape(t, &rows, &cols);
+    int64_t most = BLOCK_FLOATS / (cols > 0 ? cols : 1);
+    most = most < 1 ? 1 : most < rows ? most : rows;
+    Block b = new_block(t, most, cols);
+    bool transposed = g->m->config.arch->hf_conv1d && !g->to_gguf;
+    RowPair *pairs = t->module ? row_pairs(g, t, transposed ? cols : rows) : NULL;
+    for (b.pairs = pairs; b.row < rows && !rc; b.row += most) {
+        b.values.rows = most < rows - b.row ? most : rows - b.row;
+        rc = write_block(g, t, &b, sink, err);
     }
+    mem_free(pairs);
+    free_block(&b);
+    return rc;
+}
+
+static void drop_pages(const Merge *g, const MergeTensor *t) {
     file_pages_drop(t->source->data, t->source->bytes);
+    for (int64_t i = 0; t->experts && i < g->m->config.experts; i++)
+        file_pages_drop(t->experts[i]->data, t->experts[i]->bytes);
+}
+
+int merge_write(const Merge *g, const MergeTensor *t, MergeSink sink, Err *err) {
+    if (t->values) return sink.write(sink.to, t->values, merge_bytes(t), err);
+    bool copied = !t->module && !t->converted && t->dtype == t->source->dtype;
+    int rc = copied ? copy_tensor(t->source, sink, err) : write_blocks(g, t, sink, err);
+    drop_pages(g, t);
     return rc;
 }
 
@@ -168,13 +211,14 @@ static void list_tensors(Merge *g) {
     g->tensors = mem_calloc(g->n, sizeof *g->tensors);
     for (size_t i = 0; i < g->n; i++) {
         const SourceTensor *s = &g->files->tensors[i];
-        g->tensors[i] = (MergeTensor){.source = s, .dtype = s->dtype};
+        g->tensors[i] = (MergeTensor){.source = s, .name = s->name, .dtype = s->dtype, .n_dims = s->n_dims};
+        memcpy(g->tensors[i].shape, s->shape, sizeof s->shape);
     }
 }
 
-static bool has_adapter(const Merge *g, int64_t layer, const Module *module) {
+bool merge_has_adapter(const Merge *g, int64_t layer, const Module *module) {
     AdapterPair pair;
-    for (Projection p = 0; p < PROJ_COUNT; p++)
+    for (Projection p = 0; g->a && p < PROJ_COUNT; p++)
         if ((module->parts & PROJ_BIT(p)) && adapter_pair(g->a, layer, p, &pair)) return true;
     return false;
 }
@@ -196,37 +240,50 @@ static void mark_adapters(Merge *g) {
     const Module *modules = g->m->is_gguf ? g->m->gguf_modules : g->m->config.arch->hf.modules;
     for (int64_t layer = 0; layer < g->m->config.layers; layer++)
         for (const Module *module = modules; module->name; module++)
-            if (has_adapter(g, layer, module)) mark_module(g, layer, module);
+            if (merge_has_adapter(g, layer, module)) mark_module(g, layer, module);
 }
+
+static bool is_gguf_name(const char *path) { return ends_with(path, ".gguf"); }
 
 int model_merge_check(const Model *m, const char *out, const MergeOptions *o, Err *err) {
     struct stat st; // also of a dangling link
     if (lstat(out, &st) == 0) return err_input(err, "%s: already exists; expected a new name", out);
-    if (m->is_gguf && !ends_with(out, ".gguf"))
+    if (m->is_gguf && !is_gguf_name(out))
         return err_input(err, "%s: the base is GGUF and merges into GGUF; expected a name that ends in .gguf", out);
-    if (!m->is_gguf && ends_with(out, ".gguf"))
-        return err_input(
-            err, "%s: the base is a Hugging Face folder and merges into one; expected the name of a folder", out);
-    if (!m->is_gguf && o->dtype != DTYPE_COUNT && o->dtype > DTYPE_BF16)
-        return err_input(err, "%s is a type of GGUF files; expected f32, f16 or bf16 for a Hugging Face folder",
+    if (!m->is_gguf && is_gguf_name(out) && model_config_gguf_check(&m->config, err))
+        return err_context(err, "%s as a GGUF file", m->path);
+    if (!is_gguf_name(out) && o->dtype != DTYPE_COUNT && o->dtype > DTYPE_BF16)
+        return err_input(err,
+                         "%s is a type of GGUF files; expected f32, f16 or bf16 for a Hugging Face folder, or a name "
+                         "that ends in .gguf",
                          dtype_info(o->dtype)->name);
     return 0;
 }
 
+static int write_all(Merge *g, const char *out, Err *err) {
+    if (!g->m->is_gguf && g->to_gguf) {
+        if (merge_list_converted(g, err)) return -1;
+    } else {
+        list_tensors(g);
+        mark_adapters(g);
+    }
+    return g->to_gguf ? merge_write_gguf(g, out, err) : merge_write_hf(g, out, err);
+}
+
 int model_merge(const Model *m, const Adapter *a, const char *out, const MergeOptions *o, Err *err) {
-    if (model_merge_check(m, out, o, err) || adapter_check(a, err)) return -1;
-    if (a->config.labels)
+    if (model_merge_check(m, out, o, err) || (a && adapter_check(a, err))) return -1;
+    if (a && a->config.labels)
         return err_input(err,
                          "a classifier of %ld classes: its head has no place in the files of %s; expected the adapter "
                          "of a language model",
                          a->config.labels, m->path);
-    Merge g = {.m = m, .a = a, .dtype = o->dtype, .shard_bytes = o->shard_bytes};
+    Merge g = {.m = m, .a = a, .dtype = o->dtype, .shard_bytes = o->shard_bytes, .to_gguf = is_gguf_name(out)};
     if (weight_source_open(&g.files, m->path, err)) return -1;
-    AUTO_FREE float *params = adapter_download(a);
+    AUTO_FREE float *params = a ? adapter_download(a) : NULL;
     g.params = params;
-    list_tensors(&g);
-    mark_adapters(&g);
-    int rc = m->is_gguf ? merge_write_gguf(&g, out, err) : merge_write_hf(&g, out, err);
+    int rc = write_all(&g, out, err);
+    for (size_t i = 0; i < g.n_owned; i++) mem_free(g.owned[i]);
+    mem_free(g.owned);
     mem_free(g.tensors);
     weight_source_close(g.files);
     return rc;

@@ -1,5 +1,5 @@
-// merge: writes a base model with an adapter merged into its weights, in the format of the base: a Hugging Face folder
-// or a .gguf file.
+// merge: writes a base model with an adapter merged into its weights: a Hugging Face folder as a folder or as a GGUF
+// file, a GGUF file as a GGUF file.
 #pragma once
 
 #include "adapter.h"
@@ -11,10 +11,12 @@ typedef struct MergeOptions {
     size_t shard_bytes; // most of a file in a folder, if no tensor is larger; 0: 5 GB, as in transformers
 } MergeOptions;
 
-// W + scale * B A in float32, rounded once. All other content of the base is copied: metadata, tokenizer, template.
-// Tensors without an adapter and of the right type are copied byte for byte. Vectors of a GGUF file keep their type, as
-// in llama.cpp's converter; which matrices of a quantised file have a larger type is in merge_types.c. `out` must not
-// exist; it appears whole or not at all. Memory besides the maps: a few blocks of rows.
+// W + scale * B A in float32, rounded once; a NULL: the base alone, in another type or form. All other content of the
+// base is copied: metadata, tokenizer, template. A GGUF file of a folder has the tensors and keys that llama.cpp's
+// converter gives it (merge_convert.c, model_config_gguf_write.c, tokenizer_gguf_write.c); its name ends in .gguf.
+// Tensors without an adapter and of the right type are copied byte for byte. Vectors of a GGUF file keep their type;
+// which matrices of a quantised file have a larger type is in merge_types.c. `out` must not exist; it appears whole or
+// not at all. Memory besides the maps: a few blocks of rows.
 int model_merge(const Model *m, const Adapter *a, const char *out, const MergeOptions *o, Err *err);
 // Refuses what model_merge would refuse about out and options, without computing anything.
 int model_merge_check(const Model *m, const char *out, const MergeOptions *o, Err *err);

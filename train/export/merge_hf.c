@@ -77,10 +77,8 @@ static int write_shard(const Merge *g, const Shard *shard, const char *dir, Err 
     AUTO_FREE SafetensorsEntry *entries = mem_alloc(n, sizeof *entries);
     for (size_t i = 0; i < n; i++) {
         const MergeTensor *t = &g->tensors[shard->begin + i];
-        entries[i] = (SafetensorsEntry){.name = t->source->name,
-                                        .dtype = t->dtype,
-                                        .n_dims = t->source->n_dims,
-                                        .data = t}; // to find it after sorting
+        entries[i] = (SafetensorsEntry){
+            .name = t->name, .dtype = t->dtype, .n_dims = t->source->n_dims, .data = t}; // to find it after sorting
         memcpy(entries[i].shape, t->source->shape, sizeof entries[i].shape);
     }
     safetensors_order(entries, n);
@@ -108,7 +106,7 @@ static int write_index(const Merge *g, const Shard *shards, size_t n, const char
     AUTO_FREE IndexLine *lines = mem_alloc(g->n, sizeof *lines);
     for (size_t s = 0; s < n; s++)
         for (size_t i = shards[s].begin; i < shards[s].end; i++) {
-            lines[i] = (IndexLine){g->tensors[i].source->name, shards[s].name};
+            lines[i] = (IndexLine){g->tensors[i].name, shards[s].name};
             total += (double)merge_bytes(&g->tensors[i]);
         }
     qsort(lines, g->n, sizeof *lines, compare_lines);
@@ -194,7 +192,7 @@ static int copy_entry(const Merge *g, const char *dir, const char *name, const c
 
 static int copy_others(const Merge *g, const char *to, Err *err) {
     static const char template_name[] = "chat_template.jinja";
-    const char *dir = g->files->dir, *own = g->a->chat_template;
+    const char *dir = g->files->dir, *own = g->a ? g->a->chat_template : NULL;
     NameList names = {0};
     int rc = dir_list(&names, dir, err);
     for (size_t i = 0; i < names.count && !rc; i++) {

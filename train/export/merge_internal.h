@@ -1,26 +1,43 @@
-// merge_internal: shared by merge.c, merge_types.c and the two writers, merge_hf.c and merge_gguf.c.
+// merge_internal: shared by merge.c, merge_types.c, merge_convert.c and the two writers, merge_hf.c and merge_gguf.c.
 #pragma once
 
 #include "merge.h"
 #include "weight_source.h"
 
+// As written: the source's name, shape and type, unless a writer changes them.
 typedef struct MergeTensor {
     const SourceTensor *source;
-    DType dtype;          // as written; the source's unless a writer changes it
-    const Module *module; // NULL: no adapter
+    const char *name;
+    DType dtype; // DTYPE_COUNT: bytes that cannot be read
+    int n_dims;
+    int64_t shape[SOURCE_MAX_DIMS]; // slowest first
+    const Module *module;           // NULL: no adapter
     int64_t layer;
+    // A tensor of a GGUF file that is no copy of one in a Hugging Face folder (merge_convert.c); else all 0:
+    bool converted;
+    bool transposed;              // the source is stored [in, out]
+    int64_t permuted;             // size of heads whose rows become llama.cpp's interleaved pairs
+    bool plus_one;                // 1 is added
+    const SourceTensor **experts; // one tensor for each
+    int64_t rows, stride, first; // of each expert: rows; those of the source from one to the next, and before the first
+    const float *values;         // there is no source
 } MergeTensor;
 
 typedef struct Merge {
     const Model *m;
-    const Adapter *a;
+    const Adapter *a;    // NULL: none
     const float *params; // of the adapter, on the host
-    DType dtype;         // requested; DTYPE_COUNT: none
-    size_t shard_bytes;  // 0: the default
+    bool to_gguf;
+    DType dtype;        // requested; DTYPE_COUNT: none
+    size_t shard_bytes; // 0: the default
     WeightSource *files;
     MergeTensor *tensors; // in file order
-    size_t n;
+    size_t n, capacity;
+    void **owned; // of merge_convert.c
+    size_t n_owned, owned_capacity;
 } Merge;
+
+bool merge_has_adapter(const Merge *g, int64_t layer, const Module *module);
 
 // Receives the bytes of a tensor in pieces.
 typedef struct MergeSink {
@@ -33,6 +50,9 @@ int merge_write(const Merge *g, const MergeTensor *t, MergeSink sink, Err *err);
 
 // Of a GGUF file: sets the types of the written tensors, returns the number of general.file_type (merge_types.c).
 uint32_t merge_choose_types(Merge *g);
+
+// Lists the tensors of a GGUF file with the weights of a Hugging Face folder (merge_convert.c).
+int merge_list_converted(Merge *g, Err *err);
 
 int merge_write_hf(Merge *g, const char *out, Err *err);
 int merge_write_gguf(Merge *g, const char *out, Err *err);

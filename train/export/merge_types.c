@@ -13,8 +13,8 @@ static bool stays(const char *name) {
     return false;
 }
 
-static bool is_matrix(const SourceTensor *s) {
-    return s->n_dims >= 2 && s->shape[s->n_dims - 2] > 1 && dtype_is_weight(s->dtype) && !stays(s->name);
+static bool is_matrix(const MergeTensor *t) {
+    return t->n_dims >= 2 && t->shape[t->n_dims - 2] > 1 && dtype_is_weight(t->source->dtype) && !stays(t->name);
 }
 
 // The first and the last eighth of the layers, and every third one between.
@@ -44,26 +44,27 @@ static DType that_fits(DType t, int64_t cols) {
     return cols % dtype_info(t)->block ? DTYPE_F16 : t;
 }
 
-static DType quantised_type(const Merge *g, const SourceTensor *s) {
+static DType quantised_type(const Merge *g, const MergeTensor *t) {
     const ModelConfig *c = &g->m->config;
-    int64_t cols = s->shape[s->n_dims - 1];
+    int64_t cols = t->shape[t->n_dims - 1];
     char *end = NULL;
-    long layer = strncmp(s->name, "blk.", 4) == 0 ? strtol(s->name + 4, &end, 10) : -1;
-    bool is_head = strcmp(s->name, c->tied_head ? "token_embd.weight" : "output.weight") == 0;
+    long layer = strncmp(t->name, "blk.", 4) == 0 ? strtol(t->name + 4, &end, 10) : -1;
+    bool is_head = strcmp(t->name, c->tied_head ? "token_embd.weight" : "output.weight") == 0;
     if (is_head && (g->dtype == DTYPE_Q8_0 || cols % dtype_info(g->dtype)->block)) return that_fits(DTYPE_Q8_0, cols);
     if (is_head) return that_fits(DTYPE_Q6_K, cols);
     if (!end || *end != '.' || layer < 0) return that_fits(g->dtype, cols);
-    bool is_key = strstr(s->name, ".attn_k.weight") || strstr(s->name, ".attn_v.weight");
+    bool is_key = strstr(t->name, ".attn_k.weight") || strstr(t->name, ".attn_v.weight");
     if (c->experts == 8 && is_key) return that_fits(DTYPE_Q8_0, cols);
     if (g->dtype == DTYPE_Q4_K || g->dtype == DTYPE_Q5_K)
-        return that_fits(mixed_type(c, s->name, layer, g->dtype), cols);
+        return that_fits(mixed_type(c, t->name, layer, g->dtype), cols);
     return that_fits(g->dtype, cols);
 }
 
-static DType type_of(const Merge *g, const SourceTensor *s) {
-    if (!is_matrix(s)) return s->dtype;
-    if (g->dtype == DTYPE_COUNT) return s->dtype > DTYPE_BF16 ? DTYPE_F16 : s->dtype;
-    return g->dtype > DTYPE_BF16 ? quantised_type(g, s) : g->dtype;
+// Vectors of a GGUF file keep their type; those of a folder become float32, as in llama.cpp's converter.
+static DType type_of(const Merge *g, const MergeTensor *t) {
+    if (t->values || !is_matrix(t)) return t->converted ? DTYPE_F32 : t->source->dtype;
+    if (g->dtype == DTYPE_COUNT) return t->source->dtype > DTYPE_BF16 ? DTYPE_F16 : t->source->dtype;
+    return g->dtype > DTYPE_BF16 ? quantised_type(g, t) : g->dtype;
 }
 
 // Numbers of general.file_type.
@@ -79,8 +80,8 @@ uint32_t merge_choose_types(Merge *g) {
     DType main = DTYPE_F32; // the one with most bytes
     for (size_t i = 0; i < g->n; i++) {
         MergeTensor *t = &g->tensors[i];
-        t->dtype = type_of(g, t->source);
-        if (!is_matrix(t->source)) continue;
+        t->dtype = type_of(g, t);
+        if (t->values || !is_matrix(t)) continue;
         bytes[t->dtype] += merge_bytes(t);
         if (bytes[t->dtype] > bytes[main]) main = t->dtype;
     }

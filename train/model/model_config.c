@@ -68,6 +68,17 @@ static float llama3_frequency(const RopeConfig *r, float f) {
     return (1 - smooth) * f / r->factor + smooth * f;
 }
 
+// As a tensor of llama.cpp's converter: not derived from the frequency above, whose rounding is another.
+void rope_llama3_divisors(float *out, const RopeConfig *r) {
+    float original = (float)r->original_context, span = r->high_freq_factor - r->low_freq_factor;
+    for (int64_t i = 0; i < r->rotated / 2; i++) {
+        float wave = 2.0f * (float)PI / plain_frequency(r, i);
+        float smooth = (original / wave - r->low_freq_factor) / span;
+        bool is_short = wave<original / r->high_freq_factor, is_long = wave> original / r->low_freq_factor;
+        out[i] = is_short ? 1 : is_long ? r->factor : 1 / ((1 - smooth) / r->factor + smooth);
+    }
+}
+
 // YaRN (Peng et al. 2023): the dimension that rotates `turns` times within the original context.
 static double yarn_dimension(const RopeConfig *r, double turns) {
     return (double)r->rotated * log((double)r->original_context / (turns * 2 * PI)) / (2 * log((double)r->base));
@@ -113,7 +124,7 @@ static float frequency(const RopeConfig *r, int64_t i, int64_t length) {
 
 static double yarn_mscale(double factor, double mscale) { return factor <= 1 ? 1 : 0.1 * mscale * log(factor) + 1; }
 
-static float attention_factor(const RopeConfig *r) {
+float rope_attention_factor(const RopeConfig *r) {
     if (r->attention_factor != 0) return r->attention_factor;
     double factor = (double)r->factor;
     if (r->scaling == ROPE_YARN && r->mscale != 0 && r->mscale_all_dim != 0)
@@ -126,7 +137,7 @@ static float attention_factor(const RopeConfig *r) {
 
 void rope_rows(float *out, const RopeConfig *r, int64_t first, int64_t n, int64_t length) {
     int64_t half = r->rotated / 2;
-    float freq[ROPE_MAX_PAIRS], scale = attention_factor(r);
+    float freq[ROPE_MAX_PAIRS], scale = rope_attention_factor(r);
     for (int64_t i = 0; i < half; i++) freq[i] = frequency(r, i, length);
 #pragma omp parallel for
     for (int64_t p = 0; p < n; p++)
@@ -144,7 +155,7 @@ int rope_check(const RopeConfig *r, int64_t positions, Err *err) {
     if ((size_t)positions > MAX_TABLE_BYTES / ((size_t)r->rotated * sizeof(float)))
         return err_input(err, "a RoPE table of %ld position%s; expected one of at most 1 GiB", positions,
                          plural(positions));
-    double scale = (double)attention_factor(r);
+    double scale = (double)rope_attention_factor(r);
     if (!isfinite(scale)) return err_input(err, "RoPE attention factor is %g; expected a finite number", scale);
     for (int64_t i = 0; i < r->rotated / 2; i++) {
         float f = frequency(r, i, positions);

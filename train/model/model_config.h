@@ -78,6 +78,12 @@ int model_config_scale_rope(ModelConfig *c, RopeScaling scaling, float factor, E
 int model_config_gguf_read(ModelConfig *c, const WeightSource *s, Err *err);
 // Of the config.json of a Hugging Face folder, or of the file itself; errors likewise.
 int model_config_hf_read(ModelConfig *c, const char *where, Err *err);
+// The metadata of a GGUF file (model_config_gguf_write.c) of a configuration that was read from a Hugging Face folder.
+// _check refuses what a GGUF file or llama.cpp cannot express.
+int model_config_gguf_check(const ModelConfig *c, Err *err);
+void model_config_gguf_write(GgufWriter *w, const ModelConfig *c);
+// The context that is written: at most the sliding window, where llama.cpp computes none for the family.
+int64_t model_config_gguf_context(const ModelConfig *c);
 // What transformers would do to this base during training and lorac does not, as "attn_pdrop 0.1, embd_pdrop 0.1"
 // (dropout inside the base, noise of a router). Adds nothing for a GGUF file, which has no such keys.
 // The type of the weights that the config.json of a folder names (dtype, torch_dtype); DTYPE_COUNT: none that is known.
@@ -90,6 +96,9 @@ int model_config_hf_training_noise(StrBuf *out, const char *path, Err *err);
 // transformers decides for each sequence). ROPE_DYNAMIC: the table of a sequence of that length. Refused (ERR_INPUT): a
 // table over 1 GiB, frequencies that are not finite. The caller frees.
 int rope_table(float **table, const RopeConfig *r, int64_t positions, Err *err);
+float rope_attention_factor(const RopeConfig *r); // of cosines and sines
+// Of ROPE_LLAMA3: out [rotated / 2], what the frequencies of plain RoPE are divided by.
+void rope_llama3_divisors(float *out, const RopeConfig *r);
 // The check of rope_table, without the table.
 int rope_check(const RopeConfig *r, int64_t positions, Err *err);
 // ROPE_DYNAMIC (dynamic NTK) has other frequencies for each length of a sequence, so no table serves all. The length is

@@ -150,7 +150,7 @@ static int read_one(RopeConfig *rope, const RopeReader *r, const char *theta_key
     case ROPE_LLAMA3: return read_llama3(rope, r);
     case ROPE_YARN: return read_yarn(rope, r);
     case ROPE_LONGROPE: return read_longrope(rope, r);
-    default: return 0;
+    default: return r->family->phi3 ? read_original_context(rope, r) : 0; // a GGUF file names it
     }
 }
 

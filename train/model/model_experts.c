@@ -7,15 +7,9 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "model_experts.h"
 #include "model_internal.h"
 #include "quantize.h"
-
-// Names after the layer's prefix; the first layout that the file has is used.
-typedef struct ExpertNames {
-    const char *router;
-    const char *gate, *up, *down; // of one expert, "%d" is its number; NULL gate: stacked
-    const char *gates, *ups, *downs, *gate_ups;
-} ExpertNames;
 
 static const ExpertNames hf_layouts[] = {
     {.router = "block_sparse_moe.gate.weight",
@@ -79,31 +73,30 @@ static void add_stacked(Loader *l, Weight *w, int parts, int64_t rows, int64_t c
 
 // ---- a layer ----
 
-static bool has_tensor(const Loader *l, const char *prefix, const char *name) {
+static bool has_tensor(const WeightSource *source, const char *prefix, const char *name) {
     const char *number = strstr(name, "%d");
-    AUTO_FREE char *full = number ? mem_printf("%s%s%.*s0%s", l->prefix, prefix, (int)(number - name), name, number + 2)
-                                  : mem_printf("%s%s%s", l->prefix, prefix, name);
-    return weight_source_get(l->m->file->source, full) != NULL;
+    AUTO_FREE char *full = number ? mem_printf("%s%.*s0%s", prefix, (int)(number - name), name, number + 2)
+                                  : mem_printf("%s%s", prefix, name);
+    return weight_source_get(source, full) != NULL;
 }
 
-// The layout of the layer in the file; without experts there, that of the family's published files, whose tensors are
-// then reported as missing.
-static const ExpertNames *find_layout(const Loader *l, const char *prefix) {
-    bool gguf = l->m->is_gguf;
+const ExpertNames *model_expert_names(const WeightSource *source, const char *router, const char *prefix) {
+    bool gguf = source->gguf;
     const ExpertNames *layouts = gguf ? gguf_layouts : hf_layouts, *usual = NULL;
     int n = gguf ? sizeof gguf_layouts / sizeof *gguf_layouts : sizeof hf_layouts / sizeof *hf_layouts;
     for (int i = 0; i < n; i++) {
         const ExpertNames *names = &layouts[i];
-        if (has_tensor(l, prefix, names->gate ? names->gate : names->gates ? names->gates : names->gate_ups))
+        if (has_tensor(source, prefix, names->gate ? names->gate : names->gates ? names->gates : names->gate_ups))
             return names;
-        if (!usual && starts_with(names->router, l->names->router)) usual = names;
+        if (!usual && starts_with(names->router, router)) usual = names;
     }
     return usual;
 }
 
 void model_list_experts(Loader *l, ModelLayer *layer, const char *prefix) {
     const ModelConfig *c = &l->m->config;
-    const ExpertNames *names = find_layout(l, prefix);
+    AUTO_FREE char *whole_prefix = mem_printf("%s%s", l->prefix, prefix);
+    const ExpertNames *names = model_expert_names(l->m->file->source, l->names->router, whole_prefix);
     int64_t experts = c->experts, f = c->expert_ffn, hidden = c->hidden;
     Weight *gates = model_own(l->m, (size_t)(3 * experts) * sizeof *gates), *ups = gates + experts;
     Weight *downs = ups + experts;
