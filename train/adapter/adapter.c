@@ -132,7 +132,7 @@ bool adapter_pair(const Adapter *a, int64_t layer, Projection p, AdapterPair *pa
 // ---- values ----
 
 // A ~ U(-1/sqrt(in), 1/sqrt(in)), the bounds of PEFT's kaiming_uniform_(a = sqrt 5); B stays 0.
-static void init_a(const AdapterSegment *s, uint64_t seed, float *host) {
+static void init_uniform(const AdapterSegment *s, uint64_t seed, float *host) {
     RngKey key = {.seed = seed, .module = rng_module(s->name)};
     float bound = 1.0f / sqrtf((float)s->cols);
     for (int64_t r = 0; r < s->rows; r++)
@@ -150,8 +150,13 @@ int adapter_new(Adapter **out, const Model *m, const AdapterConfig *c, uint64_t 
     adapter_reserve(a, with_grad);
     size_t bytes = (size_t)a->count * sizeof(float);
     AUTO_FREE float *host = mem_calloc((size_t)a->count, sizeof *host);
-    for (int64_t i = 0; i < a->n_segments; i++)
-        if (a->segments[i].kind == SEGMENT_A) init_a(&a->segments[i], seed, host + a->segments[i].offset);
+    for (const AdapterSegment *s = a->segments; s < a->segments + a->n_segments; s++) {
+        if (s->kind != SEGMENT_A) continue;
+        if (c->gaussian)
+            adapter_init_normal(s, seed, 1.0 / (double)s->rows, host + s->offset); // as PEFT's "gaussian"
+        else
+            init_uniform(s, seed, host + s->offset);
+    }
     if (c->labels) adapter_head_start(a, m, seed, host);
     a->backend->k->upload(a->backend, a->params, host, bytes);
     *out = a;

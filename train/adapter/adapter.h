@@ -78,9 +78,9 @@ bool adapter_has_patterns(const Adapter *a); // modules differ in rank or alpha
 
 // Number of parameters of adapter_new; 0: it would refuse c.
 int64_t adapter_count_for(const Model *m, const AdapterConfig *c);
-// Checks r, alpha, targets and layers against the model; A is initialised U(-1/sqrt(in), 1/sqrt(in)) from (seed, tensor
-// name), B is 0, as PEFT does. A classifier's head is the model's own where it has one of as many classes, else
-// N(0, 0.02) from (seed, tensor name) with bias 0. with_grad: for training.
+// Checks r, alpha, targets and layers against the model; A is initialised U(-1/sqrt(in), 1/sqrt(in)), or N(0, 1/r) if
+// c->gaussian, from (seed, tensor name), B is 0, as PEFT does. A classifier's head is the model's own where it has one
+// of as many classes, else N(0, 0.02) from (seed, tensor name) with bias 0. with_grad: for training.
 int adapter_new(Adapter **a, const Model *m, const AdapterConfig *c, uint64_t seed, bool with_grad, Err *err);
 void adapter_free(Adapter *a);
 DEFINE_AUTO(Adapter, adapter_free)

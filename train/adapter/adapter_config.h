@@ -1,6 +1,7 @@
 // adapter_config: which modules of a model carry an adapter, with which rank and alpha.
 #pragma once
 
+#include "json.h"
 #include "model.h"
 
 typedef struct AdapterRank { // of one projection of one layer
@@ -12,6 +13,7 @@ typedef struct AdapterConfig {
     int64_t rank;
     float alpha;
     float dropout;
+    bool gaussian;        // A begins as N(0, 1/r) instead of uniform
     bool rslora;          // scale = alpha / sqrt(r) (Kalajdzievski 2023) instead of alpha / r
     uint32_t projections; // bit set of Projection
     int64_t *layers;      // which layers, ascending, owned; NULL: all
@@ -27,6 +29,10 @@ void adapter_config_clear(AdapterConfig *c);
 // Takes ownership of each [m->config.layers * PROJ_COUNT] as c->each, and sets projections and layers; if all modules
 // are alike, c->each is NULL.
 void adapter_config_set_each(AdapterConfig *c, AdapterRank *each, const Model *m);
+// Applies rank_pattern, alpha_pattern and exclude_modules to the modules of `each` by PEFT's rules (matched against
+// whole module keys). object: these, "r", "lora_alpha" and "target_modules": "all-linear". Refuses a pattern or a name
+// that matches none of the modules.
+int adapter_config_refine(AdapterRank *each, const Model *m, const Json *object, Err *err);
 void adapter_config_copy(AdapterConfig *to, const AdapterConfig *from);
 // Checks ranks, alphas, dropout, projections and layers against the model.
 int adapter_config_check(const AdapterConfig *c, const Model *m, Err *err);

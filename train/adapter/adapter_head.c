@@ -42,8 +42,8 @@ void adapter_name_labels(Adapter *a, const LabelList *labels) {
     for (size_t i = 0; i < labels->count; i++) label_list_add(&a->labels, labels->names[i]);
 }
 
-// N(0, 0.02) as in transformers (Box & Muller 1958).
-static void init_head(const AdapterSegment *s, uint64_t seed, float *host) {
+// Box & Muller 1958.
+void adapter_init_normal(const AdapterSegment *s, uint64_t seed, double deviation, float *host) {
     RngKey key = {.seed = seed, .module = rng_module(s->name)};
     for (int64_t r = 0; r < s->rows; r++)
         for (int64_t c = 0; c < s->cols; c++) {
@@ -51,7 +51,7 @@ static void init_head(const AdapterSegment *s, uint64_t seed, float *host) {
             rng_philox(key, (uint32_t)r, (uint32_t)c, word);
             double radius = sqrt(-2 * log(1 - (double)rng_unit(word[0])));
             host[r * s->cols + c] =
-                (float)(0.02 * radius * cos(2 * 3.14159265358979323846 * (double)rng_unit(word[1])));
+                (float)(deviation * radius * cos(2 * 3.14159265358979323846 * (double)rng_unit(word[1])));
         }
 }
 
@@ -63,7 +63,7 @@ void adapter_head_start(const Adapter *a, const Model *m, uint64_t seed, float *
         if (own->rows)
             log_warn("%s: its classifier has %ld classes, the data %ld; a new head is trained", m->path, own->rows,
                      a->config.labels);
-        init_head(head.weight, seed, weight);
+        adapter_init_normal(head.weight, seed, 0.02, weight); // as in transformers
         return;
     }
     for (int64_t r = 0; r < own->rows; r++)

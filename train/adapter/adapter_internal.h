@@ -16,6 +16,8 @@ int adapter_upload(Adapter *a, const float *host, const char *path, Err *err);
 void adapter_head_lay_out(Adapter *a, const Model *m);
 void adapter_head_point(Adapter *a);
 void adapter_head_start(const Adapter *a, const Model *m, uint64_t seed, float *host);
+// host [rows, cols] = N(0, deviation) from (seed, name of the segment).
+void adapter_init_normal(const AdapterSegment *s, uint64_t seed, double deviation, float *host);
 // labels.json. The names are added to `labels`.
 int adapter_labels_save(const LabelList *labels, const char *path, Err *err);
 int adapter_labels_load(LabelList *labels, int64_t count, const char *path, Err *err);

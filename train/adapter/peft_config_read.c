@@ -73,6 +73,37 @@ static int match_all(AdapterRank *each, PeftTargets *t, const JsonReader *r, con
     return 0;
 }
 
+// Ranks and alphas of the chosen parts of a module; none if it is excluded.
+static int refine_module(AdapterRank *at, const Module *module, const char *key, PeftTargets *t, const JsonReader *r) {
+    PeftModule found = {.key = key};
+    uint32_t chosen = 0;
+    for (Projection p = 0; p < PROJ_COUNT; p++)
+        if (module->parts & PROJ_BIT(p) && at[p].rank) chosen |= PROJ_BIT(p);
+    if (!chosen) return 0;
+    int matches = peft_targets_match(t, &found);
+    for (Projection p = 0; p < PROJ_COUNT && matches == 0; p++)
+        if (chosen & PROJ_BIT(p)) at[p] = (AdapterRank){0};
+    return matches <= 0 ? matches : take_match(at, chosen, &found, r);
+}
+
+int adapter_config_refine(AdapterRank *each, const Model *m, const Json *object, Err *err) {
+    JsonReader r = {.path = "adapter", .object = object, .err = err};
+    AUTO(peft_targets_free) PeftTargets *t = NULL;
+    const TensorNames *names = &m->config.arch->hf;
+    if (peft_targets_new(&t, &r)) return -1;
+    for (int64_t i = 0; i < m->config.layers; i++)
+        for (const Module *module = names->modules; module->name; module++) {
+            char layer[64];
+            architecture_layer_prefix(layer, sizeof layer, names, i);
+            AUTO_FREE char *key = mem_printf("%s%s%s", m->hf_prefix->module, layer, module->name);
+            if (refine_module(each + i * PROJ_COUNT, module, key, t, &r)) return -1;
+        }
+    const char *key, *pattern = peft_targets_unused(t, &key);
+    if (!pattern) return 0;
+    return err_input(err, "%s: \"%s\" matches none of the modules that lora_target_modules names in %s", key, pattern,
+                     m->path);
+}
+
 // Names that match nothing: PEFT accepts them if others match.
 static int check_unmatched(const PeftTargets *t, uint32_t projections, const JsonReader *r, const Model *m) {
     AUTO_STR StrBuf known = {0};

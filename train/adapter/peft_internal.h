@@ -42,6 +42,8 @@ int peft_targets_match(PeftTargets *t, PeftModule *m);
 PeftModule peft_targets_usual(const PeftTargets *t); // key "r", with r and lora_alpha
 // The next name of target_modules, from *i on, that has matched no key so far; NULL: no more.
 const char *peft_targets_unmatched(const PeftTargets *t, size_t *i);
+// A name of exclude_modules, or a pattern, that has matched no key; *key: of which. NULL: none.
+const char *peft_targets_unused(const PeftTargets *t, const char **key);
 
 // ---- peft_tensors.c: the tensors of an adapter_model.safetensors by their standard names ----
 

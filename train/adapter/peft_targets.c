@@ -14,15 +14,16 @@ typedef struct Names {
 typedef struct Patterns {
     PyRegex **items;
     size_t count;
-    const Json *values;
-    double usual; // where none matches
+    const Json *object; // whose keys they are
+    bool *used;         // [count] has been the first to match
+    double usual;       // where none matches
 } Patterns;
 
 struct PeftTargets {
     JsonReader config;
     Names targets, exclude;
     bool all, defaults; // "all-linear"; null
-    bool *used;         // of targets.list
+    bool *used, *kept;  // which of targets.list and of exclude.list have matched
     const Json *layers; // layers_to_transform: a number or a list; NULL: all
     Patterns layer_patterns, rank, alpha;
     double start; // time_now
@@ -81,7 +82,9 @@ static int read_targets(PeftTargets *t) {
     t->all = v && is_all_linear(v);
     if (v && !t->all && read_names(&t->targets, v, "target_modules", t)) return -1;
     if (t->targets.list) t->used = mem_calloc(t->targets.list->count + 1, sizeof *t->used);
-    return exclude ? read_names(&t->exclude, exclude, "exclude_modules", t) : 0;
+    if (exclude && read_names(&t->exclude, exclude, "exclude_modules", t)) return -1;
+    if (t->exclude.list) t->kept = mem_calloc(t->exclude.list->count + 1, sizeof *t->kept);
+    return 0;
 }
 
 static bool is_empty(const Json *v) {
@@ -121,7 +124,8 @@ static int read_pattern(Patterns *p, const char *key, const PeftTargets *t) {
     if (json_read_object(&t->config, key, &v)) return -1;
     if (!v) return 0;
     p->items = mem_calloc(v->count + 1, sizeof *p->items);
-    p->values = v->items;
+    p->used = mem_calloc(v->count + 1, sizeof *p->used);
+    p->object = v;
     for (size_t i = 0; i < v->count; i++) {
         if (v->items[i].type != JSON_INT && v->items[i].type != JSON_FLOAT)
             return json_refuse(&t->config, key, &v->items[i], "a number for each pattern");
@@ -145,6 +149,7 @@ int peft_targets_new(PeftTargets **out, const JsonReader *config) {
 static void free_patterns(Patterns *p) {
     for (size_t i = 0; i < p->count; i++) pyregex_free(p->items[i]);
     mem_free(p->items);
+    mem_free(p->used);
 }
 
 void peft_targets_free(PeftTargets *t) {
@@ -152,6 +157,7 @@ void peft_targets_free(PeftTargets *t) {
     pyregex_free(t->targets.pattern);
     pyregex_free(t->exclude.pattern);
     mem_free(t->used);
+    mem_free(t->kept);
     free_patterns(&t->layer_patterns);
     free_patterns(&t->rank);
     free_patterns(&t->alpha);
@@ -202,7 +208,7 @@ static int in_layers(const PeftTargets *t, const char *key) {
 }
 
 static int is_target(const PeftTargets *t, const PeftModule *m) {
-    int excluded = matches_names(&t->exclude, m->key, NULL, t);
+    int excluded = matches_names(&t->exclude, m->key, t->kept, t);
     if (excluded) return excluded < 0 ? -1 : 0;
     if (t->all) return 1;
     int found = t->defaults ? m->is_default : matches_names(&t->targets, m->key, t->used, t);
@@ -210,11 +216,12 @@ static int is_target(const PeftTargets *t, const PeftModule *m) {
     return in_layers(t, m->key);
 }
 
-static int find_value(double *value, const Patterns *p, const char *key, const PeftTargets *t) {
+static int find_value(double *value, Patterns *p, const char *key, const PeftTargets *t) {
     *value = p->usual;
     for (size_t i = 0; i < p->count; i++) {
         int found = pyregex_match(p->items[i], key, NULL, t->config.err);
-        if (found > 0) *value = p->values[i].number;
+        if (found > 0) *value = p->object->items[i].number;
+        if (found > 0) p->used[i] = true;
         if (found) return found < 0 ? -1 : 0;
     }
     return 0;
@@ -238,4 +245,21 @@ const char *peft_targets_unmatched(const PeftTargets *t, size_t *i) {
     for (; t->targets.list && *i < t->targets.list->count; ++*i)
         if (!t->used[*i]) return t->targets.list->items[(*i)++].str.data;
     return NULL;
+}
+
+static const char *unused(const Patterns *p) {
+    for (size_t i = 0; i < p->count; i++)
+        if (!p->used[i]) return p->object->keys[i].data;
+    return NULL;
+}
+
+const char *peft_targets_unused(const PeftTargets *t, const char **key) {
+    const char *pattern;
+    *key = "exclude_modules";
+    for (size_t i = 0; t->exclude.list && i < t->exclude.list->count; i++)
+        if (!t->kept[i]) return t->exclude.list->items[i].str.data;
+    *key = "rank_pattern";
+    if ((pattern = unused(&t->rank))) return pattern;
+    *key = "alpha_pattern";
+    return unused(&t->alpha);
 }

@@ -41,6 +41,7 @@ typedef enum { NO_TOOL = 0, AXOLOTL = 1, LLAMA_FACTORY = 2, TRL = 4 } Tool;
 #define FIELD_COLUMNS FileRule
 #define FIELD_INTS IntList
 #define FIELD_OBJECTS ObjectList
+#define FIELD_OBJECT ObjectList
 // A field for each key. Strings are owned; NULL: not set. Paths are as the user wrote them. num_gpus may be
 // NUM_GPUS_ALL (spawn.h); steps below 1 are fractions of the run; 0 where a number without default is not set.
 typedef struct Config {

@@ -30,6 +30,11 @@ typedef enum { ENGINE_KINDS(ENUM_CONSTANT) } EngineKind;
     X(ROPE_BY_LLAMA3, "llama3", "only the low frequencies divided by the factor, as in Llama 3.1")
 typedef enum { ROPE_CHOICES(ENUM_CONSTANT) } RopeChoice;
 
+#define INIT_LORA(X)                                                                                                   \
+    X(INIT_LORA_KAIMING, "true", "uniform within 1 / sqrt(columns), PEFT's default")                                   \
+    X(INIT_LORA_GAUSSIAN, "gaussian", "normal with standard deviation 1 / r")
+typedef enum { INIT_LORA(ENUM_CONSTANT) } InitLora;
+
 #define LR_KINDS(X)                                                                                                    \
     X(LR_COSINE, "cosine", "half a cosine down to 0")                                                                  \
     X(LR_LINEAR, "linear", "a line down to 0")                                                                         \

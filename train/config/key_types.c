@@ -317,20 +317,36 @@ static void schema_ints(cJSON *schema, const Key *k) { schema_add_list(schema, k
 
 static void free_ints(void *field) { mem_free(((IntList *)field)->items); }
 
+static void add_objects(ObjectList *l, const Json *items, size_t count) {
+    l->lines = mem_alloc(count, sizeof *l->lines);
+    for (size_t i = 0; i < count; i++) {
+        AUTO_STR StrBuf text = {0};
+        json_print(&text, &items[i]);
+        l->lines[i] = (int)items[i].line;
+        texts_add(&l->items, &l->count, text.data);
+    }
+}
+
 static int read_objects(const Reading *r, const Json *v) {
-    ObjectList *l = r->field;
     bool fits = v->type == JSON_ARRAY && v->count > 0;
     for (size_t i = 0; fits && i < v->count; i++) fits = v->items[i].type == JSON_OBJECT;
     if (!fits) return key_wrong(r, v, r->k->expected);
-    l->lines = mem_alloc(v->count, sizeof *l->lines);
-    for (size_t i = 0; i < v->count; i++) {
-        AUTO_STR StrBuf text = {0};
-        json_print(&text, &v->items[i]);
-        l->lines[i] = (int)v->items[i].line;
-        texts_add(&l->items, &l->count, text.data);
-    }
+    add_objects(r->field, v->items, v->count);
     return 0;
 }
+
+static int read_object(const Reading *r, const Json *v) {
+    if (v->type != JSON_OBJECT) return key_wrong(r, v, r->k->expected);
+    if (v->count) add_objects(r->field, v, 1); // {}: as without it
+    return 0;
+}
+
+static cJSON *write_object(const Key *k, const void *field, bool absolute_paths) {
+    const ObjectList *l = field;
+    return l->count ? cJSON_Parse(l->items[0]) : cJSON_CreateNull();
+}
+
+static void schema_object(cJSON *schema, const Key *k) { schema_add_types(schema, "object null"); }
 
 static cJSON *write_objects(const Key *k, const void *field, bool absolute_paths) {
     const ObjectList *l = field;
@@ -371,4 +387,5 @@ const KeyForm key_forms[] = {
                      key_free_columns},
     [KEY_INTS]    = {"list of integers", sizeof(IntList),  read_ints,    write_ints,    schema_ints,    free_ints},
     [KEY_OBJECTS] = {"list of objects",  sizeof(ObjectList), read_objects, write_objects, schema_objects, free_objects},
+    [KEY_OBJECT]  = {"object",           sizeof(ObjectList), read_object,  write_object,  schema_object,  free_objects},
 };

@@ -152,8 +152,9 @@ int key_from_text(JsonDoc **doc, const Key *k, const char *text, Err *err) {
     AUTO_STR StrBuf out = {0};
     bool is_list = k->type == KEY_FILES || k->type == KEY_INTS || k->type == KEY_STRINGS || k->type == KEY_OBJECTS, yes;
     bool is_number = k->type == KEY_INT || k->type == KEY_FLOAT, is_text = k->type == KEY_TEXT || k->type == KEY_TEXTS;
-    bool is_object = (k->type == KEY_FILES || k->type == KEY_COLUMNS) && *text == '{';
-    bool is_json = is_object && (k->type == KEY_COLUMNS || strchr("\"}", text[1])); // else a pattern, {a,b}.csv
+    bool takes_object = k->type == KEY_COLUMNS || k->type == KEY_OBJECT;
+    bool is_object = (k->type == KEY_FILES || takes_object) && *text == '{';
+    bool is_json = is_object && (takes_object || strchr("\"}", text[1])); // else a pattern, {a,b}.csv
     is_json |= is_list && starts_with(text, "[{");
     if (((is_list && *text == '[') || is_object) &&
         json_parse_config(doc, text, strlen(text), k->name, is_json ? err : NULL) == 0)

@@ -30,6 +30,7 @@ typedef enum {
     KEY_COLUMNS, // FileRule, of which only the columns are used: {"prompt": "its name in the file", ...}
     KEY_INTS,    // IntList
     KEY_OBJECTS, // ObjectList: JSON objects that the table's owner reads
+    KEY_OBJECT,  // the same, of one object
 } KeyType;
 
 // A range that begins above 0.

@@ -3,6 +3,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "json_save.h"
 #include "memory_use.h"
 #include "run_data.h"
 
@@ -86,6 +87,7 @@ static AdapterConfig adapter_config(const Config *c, uint32_t targets) {
     return (AdapterConfig){.rank = c->lora_r,
                            .alpha = (float)c->lora_alpha,
                            .dropout = (float)c->lora_dropout,
+                           .gaussian = c->init_lora_weights == INIT_LORA_GAUSSIAN,
                            .rslora = c->use_rslora,
                            .projections = targets,
                            .layers = c->layers_to_transform.items,
@@ -134,7 +136,28 @@ static bool add_named(AdapterRank *each, const Config *c, const Model *m, const 
     return found;
 }
 
-// If a name selects a single layer: sets rank and alpha of each module, owned by ac.
+static bool has_patterns(const Config *c) {
+    return c->exclude_modules.count || c->rank_pattern.count || c->alpha_pattern.count;
+}
+
+// By exclude_modules, rank_pattern and alpha_pattern.
+static int refine(AdapterRank *each, const Config *c, const Model *m, Err *err) {
+    cJSON *o = mem_checked(cJSON_CreateObject());
+    json_add_int(o, "r", c->lora_r);
+    json_add_number(o, "lora_alpha", 17, c->lora_alpha);
+    cJSON_AddStringToObject(o, "target_modules", "all-linear");
+    cJSON *exclude = cJSON_AddArrayToObject(o, "exclude_modules");
+    for (size_t i = 0; i < c->exclude_modules.count; i++)
+        cJSON_AddItemToArray(exclude, cJSON_CreateString(c->exclude_modules.items[i]));
+    if (c->rank_pattern.count) cJSON_AddRawToObject(o, "rank_pattern", c->rank_pattern.items[0]);
+    if (c->alpha_pattern.count) cJSON_AddRawToObject(o, "alpha_pattern", c->alpha_pattern.items[0]);
+    AUTO_FREE char *text = json_line(o);
+    AUTO_JSON JsonDoc *doc = NULL;
+    if (json_parse(&doc, text, strlen(text), "adapter", 0, err)) return -1;
+    return adapter_config_refine(each, m, json_root(doc), err);
+}
+
+// Sets rank and alpha of each module, owned by ac.
 static int target_layers(AdapterConfig *ac, const Config *c, const Model *m, Err *err) {
     const StrList *names = &c->lora_target_modules;
     AUTO_FREE AdapterRank *each = mem_calloc((size_t)m->config.layers * PROJ_COUNT, sizeof *each);
@@ -146,8 +169,10 @@ static int target_layers(AdapterConfig *ac, const Config *c, const Model *m, Err
                          "expected names as %s...",
                          names->items[i], m->path, m->config.layers - 1, m->hf_prefix->module);
     }
+    if (has_patterns(c) && refine(each, c, m, err)) return -1;
     adapter_config_set_each(ac, mem_take(&each), m);
-    return 0;
+    if (ac->projections) return 0;
+    return err_input(err, "exclude_modules: no module of %s is left; expected one that gets an adapter", m->path);
 }
 
 // ---- a loaded adapter ----
@@ -177,6 +202,10 @@ static int check_loaded(const Adapter *a, const Config *c, uint32_t targets, Err
         return refuse("use_rslora", path, err);
     if (c->layers_to_transform.items && !same_layers(&a->config, &c->layers_to_transform))
         return refuse("layers_to_transform", path, err);
+    if (has_patterns(c) || c->init_lora_weights != INIT_LORA_KAIMING)
+        return err_input(err,
+                         "exclude_modules, rank_pattern, alpha_pattern and init_lora_weights are for a new adapter; "
+                         "leave them out with adapter_name_or_path");
     return 0;
 }
 
@@ -213,7 +242,7 @@ static int check_room(const Config *c, const Model *m, const AdapterConfig *ac, 
 static int new_adapter(Adapter **a, const Config *c, const Model *m, uint32_t targets, const LabelList *labels,
                        Err *err) {
     AdapterConfig ac = adapter_config(c, targets);
-    bool by_layer = false;
+    bool by_layer = has_patterns(c);
     for (size_t i = 0; i < c->lora_target_modules.count; i++)
         by_layer |= names_a_layer(c->lora_target_modules.items[i]);
     if (labels) ac.labels = (int64_t)labels->count;

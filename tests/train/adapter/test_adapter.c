@@ -104,6 +104,32 @@ static void test_adapter_starts_as_peft_does(void **state) {
     close_tiny(&f);
 }
 
+// init_lora_weights "gaussian": A ~ N(0, 1/r), B = 0.
+static void test_adapter_starts_normal(void **state) {
+    (void)state;
+    Fixture f = open_tiny();
+    AdapterConfig c = config_of(ALL);
+    Adapter *a;
+    Err err;
+    double sum = 0, squares = 0, fourth = 0, n = 0;
+    c.gaussian = true;
+    ASSERT_OK(adapter_new(&a, f.model, &c, 1, false, &err), &err);
+    for (int64_t i = 0; i < a->n_segments; i++) {
+        const AdapterSegment *s = &a->segments[i];
+        for (int64_t j = 0; j < s->rows * s->cols; j++) {
+            double v = (double)a->params[s->offset + j] * (double)(s->kind == SEGMENT_A ? s->rows : 1);
+            if (s->kind == SEGMENT_B) assert_true(v == 0);
+            if (s->kind == SEGMENT_A) sum += v, squares += v * v, fourth += v * v * v * v, n++;
+        }
+    }
+    assert_true(n > 1000);
+    ASSERT_NEAR(sum / n, 0, 4 / sqrt(n));
+    ASSERT_NEAR(squares / n, 1, 6 / sqrt(n));
+    ASSERT_NEAR(fourth / n, 3, 40 / sqrt(n));
+    adapter_free(a);
+    close_tiny(&f);
+}
+
 static void test_adapter_refuses_bad_configs(void **state) {
     (void)state;
     Fixture f = open_tiny();
@@ -495,8 +521,9 @@ static void test_adapter_takes_its_chat_template_along(void **state) {
 }
 
 TEST_MAIN(SCRATCH_TEST(test_adapter_export_under_any_path), SCRATCH_TEST(test_adapter_takes_its_chat_template_along),
-          SCRATCH_TEST(test_adapter_starts_as_peft_does), SCRATCH_TEST(test_adapter_refuses_bad_configs),
-          SCRATCH_TEST(test_adapter_round_trips_bit_for_bit), SCRATCH_TEST(test_adapter_gguf_has_llama_cpps_rows),
+          SCRATCH_TEST(test_adapter_starts_as_peft_does), SCRATCH_TEST(test_adapter_starts_normal),
+          SCRATCH_TEST(test_adapter_refuses_bad_configs), SCRATCH_TEST(test_adapter_round_trips_bit_for_bit),
+          SCRATCH_TEST(test_adapter_gguf_has_llama_cpps_rows),
           SCRATCH_TEST(test_adapter_writes_the_config_that_every_release_reads),
           SCRATCH_TEST(test_adapter_writes_rslora_as_plain_lora), SCRATCH_TEST(test_adapter_has_siblings_for_sglang),
           SCRATCH_TEST(test_adapter_refuses_what_it_does_not_compute),

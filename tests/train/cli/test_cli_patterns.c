@@ -188,6 +188,41 @@ static void test_cli_patterns_by_names_of_layers(void **state) {
               "target_modules: \"model.layers.0.self_attn.k_proj\", \"model.layers.1.mlp.up_proj\"\n");
 }
 
+// Ranks and alphas are those that PEFT 0.21 gives for the same words.
+static void test_cli_patterns_of_a_config(void **state) {
+    (void)state;
+    put_all();
+    put("c.json",
+        "{\"model\": \"m.gguf\", \"train_file\": \"d.jsonl\", \"output_dir\": \"out\", \"max_steps\": 2,\n"
+        "\"max_seq_length\": 64, \"lora_target_modules\": [\"all-linear\"], \"init_lora_weights\": \"gaussian\",\n"
+        "\"exclude_modules\": [\"o_proj\", \"model.layers.1.mlp.up_proj\"],\n"
+        "\"rank_pattern\": {\"down_proj\": 4, \"layers.0.self_attn.q_proj\": 32, \"self_attn.k.*\": 3},\n"
+        "\"alpha_pattern\": {\"q_proj\": 8, \"layers.1.mlp.gate_proj\": 5}}");
+    mem_free(run("train c.json", 0));
+    AUTO_FREE char *said = run("inspect out/adapter", 0);
+    static const char *const parts[] = {
+        "  r: 16\n  lora_alpha: 32\n",
+        "rank_pattern: \"model.layers.0.self_attn.q_proj\" 32, \"k_proj\" 3, \"down_proj\" 4\n",
+        "alpha_pattern: \"q_proj\" 8, \"model.layers.1.mlp.gate_proj\" 5\n",
+        "target_modules: \"q_proj\", \"k_proj\", \"v_proj\", \"gate_proj\", \"model.layers.0.mlp.up_proj\", "
+        "\"down_proj\"\n"};
+    CHECK_PARTS(said, parts);
+    check_has("train c.json --output_dir two --init_lora_weights true --seed 42", 0, "adapter: two/adapter");
+    static const char *const refused[][2] = {
+        {"--rank_pattern '{\"o_proj\": 2}'", "rank_pattern: \"o_proj\" matches none of the modules"},
+        {"--alpha_pattern '{\"query\": 2}'", "alpha_pattern: \"query\" matches none"},
+        {"--exclude_modules '[\"query\"]'", "exclude_modules: \"query\" matches none"},
+        {"--exclude_modules '[\"q_proj\", \"v_proj\"]'", "no module of m.gguf is left"},
+        {"--rank_pattern '{\"q_proj\": 1.5}'", "rank 1.5 for model.layers.0.self_attn.q_proj"},
+        {"--rank_pattern '{\"q(\": 2}'", "rank_pattern"},
+        {"--rank_pattern '[2]'", "expected an object"},
+        {"--adapter_name_or_path out/adapter --rank_pattern '{\"q_proj\": 2}'", "are for a new adapter"}};
+    for (size_t i = 0; i < sizeof refused / sizeof *refused; i++) {
+        AUTO_FREE char *words = mem_printf(TRAIN "--output_dir no %s", refused[i][0]);
+        check_has(words, 2, refused[i][1]);
+    }
+}
+
 static void test_cli_rank_above_the_smaller_side(void **state) {
     (void)state;
     put_all();
@@ -200,4 +235,5 @@ static void test_cli_rank_above_the_smaller_side(void **state) {
 
 TEST_MAIN(SCRATCH_TEST(test_cli_patterns_in_every_verb), SCRATCH_TEST(test_cli_patterns_are_trained_on),
           SCRATCH_TEST(test_cli_patterns_of_rslora), SCRATCH_TEST(test_cli_patterns_by_names_of_layers),
-          SCRATCH_TEST(test_cli_patterns_that_say_nothing), SCRATCH_TEST(test_cli_rank_above_the_smaller_side))
+          SCRATCH_TEST(test_cli_patterns_of_a_config), SCRATCH_TEST(test_cli_patterns_that_say_nothing),
+          SCRATCH_TEST(test_cli_rank_above_the_smaller_side))

@@ -473,7 +473,9 @@ static void test_config_every_key_refuses_wrong_types(void **state) {
         const Key *k = &config_table.keys[i];
         bool number = k->type == KEY_INT || k->type == KEY_FLOAT || k->type == KEY_BYTES || k->type == KEY_INTS;
         if (!number) assert_int_equal(takes(k, "12345"), -1);
-        if (k->type != KEY_BOOL && k->type != KEY_COLUMNS) assert_int_equal(takes(k, "{}"), -1);
+        bool object = k->type == KEY_COLUMNS || k->type == KEY_OBJECT;
+        if (k->type != KEY_BOOL && !object) assert_int_equal(takes(k, "{}"), -1);
+        if (object) assert_int_equal(takes(k, "[]"), -1);
         if (number || k->type == KEY_BOOL) assert_int_equal(takes(k, "\"text\""), -1);
         if (number) assert_int_equal(takes(k, "1e309"), -1);
         assert_true(strlen(k->help) > 3);
