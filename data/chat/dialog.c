@@ -153,17 +153,19 @@ static int read_alpaca(Dialog *d, const Json *record, bool has_template, Err *er
 
 // As Axolotl's "type: alpaca", or its type of one's own format.
 static int read_alpaca_prompt(Dialog *d, const Json *record, bool has_template, Err *err) {
-    PromptValues v = {0};
+    PromptValues v = {.input = json_str("")};
     JsonStr system;
     StrBuf text = {0};
+    const PromptFormat *f = d->prompt_format ? d->prompt_format : &prompt_format_alpaca;
+    bool has_system = d->prompt_format && prompt_format_reads_system(f);
     const Json *output = dialog_take_first(d, record, output_keys, &d->answer_key);
     if (dialog_take_string(&v.instruction, d, record, "instruction", err) ||
-        dialog_take_optional(&v.input, d, record, "input", err) || check_output(d, output, err) ||
-        (d->prompt_format && dialog_take_optional(&system, d, record, "system", err)))
+        (prompt_format_reads_input(f) && dialog_take_optional(&v.input, d, record, "input", err)) ||
+        check_output(d, output, err) || (has_system && dialog_take_optional(&system, d, record, "system", err)))
         return -1;
-    if (d->prompt_format && json_get(record, "system")) v.system = &system; // null: none
+    if (has_system && json_get(record, "system")) v.system = &system; // null: none
     d->completion = output->str;
-    prompt_format_write(&text, d->prompt_format ? d->prompt_format : &prompt_format_alpaca, &v);
+    prompt_format_write(&text, f, &v);
     d->kind = DIALOG_RAW;
     d->apart = true;
     d->own[0] = v.instruction;

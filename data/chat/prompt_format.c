@@ -72,6 +72,12 @@ static const char *part_of(const PromptFormat *f, PromptPart p) {
     return f->parts[p] ? f->parts[p] : parts[p].standard;
 }
 
+bool prompt_format_reads_system(const PromptFormat *f) { return *part_of(f, PROMPT_SYSTEM_FORMAT) != 0; }
+
+bool prompt_format_reads_input(const PromptFormat *f) {
+    return strcmp(part_of(f, PROMPT_WITH_INPUT), part_of(f, PROMPT_NO_INPUT)) != 0;
+}
+
 void prompt_format_write(StrBuf *out, const PromptFormat *f, const PromptValues *v) {
     JsonStr standard = json_str(part_of(f, PROMPT_SYSTEM));
     PromptValues values = {v->instruction, v->input, v->system ? v->system : &standard};

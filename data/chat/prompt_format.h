@@ -21,6 +21,9 @@ typedef struct PromptValues {
 extern const PromptFormat prompt_format_alpaca;     // of Stanford Alpaca
 const char *prompt_part_name(PromptPart p);         // "system_prompt", ...
 bool prompt_format_is_given(const PromptFormat *f); // any part of it
+// Whether keys of a record matter: an empty system_format reads no system, equal formats no input.
+bool prompt_format_reads_system(const PromptFormat *f);
+bool prompt_format_reads_input(const PromptFormat *f);
 PromptFormat prompt_format_copy(const PromptFormat *f);
 void prompt_format_clear(PromptFormat *f);
 // An error for fields that the part does not have, and for braces without their other half.

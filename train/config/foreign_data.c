@@ -145,15 +145,27 @@ static const EntryKey entry_keys[] = {
 };
 // clang-format on
 
+// What to do about a type that is not in this version.
+static const char *type_advice(const Json *v) {
+    const char *text = json_is_text(v) ? v->str.data : "";
+    size_t n = strcspn(text, ".:");
+    if (is_among(text, n, "bradley_terry stepwise_supervised dpo kto orpo ebft"))
+        return "reward models and preferences are not in this version";
+    if (is_among(text, n, "sharegpt llama2_chat messages chat_template"))
+        return "expected chat_template as the type, and the format as chat_template outside the entry";
+    return "expected chat_template, alpaca, completion, input_output (which can hold the text of any type), or "
+           "{format: ...}";
+}
+
 static void take_type(Entry *e, const Json *v) {
     if (v->type == JSON_OBJECT)
         take_prompt(e, v);
     else if (entry_is_one_of(v, "chat_template sharegpt"))
         e->format = NULL; // messages, in either form
-    else if (entry_is_one_of(v, "alpaca completion input_output"))
-        e->format = *v->str.data == 'a' ? "alpaca_prompt" : *v->str.data == 'c' ? "text" : "segments";
-    else
-        entry_refuse(e, "type", v, "expected chat_template, alpaca, completion, input_output, or {format: ...}");
+    else if (entry_is_one_of(v, "completion input_output"))
+        e->format = *v->str.data == 'c' ? "text" : "segments";
+    else if (!json_is_text(v) || !entry_take_prompt_type(e, v->str.data))
+        entry_refuse(e, "type", v, type_advice(v));
 }
 
 static void take_if(Entry *e, const EntryKey *k, const Json *v) {

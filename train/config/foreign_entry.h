@@ -30,6 +30,8 @@ void entry_add_role(Entry *e, RoleTarget target, const char *name);
 int entry_role_of(const Entry *e, const char *name);
 // "train", "train[:100]", "train[10%:20%]"; of a folder and of a data set on the hub also another split.
 void entry_take_split(Entry *e, const Json *v);
+// A type of Axolotl whose text is a fixed prompt: format, prompt_format and columns. False: no such type.
+bool entry_take_prompt_type(Entry *e, const char *type);
 void entry_add_file(cJSON *list, const Entry *e, const char *path);
 // The value of `key`: `list`, which it takes, or none where there are more problems than `before`.
 void entry_set_files(const Foreign *f, ConfigKey key, cJSON *list, size_t before);

@@ -7,6 +7,8 @@
 
 #include "cli_runner.h"
 #include "fileio.h"
+#include "json.h"
+#include "json_save.h"
 #include "tiny_model.h"
 
 typedef struct ToolConfig {
@@ -149,6 +151,42 @@ static void test_tool_configs_train(void **state) {
     }
 }
 
+// The text of a record by each type of data set, as Axolotl's own code makes it (make_axolotl_types_golden.py).
+static void check_axolotl_type(const Json *line) {
+    StrBuf record = {0}, config = {0}, shown = {0};
+    const Json *type = json_get(line, "type"), *prompt = json_get(line, "prompt"), *answer = json_get(line, "answer");
+    json_print(&record, json_get(line, "record"));
+    put("d.jsonl", record.data);
+    str_printf(&config, "adapter: lora\ndatasets: [{path: d.jsonl, type: '%s'}]\n", type->str.data);
+    put("c.yml", config.data);
+    str_printf(&shown, "\n%s[[%s<|im_end|>]]\n", prompt->str.data, answer->str.data);
+    AUTO_FREE char *data = run("inspect c.yml -m MODEL.gguf --show 1 --max_seq_length 2048", 0);
+    if (!strstr(data, shown.data)) fail_msg("type %s: \"%s\" lacks \"%s\"", type->str.data, data, shown.data);
+    bool ignored = strstr(record.data, "not read") != NULL;
+    if (ignored != (strstr(data, "  not used  ") != NULL)) fail_msg("type %s: \"%s\"", type->str.data, data);
+    str_clear(&record);
+    str_clear(&config);
+    str_clear(&shown);
+}
+
+static void test_tool_configs_axolotl_types(void **state) {
+    (void)state;
+    TinyModel tiny = TINY_MODEL;
+    tiny.context = 2048;
+    tiny_model_write("MODEL.gguf", &tiny);
+    AUTO_FREE char *text = NULL;
+    size_t size;
+    Err err;
+    ASSERT_OK(file_read(&text, &size, TEST_DIR "/golden/axolotl_types.jsonl", 1 << 20, &err), &err);
+    int n = 0;
+    for (char *at = text, *end; (end = strchr(at, '\n')); at = end + 1, n++) {
+        AUTO_JSON JsonDoc *doc = NULL;
+        ASSERT_OK(json_parse(&doc, at, (size_t)(end - at), "axolotl_types.jsonl", 1, &err), &err);
+        check_axolotl_type(json_root(doc));
+    }
+    assert_true(n > 40);
+}
+
 // Templates and end tokens that configs name, against those of the model, whose template is ChatML.
 static void test_tool_configs_templates(void **state) {
     (void)state;
@@ -221,5 +259,6 @@ static void test_tool_configs_are_all_run(void **state) {
     assert_int_equal(found, CONFIGS);
 }
 
-TEST_MAIN(SCRATCH_TEST(test_tool_configs_train), SCRATCH_TEST(test_tool_configs_templates),
-          SCRATCH_TEST(test_tool_configs_template_of_a_bare_model), TEST(test_tool_configs_are_all_run))
+TEST_MAIN(SCRATCH_TEST(test_tool_configs_train), SCRATCH_TEST(test_tool_configs_axolotl_types),
+          SCRATCH_TEST(test_tool_configs_templates), SCRATCH_TEST(test_tool_configs_template_of_a_bare_model),
+          TEST(test_tool_configs_are_all_run))

@@ -200,8 +200,12 @@ static void test_foreign_axolotl(void **state) {
          ":4: interleave_probs: found 1; expected 2, one for each data set"},
         {"stage: sft\ntrain_file: [a, b]\ninterleave_probs: 0.5, x",
          "interleave_probs: \"0.5, x\"; expected probabilities"},
-        {"datasets:\n  - {path: a, type: alpaca}\n  - {path: b, type: 'alpaca:chat'}",
-         ":1: datasets: entry 2: type: \"alpaca:chat\"; expected chat_template, alpaca, completion, input_output, or"},
+        {"datasets:\n  - {path: a, type: alpaca}\n  - {path: b, type: 'alpaca:x'}",
+         ":1: datasets: entry 2: type: \"alpaca:x\"; expected chat_template, alpaca, completion, input_output"},
+        {"datasets: [{path: a, type: context_qa.load_404}]",
+         "type: \"context_qa.load_404\"; expected chat_template, alpaca, completion, input_output"},
+        {"datasets: [{path: a, type: 'sharegpt:chat'}]", "type: \"sharegpt:chat\"; expected chat_template as the type"},
+        {"datasets: [{path: a, type: stepwise_supervised}]", "reward models and preferences are not in this version"},
         {"datasets: [{path: a, type: {format: '{instruction} {text}'}}]",
          "datasets: entry 1: type: \"{instruction} {text}\"; format: found \"{text}\"; expected the "
          "fields "
