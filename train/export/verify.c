@@ -173,12 +173,13 @@ int adapter_verify(const Model *m, const char *path, FILE *out, Err *err) {
     return examine_all(&v, err);
 }
 
-// The second file is examined while the logits of the base and of the first are kept; its matrices are in the map, in a
-// host copy and in the adapter.
+// The second file is examined while the logits of the base and of the first are kept. While it is loaded its matrices
+// are in the map, in a host copy and in the adapter; while its logits are computed, in the adapter.
 size_t adapter_verify_bytes(const Model *m, const Adapter *a) {
     if (!m->backend->host_memory) return 0;
     size_t n = (size_t)sequence_length(m), logits = n * (size_t)m->config.vocab * sizeof(float);
-    size_t matrices = 3 * (size_t)a->count * sizeof(float);
-    if (a->config.labels) return matrices;
-    return matrices + 3 * logits + model_logits_bytes(m, a, (int64_t)n);
+    size_t matrices = (size_t)a->count * sizeof(float), loading = 3 * matrices;
+    if (a->config.labels) return loading;
+    size_t computing = matrices + logits + model_logits_bytes(m, a, (int64_t)n);
+    return 2 * logits + (loading > computing ? loading : computing);
 }

@@ -62,16 +62,35 @@ static size_t kept_bytes(const Trainer *t, const MemoryBudget *m, size_t taken) 
     return t->in.config->max_memory && taken < most ? model_kept_bytes(t->in.model, most - taken) : 0;
 }
 
-// At the end of a trainer its arena, gradients and moments are free (trainer_end), those of the others are not.
+// Of several runs each computes one pass in a turn (several_runs.c).
+static int64_t turns(const Trainer *t) {
+    return t->plan.total_steps * ((t->plan.rows_per_step + t->plan.rows_per_pass - 1) / t->plan.rows_per_pass);
+}
+
+// What a trainer frees at its end (trainer_end).
+static int64_t freed_bytes(const Trainer *t, size_t arena) { return (int64_t)(arena + untouched_bytes(t)); }
+
+// The most that the ends take above the memory of the steps: those that have ended by then have freed theirs.
+static int64_t most_at_end(Trainer *const *trainers, const size_t *arenas, size_t n) {
+    int64_t most = INT64_MIN;
+    for (size_t i = 0; i < n; i++) {
+        int64_t taken = (int64_t)trainers[i]->in.end_bytes - freed_bytes(trainers[i], arenas[i]);
+        for (size_t k = 0; k < n; k++) {
+            int64_t later = turns(trainers[k]) - turns(trainers[i]);
+            if (later < 0 || (later == 0 && k < i)) taken -= freed_bytes(trainers[k], arenas[k]);
+        }
+        most = max64(most, taken);
+    }
+    return most;
+}
+
 MemoryPlan trainers_plan_memory(Trainer *const *trainers, size_t n, const MemoryBudget *m, Recompute level) {
     MemoryPlan all = {0};
-    int64_t most_at_end = INT64_MIN;
     AUTO_FREE Tape **tapes = mem_alloc(n, sizeof *tapes);
+    AUTO_FREE size_t *arenas = mem_alloc(n, sizeof *arenas);
     for (size_t i = 0; i < n; i++) {
-        const Trainer *t = trainers[i];
         PassPlan p = trainer_build_level(trainers[i], level);
-        int64_t freed = (int64_t)(p.arena + untouched_bytes(t));
-        most_at_end = max64(most_at_end, (int64_t)t->in.end_bytes - freed);
+        arenas[i] = p.arena;
         all.arena += p.arena;
         all.offloaded += p.offloaded;
         all.tokens += p.shape.tokens;
@@ -80,7 +99,8 @@ MemoryPlan trainers_plan_memory(Trainer *const *trainers, size_t n, const Memory
     if (trainers[0]->in.team) all.workspace = tapes_workspace(tapes, n);
     all.arena += all.workspace;
     all.total = m->held + all.arena;
-    if (trainers[0]->in.model->backend->host_memory) all.end = (size_t)((int64_t)all.total + most_at_end);
+    if (trainers[0]->in.model->backend->host_memory)
+        all.end = (size_t)((int64_t)all.total + most_at_end(trainers, arenas, n));
     if (all.total < all.end) all.total = all.end;
     all.kept = kept_bytes(trainers[0], m, all.total);
     all.total += all.kept;
