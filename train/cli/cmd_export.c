@@ -38,7 +38,7 @@ static const Key options[] = {
     OPTION(PATH, out, .flags = OPTION_REQUIRED,
            .help =
                "Where it is written. An existing P is replaced only if lorac wrote it as such an adapter. Required."),
-    OPTION(STRING, base_model_name,
+    OPTION(STRING, base_model_name, .aliases = "base_name",
            .help = "Name of the base model on the hub, \"owner/name\", for base_model_name_or_path and model card of a "
                    "PEFT folder."),
 };
@@ -71,7 +71,7 @@ static int save(const Loaded *l, ExportFormat format, const char *out, Err *err)
     if (dir_make_parents(parent, err)) return -1;
     if (format == EXPORT_GGUF) return adapter_save_gguf(l->adapter, l->model, out, name, err);
     AUTO_FREE char *card = model_card_text(l->model, l->adapter, name, NULL);
-    if (adapter_save_peft(l->adapter, l->model, out, card, err)) return -1;
+    if (adapter_save_peft_whole(l->adapter, l->model, out, card, err)) return -1;
     if (adapter_has_patterns(l->adapter))
         log_warn("%s: modules differ in rank or alpha; SGLang does not read rank_pattern and alpha_pattern", out);
     return 0;

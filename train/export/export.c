@@ -80,7 +80,7 @@ int adapter_export(const Adapter *a, const Model *m, const char *output_dir, con
                    Err *err) {
     AUTO_FREE char *peft = path_join(output_dir, "adapter"), *gguf = path_join(output_dir, "adapter.gguf");
     AUTO_FREE char *modelfile = path_join(output_dir, "Modelfile"), *card = model_card_text(m, a, name, run);
-    if (adapter_save_peft(a, m, peft, card, err)) return -1;
+    if (adapter_save_peft_whole(a, m, peft, card, err)) return -1;
     if (a->config.labels) return 0;
     return adapter_save_gguf(a, m, gguf, name, err) || save_modelfile(m, modelfile, err) ? -1 : 0;
 }

@@ -103,7 +103,7 @@ static void test_cli_verify_and_export(void **state) {
     check_has("verify m.gguf --model m.gguf", 1, "general.type");
     check_has("verify nowhere --model m.gguf", 1, "nowhere: not found");
     check_has("verify --model m.gguf", 2, "verify: ADAPTER is missing; expected lorac verify ADAPTER");
-    check_output("export one --model m.gguf --format peft --out named --base_model_name owner/base", "");
+    check_output("export one --model m.gguf --format peft --out named --base-name owner/base", "");
     check_has("inspect named", 0, "owner/base");
     check_has("export one --model m.gguf --format onnx --out x", 2, "--format: \"onnx\"; expected peft or gguf");
     check_has("export one --model m.gguf --format peft", 2, "--out is missing");
