@@ -3,17 +3,14 @@
 // A thread takes some columns of the result, expands and packs what they need of W into a panel of its own, and
 // multiplies rows of x by it. So no thread waits for another's panel, nor fetches it from another core's cache. Each
 // element of a result is one sum in float32, rounded once. The bits of a row depend on the shape of W, and on whether x
-// has few rows (decoding): then they are dot products with rows of W (dot.h).
+// has few rows (decoding): then they are dot products with rows of W (few_rows.h).
 //
 // The number of rows of an expert varies: a unit of work has all rows of its expert, and threads go from one expert to
 // the next without waiting.
-#include "dot.h"
+#include "few_rows.h"
 #include "gemm.h"
 
 enum {
-    FEW_T = 8,              // at most so many rows of x: dot products
-    FEW_MOST = 16,          // of several calls, with one reading of W
-    FEW_ROWS = 64,          // rows of W that a thread takes at a time for them
     BACKWARD_ROWS = 32,     // rows of W that a thread packs at a time: a multiple of K_STEP
     PANEL_BYTES = 3 << 17,  // of a panel, where it can be so narrow: half of a small second cache
     EXPERT_BYTES = 1 << 20, // of an expert's
@@ -49,13 +46,13 @@ static BackwardPanel backward_panel(const Weight *w, int64_t bytes) {
     return (BackwardPanel){rows, min64(max64(fit, 1), pieces(w->cols, cols)) * cols};
 }
 
-// Parts of the larger panel; elements of the rows that a thread expands at a time, or of a few rows of x (few_add).
+// Parts of the larger panel; elements of the rows that a thread expands at a time, or of a few rows of x.
 static int64_t panel_parts(const Weight *w, int64_t bytes) {
     BackwardPanel p = backward_panel(w, bytes);
     return max64(gemm_packed_size(w->cols, forward_panel(w, bytes)), gemm_packed_size(p.rows, p.cols));
 }
 static int64_t scratch_elements(const Weight *w) {
-    int64_t floats = (FEW_MOST + 1) * dot_stride(w->cols) * (int64_t)(sizeof(float) / sizeof(Act));
+    int64_t floats = few_floats(w) * (int64_t)(sizeof(float) / sizeof(Act));
     return max64(max64(STRIP, BACKWARD_ROWS) * gemm_row_stride(w->cols), floats);
 }
 
@@ -204,48 +201,6 @@ static void forward_many(Backend *b, const LinearCall *calls, size_t n, const We
         for (int64_t tile = 0; tile < j.tiles; tile += j.part)
             for (int64_t col = 0; col < w->rows; col += j.cols)
                 forward_unit(&j, col, min64(j.cols, w->rows - col), tile, min64(tile + j.part, j.tiles));
-    }
-}
-
-// A product with few rows of x, of one call or of several, as a thread computes it.
-typedef struct FewRows {
-    const Weight *w;
-    struct {
-        const LinearCall *call;
-        int64_t t;
-    } rows[FEW_MOST];
-    int64_t count;
-    float *x; // [FEW_MOST, dot_stride(w->cols)], then a row for cpu_dots
-} FewRows;
-
-static int64_t few_of(const LinearCall *p) { return p->in.rows <= FEW_T ? p->in.rows : 0; }
-
-static void few_add(FewRows *f, const LinearCall *p) {
-    int64_t stride = dot_stride(f->w->cols);
-    for (int64_t t = 0; t < few_of(p); t++, f->count++) {
-        float *x = f->x + f->count * stride;
-        for (int64_t i = 0; i < stride; i++) x[i] = i < f->w->cols ? act_load(act_row(p->in, t)[i]) : 0;
-        f->rows[f->count].call = p;
-        f->rows[f->count].t = t;
-    }
-}
-
-// Columns [n, n + FEW_ROWS) of the results.
-static void few_columns(const FewRows *f, int64_t n) {
-    const Weight *w = f->w;
-    float y[FEW_MOST * FEW_ROWS];
-    DotRows rows = {n, min64(FEW_ROWS, w->rows - n), f->x + FEW_MOST * dot_stride(w->cols)};
-    cpu_dots(y, FEW_ROWS, f->x, f->count, w, rows);
-    for (int64_t k = 0; k < f->count; k++) {
-        const LinearCall *p = f->rows[k].call;
-        int64_t t = f->rows[k].t;
-        float *sum = y + k * FEW_ROWS;
-        for (int64_t i = 0; i < rows.n && w->bias; i++) sum[i] += w->bias[n + i];
-        for (int64_t i = 0; i < rows.n && p->residual.data; i++) sum[i] += act_load(act_row(p->residual, t)[n + i]);
-        if (p->out.dtype == DTYPE_F32)
-            memcpy(f32_row(p->out, t) + n, sum, (size_t)rows.n * sizeof *sum);
-        else
-            act_round(act_row(p->out, t) + n, sum, rows.n);
     }
 }
 
