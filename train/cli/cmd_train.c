@@ -69,6 +69,7 @@ const Verb verb_train = {
         "uninterrupted run. On a finished run the command verifies the output. SIGTERM, SIGINT, SIGHUP, SIGUSR1 and\n"
         "similar signals stop the run with its state saved (exit status 75); a second SIGTERM, SIGINT, SIGQUIT,\n"
         "SIGUSR1 or SIGUSR2 ends it at once.\n\n"
+        "--dashboard 7860 serves a page that follows the run, and metrics for Prometheus.\n\n"
         "Under mpirun, srun or torchrun each process is a rank; num_gpus starts one rank for each GPU. The ranks\n"
         "share the rows of every step. The result is bit-identical to that of one process with as many rows per\n"
         "step, and a run can resume with any number of ranks. configs/cluster has scripts for Slurm, Kubernetes and\n"

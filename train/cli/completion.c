@@ -32,7 +32,7 @@ static void say_words(const Key *k) {
 // "    VERB/--option) values='A B' ;;" for each option that has words.
 static void say_cases(const KeyTable *t, const char *verb) {
     for (const Key *k = t->keys; k < t->keys + t->count; k++) {
-        if (!k->words || key_is_later(k)) continue;
+        if (!k->words) continue;
         say("    %s/--%s) values='", verb, k->name);
         say_words(k);
         say("' ;;\n");
@@ -50,7 +50,6 @@ static void say_all_cases(void) {
 
 static void say_options(const KeyTable *t, bool zsh) {
     for (const Key *k = t->keys; k < t->keys + t->count; k++) {
-        if (key_is_later(k)) continue;
         say(zsh ? " '--%s:'" : " --%s", k->name);
         if (zsh) say_quoted(k->help, true);
     }
@@ -125,7 +124,6 @@ static void print_zsh(void) {
 
 static void say_fish_options(const KeyTable *t, const char *verb) {
     for (const Key *k = t->keys; k < t->keys + t->count; k++) {
-        if (key_is_later(k)) continue;
         say("complete -c lorac -n '__fish_seen_subcommand_from ");
         if (verb)
             say("%s", verb);

@@ -29,7 +29,6 @@ static void say_text(const char *text) {
 static void say_keys(const KeyTable *t, const char *dashes) {
     for (const Key *k = t->keys; k < t->keys + t->count; k++) {
         AUTO_STR StrBuf text = {0};
-        if (key_is_later(k)) continue;
         if (k->section) {
             say(".SS ");
             say_text(k->section);

@@ -104,6 +104,7 @@ DtypeWord config_dtype(const Config *c);
 LearntTurns config_learnt(const Config *c); // roles_to_train, train_on_eos
 // "http://host:8000/base" or https. A user and a password have no place there: the URL is logged.
 bool config_is_server_url(const char *url);
+bool config_is_address(const char *text); // http_address_parse
 // Rows per optimizer step of one rank.
 int64_t config_global_batch(const Config *c);
 // Compares with the config of an earlier run in the same directory (JSON text, read as hostile input). A difference

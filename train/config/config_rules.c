@@ -2,6 +2,7 @@
 #include <stdio.h>
 
 #include "config_internal.h"
+#include "http_server.h"
 
 // ---- problems ----
 
@@ -146,6 +147,13 @@ bool config_is_server_url(const char *url) {
     for (const char *c = url; *c; c++)
         if ((unsigned char)*c <= 32 || *c == 127 || strchr("?#\\\"'<>", *c)) return false;
     return n && n < 256 && strlen(url) < 1024 && !memchr(host, '@', n) && *host != ':';
+}
+
+bool config_is_address(const char *text) {
+    char *address;
+    int port, rc = http_address_parse(&address, &port, text, NULL);
+    mem_free(address);
+    return rc == 0;
 }
 
 static void check_hot_swap(Loading *l) {

@@ -41,7 +41,7 @@ static void print_defaults(const Config *c, FILE *out) {
     enum { COLUMNS = 110 };
     int column = say_to(out, "  default:");
     for (ConfigKey i = 0; i < CONFIG_KEYS; i++) {
-        if (c->source[i] != SOURCE_DEFAULT || key_is_later(key_of(i)) || is_of_adapter(c, i)) continue;
+        if (c->source[i] != SOURCE_DEFAULT || is_of_adapter(c, i)) continue;
         AUTO_FREE char *text = key_text(c, key_of(i), false);
         int width = 2 + (int)(strlen(key_of(i)->name) + strlen(text));
         if (column + width > COLUMNS) column = say_to(out, "\n          ") - 1;
@@ -81,7 +81,7 @@ void config_print_schema(FILE *out) {
 // The default of max_seq_length is cut to the model's context; as a value that is given it would be refused.
 static bool is_saved(const Config *c, ConfigKey i) {
     bool cut = i == CONFIG_max_seq_length && c->source[i] == SOURCE_DEFAULT;
-    return !cut && !key_is_later(key_of(i)) && !is_of_adapter(c, i);
+    return !cut && !is_of_adapter(c, i);
 }
 
 char *config_json(const Config *c) {

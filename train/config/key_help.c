@@ -58,7 +58,6 @@ static void print_words(const EnumWord *words, FILE *out) {
 void keys_print_help(const KeyTable *t, const char *prefix, FILE *out) {
     for (const Key *k = t->keys; k < t->keys + t->count; k++) {
         AUTO_STR StrBuf text = {0};
-        if (key_is_later(k)) continue;
         if (k->section) say_to(out, "\n%s\n", k->section);
         int column = say_to(out, "  %s%s ", prefix, k->name);
         say_to(out, "%*s", column < NAME_COLUMNS ? NAME_COLUMNS - column : 0, "");

@@ -14,10 +14,7 @@ static void add_description(cJSON *schema, const Key *k) {
 
 static cJSON *key_schema(const Key *k) {
     cJSON *s = cJSON_CreateObject(), *standard = cJSON_Parse(k->standard ? k->standard : "null");
-    if (key_is_later(k))
-        cJSON_AddItemToObject(s, "const", cJSON_Duplicate(standard, true));
-    else
-        key_forms[k->type].schema(s, k);
+    key_forms[k->type].schema(s, k);
     cJSON_AddItemToObject(s, "default", standard);
     add_description(s, k);
     return s;

@@ -16,8 +16,6 @@ static int refuse(const Reading *r, const Json *v, const char *why, const char *
 
 int key_wrong(const Reading *r, const Json *v, const char *expected) { return refuse(r, v, "; expected ", expected); }
 
-int key_refuse_later(const Reading *r, const Json *v) { return refuse(r, v, " is not in this version", ""); }
-
 // "`before`one, two or three"
 static int wrong_word(const Reading *r, const Json *v, const char *before) {
     AUTO_STR StrBuf expected = {0};
@@ -173,7 +171,7 @@ static int choice_index(const Key *k, const char *word) {
 static int read_choice(const Reading *r, const Json *v) {
     const char *word = as_word(r->k, v);
     int index = word ? choice_index(r->k, word) : -1;
-    if (index < 0) return word && text_has_word(r->k->later, word) ? key_refuse_later(r, v) : wrong_word(r, v, "");
+    if (index < 0) return wrong_word(r, v, "");
     *(int *)r->field = index;
     return 0;
 }
@@ -246,7 +244,6 @@ void schema_add_list(cJSON *schema, const Key *k, void (*item)(cJSON *schema, co
 static int read_string(const Reading *r, const Json *e) {
     StrList *l = r->field;
     if (e->type != JSON_STRING || !e->str.len) return key_wrong(r, e, "a string");
-    if (text_has_word(r->k->later, e->str.data)) return key_refuse_later(r, e);
     if (r->k->words && words_index(r->k->words, e->str.data) < 0) return wrong_word(r, e, "");
     texts_add(&l->items, &l->count, e->str.data);
     return 0;

@@ -109,7 +109,6 @@ void key_set_default(void *fields, const Key *k) {
 int key_read(void *fields, const Key *k, const Json *v, const char *where, Err *err) {
     Reading r = {(char *)fields + k->offset, k, where, err};
     bool is_null = v->type == JSON_NULL;
-    if (key_is_later(k) && !is_null) return key_refuse_later(&r, v);
     if (k->type != KEY_TEXTS) key_clear(fields, k);
     return is_null ? 0 : key_forms[k->type].read(&r, v);
 }

@@ -46,7 +46,6 @@ typedef struct Key {
     double min, max;      // of numbers, both allowed; both 0: any
     const EnumWord *words;
     const char *other_words;        // KEY_CHOICE: "bfloat16=bf16": the first is read as the second
-    const char *later;              // values of later versions, separated by spaces; "*": any but the default
     bool (*is_valid)(const char *); // KEY_STRING: NULL: all text is
     const char *expected;           // what is_valid accepts, for messages
     unsigned flags;                 // of the table's owner
@@ -112,9 +111,6 @@ struct cJSON *key_json(const void *fields, const Key *k, bool absolute_paths); /
 char *key_text(const void *fields, const Key *k, bool absolute_paths);         // the same, printed; the caller frees
 // JSON Schema (draft 2020-12) of an object with these keys.
 struct cJSON *keys_schema(const KeyTable *t, const char *title);
-
-// All values but the default are of later versions: the key is not shown.
-static inline bool key_is_later(const Key *k) { return k->later && *k->later == '*'; }
 
 int words_index(const EnumWord *words, const char *word); // -1 where words has none such, or is NULL
 bool text_has_word(const char *list, const char *word);   // in a list separated by spaces; list may be NULL

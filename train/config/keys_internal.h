@@ -12,7 +12,6 @@ typedef struct Reading {
     const char *where;
     Err *err;
 } Reading;
-int key_refuse_later(const Reading *r, const Json *v); // a value of a later version
 int key_wrong(const Reading *r, const Json *v, const char *expected);
 // A list, or one item without brackets.
 int key_read_list(const Reading *r, const Json *v, int (*read)(const Reading *, const Json *), bool single,

@@ -30,7 +30,7 @@ typedef struct HttpServerOptions {
     const char *address; // numeric or a name; NULL: 127.0.0.1
     int port;            // 0: a free one
     const char *token;   // wanted as "Authorization: Bearer" or ?token=; NULL: none
-    bool open_to_read;   // GET and HEAD need no token
+    bool open_to_read;   // on loopback GET and HEAD need no token
     size_t max_body;     // bytes; 0: 1 MiB
     int max_connections; // 0: 128
     // 0: 10, 60, 15. A request must have come whole within read_seconds from the connection or the last answer on; an

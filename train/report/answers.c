@@ -1,13 +1,17 @@
 // answers: sample answers for the report.
 #include "report.h"
 
+#include <cjson/cJSON.h>
+#include <string.h>
+
 #include "generate.h"
+#include "json_save.h"
 #include "memory_use.h"
 #include "prompt_cases.h"
 #include "tokenizer.h"
 
 // RECORDS_SEEN: short prompts are searched among the first records only; the file may be large.
-enum { NEW_TOKENS = 64, LONGEST_PROMPT = 512, RECORDS_SEEN = 256 };
+enum { NEW_TOKENS = ANSWER_TOKENS, LONGEST_PROMPT = 512, RECORDS_SEEN = 256 };
 
 // An answer may end inside a UTF-8 character: the stream writes complete ones only.
 static char *decode(const Tokenizer *tokenizer, const Generation *g) {
@@ -19,12 +23,10 @@ static char *decode(const Tokenizer *tokenizer, const Generation *g) {
     return copy;
 }
 
-// Answers of one model (adapter NULL: the base) to the chosen cases.
-static int answer(char *texts[ANSWERS_MAX], const TrainerInputs *in, const Adapter *a, const PromptCase *const *chosen,
+// Answers of one model (adapter NULL: the base).
+static int answer(char *texts[ANSWERS_MAX], const TrainerInputs *in, const Adapter *a, const GeneratePrompt *prompts,
                   int n, Err *err) {
     Generation answers[ANSWERS_MAX] = {0};
-    GeneratePrompt prompts[ANSWERS_MAX];
-    for (int i = 0; i < n; i++) prompts[i] = (GeneratePrompt){chosen[i]->ids, chosen[i]->count};
     GenerateOptions o = {.max_new_tokens = NEW_TOKENS, .top_p = 1, .batch = ANSWERS_MAX};
     int32_t end = in->data->chat ? chat_template_end_of_turn(in->data->chat) : -1;
     AUTO_FREE int32_t *stop = generate_stop_ids(in->model, end, &o.n_stop);
@@ -39,8 +41,10 @@ static int answer(char *texts[ANSWERS_MAX], const TrainerInputs *in, const Adapt
 
 static int fill(Answers *s, const TrainerInputs *in, const PromptCase *const *chosen, int n, Err *err) {
     char *before[ANSWERS_MAX] = {0}, *after[ANSWERS_MAX] = {0};
-    int rc = answer(before, in, NULL, chosen, n, err);
-    if (!rc) rc = answer(after, in, in->adapter, chosen, n, err);
+    GeneratePrompt prompts[ANSWERS_MAX];
+    for (int i = 0; i < n; i++) prompts[i] = (GeneratePrompt){chosen[i]->ids, chosen[i]->count};
+    int rc = answer(before, in, NULL, prompts, n, err);
+    if (!rc) rc = answer(after, in, in->adapter, prompts, n, err);
     for (int i = 0; i < n; i++) {
         s->items[i] = (Answer){mem_strdup(chosen[i]->prompt), mem_strdup(chosen[i]->reference), before[i], after[i]};
     }
@@ -49,16 +53,20 @@ static int fill(Answers *s, const TrainerInputs *in, const PromptCase *const *ch
     return rc;
 }
 
-// In host memory the answers must fit into what the run has planned; on a device the steps' memory is free again.
-static bool fits(const Trainer *t, int64_t sequences, int64_t longest) {
-    const Model *m = trainer_inputs(t)->model;
+// At the end the answers must fit into what the run has planned in host memory; on a device the steps' memory is free
+// again. Between steps (`running`) they are extra.
+static bool fits(const Trainer *t, int64_t sequences, int64_t longest, bool running) {
+    const TrainerInputs *in = trainer_inputs(t);
+    const Model *m = in->model;
     size_t resident = memory_resident();
-    if (!m->backend->host_memory) return true;
-    int64_t room = m->max_positions - longest, capacity = longest + (room < NEW_TOKENS ? room : NEW_TOKENS);
-    return resident + generate_bytes(m, sequences, capacity) <= trainer_planned_bytes(t);
+    if (!m->backend->host_memory && !running) return true;
+    int64_t capacity = longest + min64(m->max_positions - longest, NEW_TOKENS);
+    size_t bytes = generate_bytes(m, sequences, capacity);
+    if (running) return bytes <= memory_room(m->backend, in->config->max_memory);
+    return resident + bytes <= trainer_planned_bytes(t);
 }
 
-int answers_make(Answers *s, const Trainer *t, Err *err) {
+int answers_make(Answers *s, const Trainer *t, bool running, Err *err) {
     const TrainerInputs *in = trainer_inputs(t);
     const Config *c = in->config;
     PromptCase *cases = NULL;
@@ -77,7 +85,7 @@ int answers_make(Answers *s, const Trainer *t, Err *err) {
     int64_t longest = 0;
     for (int64_t i = 0; i < n && count < ANSWERS_MAX; i++) {
         int64_t length = cases[i].count, with = length > longest ? length : longest;
-        if (length < 1 || length > LONGEST_PROMPT || !fits(t, count + 1, with)) continue;
+        if (length < 1 || length > LONGEST_PROMPT || !fits(t, count + 1, with, running)) continue;
         longest = with;
         chosen[count++] = &cases[i];
     }
@@ -94,4 +102,43 @@ void answers_clear(Answers *s) {
         mem_free(s->items[i].after);
     }
     s->count = 0;
+}
+
+// ---- one question ----
+
+// As a run trains a prompt: a user's turn, or raw text where there is no chat template.
+static int encode(TokenIds *ids, const TrainerInputs *in, const char *question, Err *err) {
+    const Tokenizer *t = in->model->tokenizer;
+    if (!in->data->chat) {
+        tokenizer_encode_framed(t, question, strlen(question), false, ids);
+        return token_ids_check(ids, err);
+    }
+    cJSON *messages = mem_checked(cJSON_CreateArray()), *turn = mem_checked(cJSON_CreateObject());
+    cJSON_AddStringToObject(turn, "role", "user");
+    cJSON_AddStringToObject(turn, "content", question);
+    cJSON_AddItemToArray(messages, turn);
+    AUTO_FREE char *text = json_line(messages);
+    AUTO_JSON JsonDoc *doc = NULL;
+    AUTO_CALL(chat_tokens_clear) ChatTokens tokens = {0};
+    if (json_parse(&doc, text, strlen(text), "the prompt", 0, err)) return -1;
+    ChatInput input = {.messages = json_root(doc), .add_generation_prompt = true};
+    if (chat_tokenize(&tokens, in->data->chat, t, &input, err)) return -1;
+    *ids = (TokenIds){.ids = mem_take(&tokens.ids), .count = tokens.count};
+    return 0;
+}
+
+int answers_ask(char **before, char **after, const Trainer *t, const char *question, Err *err) {
+    const TrainerInputs *in = trainer_inputs(t);
+    AUTO_IDS TokenIds ids = {0};
+    *before = *after = NULL;
+    if (in->adapter->config.labels) return err_input(err, "a classifier does not answer");
+    if (encode(&ids, in, question, err)) return -1;
+    int64_t most = min64(LONGEST_PROMPT, in->model->max_positions - 1);
+    if ((int64_t)ids.count > most)
+        return err_input(err, "the prompt has %zu tokens; expected at most %ld", ids.count, most);
+    if (!fits(t, 1, (int64_t)ids.count, true))
+        return err_no_fit(err, "an answer does not fit into the memory that is left");
+    GeneratePrompt prompt = {ids.ids, (int64_t)ids.count};
+    if (answer(before, in, NULL, &prompt, 1, err)) return -1;
+    return answer(after, in, in->adapter, &prompt, 1, err);
 }

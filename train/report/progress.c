@@ -36,7 +36,7 @@ const char *duration_text(char buf[32], double seconds) {
     return buf;
 }
 
-static double seconds_left(const Progress *p, int64_t step) {
+double progress_left(const Progress *p, int64_t step) {
     double done = (double)(step - p->first_step);
     return (time_now() - p->started) / fmax(done, 1) * (double)(p->total - step);
 }
@@ -79,7 +79,7 @@ static void print_step(const Progress *p, const StepReport *r, const char *left,
 void progress_step(Progress *p, const StepReport *r, size_t peak, bool logged) {
     char left[32];
     double now = time_now();
-    format_time(left, sizeof left, seconds_left(p, r->step));
+    format_time(left, sizeof left, progress_left(p, r->step));
     if (logged && (!p->terminal || now - p->printed >= LINE_SECONDS)) {
         clear_bar(p);
         print_step(p, r, left, peak);

@@ -15,6 +15,7 @@ const char *duration_text(char buf[32], double seconds);
 
 // several: there are several ranks, whose launcher may present a file as a terminal: plain lines.
 void progress_start(Progress *p, int64_t step, int64_t total, bool several);
+double progress_left(const Progress *p, int64_t step); // seconds, estimated
 // logged: logging_steps asks for a line of this step; the bar is updated in any case.
 void progress_step(Progress *p, const StepReport *r, size_t peak, bool logged);
 void progress_eval(Progress *p, int64_t step, const EvalResult *r, bool best);

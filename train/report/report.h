@@ -7,7 +7,7 @@
 
 // ---- answers.c: the model's answers to a few prompts of the data, with and without the adapter ----
 
-enum { ANSWERS_MAX = 3 };
+enum { ANSWERS_MAX = 3, ANSWER_TOKENS = 64 };
 typedef struct Answer {
     char *prompt, *reference, *before, *after; // owned
 } Answer;
@@ -17,8 +17,11 @@ typedef struct Answers { // init with {0}
     bool held_out; // from evaluation data
 } Answers;
 
-// None for data without prompts (plain text, token ids).
-int answers_make(Answers *s, const Trainer *t, Err *err);
+// None for data without prompts (plain text, token ids), and where memory does not allow it. running: between steps,
+// which they do not change; else after trainer_end.
+int answers_make(Answers *s, const Trainer *t, bool running, Err *err);
+// The base's and the adapter's answer to a user's question, between steps. The caller frees both, also after an error.
+int answers_ask(char **before, char **after, const Trainer *t, const char *question, Err *err);
 void answers_clear(Answers *s);
 
 // ---- report.c ----

@@ -102,7 +102,7 @@ static void write_reports(const Trainer *t, const char *output_dir, bool did_ste
     bool end = events && !event_file_has_end(events);
     Err err = {0};
     if (!page && !end) return;
-    int rc = answers_make(&answers, t, &err);
+    int rc = answers_make(&answers, t, false, &err);
     if (!rc && page) rc = report_write(t, output_dir, run_display_name(c), NULL, &answers, &err);
     if (rc) log_warn("%s", err.msg);
     if (!rc && page) say("report: %s/report.html\n", output_dir);

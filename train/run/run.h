@@ -6,6 +6,7 @@
 #include "event_file.h"
 #include "hot_swap.h"
 #include "line_prefix.h"
+#include "live.h"
 #include "progress.h"
 #include "ranks.h"
 #include "train_log.h"
@@ -29,7 +30,9 @@ typedef struct Run {
     Trainer *trainer;
     TrainLog *log;     // rank 0
     EventFile *events; // rank 0's, NULL: none
-    HotSwap *swap;     // rank 0's, NULL: none
+    Live *live;        // of all runs, borrowed; NULL: none, as on other ranks
+    size_t live_index;
+    HotSwap *swap; // rank 0's, NULL: none
     Progress progress;
     int64_t saved_step;             // of the newest snapshot, -1: none
     int64_t save_every, eval_every; // 0: only at the end

@@ -37,6 +37,8 @@ static void note_eval(Run *r, const EvalResult *e, double seconds) {
     if (!run_is_rank_0(r)) return;
     train_log_eval(r->log, s.step, e);
     event_file_eval(r->events, s.step, e);
+    live_eval(r->live, r->live_index, s.step, e);
+    live_note(r->live, r->live_index, "step %ld  eval_loss %.4f%s", s.step, e->loss, best ? "  (best)" : "");
     progress_eval(&r->progress, s.step, e, best);
 }
 
@@ -82,6 +84,7 @@ static void note_swaps(Run *r) {
     HotSwapEvent e;
     while (hot_swap_next_event(r->swap, &e)) {
         if (r->log) train_log_swap(r->log, &e);
+        live_note(r->live, r->live_index, "hot swap of %s: %s", e.name, e.loaded ? "loaded" : e.message);
         if (e.loaded)
             progress_note(&r->progress, "hot swap: %s has %s (%.2f s)", e.url, e.name, e.seconds);
         else if (e.warn)
@@ -114,6 +117,7 @@ static int save(Run *r, Err *err) {
     r->save_failed = group_agree(r->ranks.group, write_snapshot(r, err), err) != 0;
     if (r->save_failed) return 1;
     r->saved_step = step;
+    live_note(r->live, r->live_index, "step %ld  snapshot saved", step);
     publish(r);
     return 0;
 }
@@ -142,11 +146,15 @@ void run_report(Run *r, const char *state) {
 static int save_or_warn(Run *r, Err *err) {
     profile_begin(r->backend, PROFILE_SNAPSHOT);
     int rc = save(r, err);
-    if (!rc && !trainer_is_done(r->trainer)) run_report(r, "running"); // at the end run_finish writes it
+    if (!rc && !trainer_is_done(r->trainer)) { // at the end run_finish does it
+        run_report(r, "running");
+        live_samples(r->live, r->live_index, r->trainer);
+    }
     profile_end(r->backend);
     if (rc <= 0) return rc;
     if (trainer_is_done(r->trainer)) return run_on_all_ranks(r, -1);
     r->saved_step = trainer_state(r->trainer)->step; // no other attempt before the next planned snapshot
+    live_note(r->live, r->live_index, "step %ld: no snapshot: %s", r->saved_step, err->msg);
     log_warn("step %ld: no snapshot: %s; the next one is attempted as planned", r->saved_step, err->msg);
     forget_unsaved_best(r);
     return 0;
@@ -156,6 +164,7 @@ static const double STOP_SECONDS = 5; // a launcher that has sent a signal does 
 
 int run_stop(Run *r, Err *err) {
     progress_end(&r->progress);
+    live_state(r->live, r->live_index, "stopping: the state is being saved");
     const TrainerState *s = trainer_state(r->trainer);
     bool unsaved = s->step > 0 && (s->step != r->saved_step || r->save_failed);
     int rc = unsaved ? save(r, err) : 0;
@@ -181,6 +190,13 @@ static int report_step(Run *r, const StepReport *report, int rc, Err *err) {
     if (log) train_log_step(r->log, report, trainer_state(r->trainer)->elapsed, host, device);
     if (log) event_file_step(r->events, report, device ? device : host);
     progress_step(&r->progress, report, device ? device : host, log);
+    live_step(r->live, r->live_index, report, trainer_state(r->trainer), (LiveMemory){host, device},
+              progress_left(&r->progress, report->step));
+    if (report->skipped)
+        live_note(r->live, r->live_index, "step %ld: the gradient is not finite; skipped", report->step);
+    else if (log)
+        live_note(r->live, r->live_index, "step %ld  loss %.4f  lr %.3g  grad_norm %.4f  %.2f s", report->step,
+                  report->loss, report->learning_rate, report->grad_norm, report->seconds);
     note_swaps(r);
     return rc;
 }
@@ -197,9 +213,17 @@ int run_note_step(Run *r, const StepReport *report, int rc, Err *err) {
     return rc;
 }
 
+// Between two steps; other ranks wait with their sums.
+static void answer_questions(Run *r) {
+    if (!live_has_question(r->live, r->live_index)) return;
+    heartbeat_set_phase(r->ranks.heartbeat, PHASE_UNTIMED, trainer_state(r->trainer)->step);
+    live_answer(r->live, r->live_index, r->trainer);
+}
+
 int run_due(Run *r, Err *err) {
     int rc = eval_due(r) ? run_eval(r, err) : 0;
     if (!rc && save_due(r)) rc = save_or_warn(r, err);
+    if (!rc && !trainer_is_done(r->trainer)) answer_questions(r);
     return rc;
 }
 
@@ -217,6 +241,9 @@ static int finish(Run *r, Err *err) {
 // The other ranks wait, so that all output exists when any of them exits.
 int run_finish(Run *r, Err *err) {
     heartbeat_set_phase(r->ranks.heartbeat, PHASE_UNTIMED, trainer_state(r->trainer)->step);
+    live_state(r->live, r->live_index, "exporting");
     if (run_agree(r, model_check_unchanged(r->model, err), err)) return -1;
-    return run_agree(r, run_is_rank_0(r) ? finish(r, err) : 0, err);
+    int rc = run_agree(r, run_is_rank_0(r) ? finish(r, err) : 0, err);
+    live_state(r->live, r->live_index, rc ? "failed" : "done");
+    return rc;
 }

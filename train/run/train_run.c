@@ -22,6 +22,7 @@ typedef struct Runs {
     Backend *backend;
     Model *model;
     PassTeam team;
+    Live *live; // rank 0, NULL: none
 } Runs;
 
 // ---- 1. set-up: all that the first step needs, on all ranks or on none ----
@@ -90,14 +91,26 @@ static int fit_memory(Runs *s, Err *err) {
 static int resume_run(Run *r, Err *err) {
     if (run_on_all_ranks(r, run_consistency_run(r->ranks.group, r->trainer, err)) || run_resume(r, err)) return -1;
     run_print_plan(r->trainer);
+    live_begin(r->live, r->live_index, run_display_name(r->config), r->trainer);
     // Times algorithms on a device, so that no later step does.
     return run_on_all_ranks(r, autotune(r->trainer, r->saved_step >= 0, err));
+}
+
+// Before anything is computed: a port that is taken is an error.
+static int open_live(Runs *s, Err *err) {
+    Run *r = s->items;
+    int rc = run_is_rank_0(r) ? live_open(&s->live, s->config, s->configs, err) : 0;
+    for (size_t i = 0; i < s->count; i++) {
+        s->items[i].live = s->live;
+        s->items[i].live_index = i;
+    }
+    return run_agree(r, rc, err);
 }
 
 static int set_up(Runs *s, Err *err) {
     ModelOptions options;
     if (s->items->lines && several_check_report(s->config, err)) return -1;
-    if (each_run(s, check_output, err)) return -1;
+    if (each_run(s, check_output, err) || open_live(s, err)) return -1;
     if (run_agree(s->items, run_model_options_for(&options, s->configs->items, s->count, err), err)) return -1;
     if (open_model(s, &options, err)) return -1;
     s->team.backend = s->backend;
@@ -203,6 +216,7 @@ int train_run(const Config *config, const ConfigList *configs, Group *g, Err *er
     }
     int status = run(&s, err);
     close_ranks(&s, status, err);
+    live_close(s.live);
     for (size_t i = 0; i < s.count; i++) close_run(&s.items[i]);
     pass_team_clear(&s.team);
     model_free(s.model);

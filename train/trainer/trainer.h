@@ -125,8 +125,9 @@ typedef struct StepReport {
     double loss_scale;          // of this step
     double data;                // time this rank has waited for the rows of its passes
     int ranks, slowest_rank;
-    double compute; // of the slowest rank
-    double reduce;  // without waiting for other ranks
+    double compute;                  // of the slowest rank
+    double reduce;                   // without waiting for other ranks
+    const int64_t (*rank_micros)[2]; // [ranks] microseconds of computing, of reducing; until the next step
 } StepReport;
 
 // One step, collective. 0: done (maybe skipped); 1: abandoned because `stop` became true on any rank, nothing has

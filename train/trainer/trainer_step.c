@@ -163,6 +163,7 @@ static void report_ranks(const Trainer *t, const StepCounts *all, StepReport *r)
     int64_t least = INT64_MAX, most = -1;
     r->ranks = t->in.ranks->group->ranks;
     r->data = t->data_seconds;
+    r->rank_micros = (const int64_t(*)[2])all->micros;
     for (int i = 0; i < r->ranks; i++) {
         if (all->micros[i][0] > most) most = all->micros[i][0], r->slowest_rank = i;
         if (all->micros[i][1] < least) least = all->micros[i][1];

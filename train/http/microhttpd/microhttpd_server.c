@@ -161,6 +161,7 @@ int server_start(HttpServer **out, const HttpServerOptions *o, Err *err) {
         exchange_free_server(s);
         return -1;
     }
+    s->options.open_to_read = o->open_to_read && s->loopback;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before); // signals are the main thread's
     int rc = start_daemon(s, fd, err);
