@@ -114,6 +114,16 @@ int tokenizer_finish(Tokenizer *t, Err *err) {
     return 0;
 }
 
+int tokenizer_set_eos(Tokenizer *t, const char *piece, Err *err) {
+    int32_t id = piece ? tokenizer_find(t, piece) : t->eos;
+    if (!piece) return 0;
+    if (id < 0) return err_input(err, "eos_token: \"%.64s\"; expected a token of the model's vocabulary", piece);
+    t->eos = id;
+    tokenizer_add_end(t, id);
+    set_fingerprint(t);
+    return 0;
+}
+
 // ---- questions ----
 
 bool tokenizer_is_control(const Tokenizer *t, int32_t id) { return vocab_is_control(t->vocab, id); }

@@ -66,6 +66,8 @@ void tokenizer_free(Tokenizer *t);
 DEFINE_AUTO(Tokenizer, tokenizer_free)
 #define AUTO_TOKENIZER AUTO(tokenizer_free)
 
+// Another token for eos, before anything is encoded; NULL: it stays. An error where the vocabulary does not have it.
+int tokenizer_set_eos(Tokenizer *t, const char *piece, Err *err);
 bool tokenizer_is_control(const Tokenizer *t, int32_t id);
 bool tokenizer_is_end(const Tokenizer *t, int32_t id);
 // By exact token text (added tokens as written), -1 when absent.

@@ -264,6 +264,6 @@ void map_special_tokens(const Foreign *f, const Json *v) {
     }
     if (eos) foreign_set(f, CONFIG_eos_token, eos);
     foreign_note(f, "%s",
-                 eos ? "eos_token is checked; nothing is padded, and the other tokens are the model's own"
+                 eos ? "eos_token ends texts; nothing is padded, and the other tokens are the model's own"
                      : "changes nothing here: nothing is padded, and the tokens are the model's own");
 }

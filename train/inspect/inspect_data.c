@@ -252,8 +252,8 @@ static int print_view(View *v, int argc, char **argv, Err *err) {
     Config *c = &v->config;
     if (config_load(c, argc, argv, CONFIG_FOR_DATA, err) || run_model_options(&options, c, &v->max_tokens, err) ||
         model_load_tokenizer(&v->tokenizer, c->model_name_or_path, err) ||
-        run_chat_template(c, v->tokenizer, &v->chat, err) || read_audit(v, err) ||
-        print_files(v, AUDIT_TRAIN, run_train_files, err))
+        tokenizer_set_eos(v->tokenizer, c->eos_token, err) || run_chat_template(c, v->tokenizer, &v->chat, err) ||
+        read_audit(v, err) || print_files(v, AUDIT_TRAIN, run_train_files, err))
         return -1;
     return c->validation_file.count ? print_files(v, AUDIT_VALIDATION, run_validation_files, err) : 0;
 }

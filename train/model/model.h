@@ -67,6 +67,7 @@ typedef struct ModelOptions {
     QuantizeKind quantize;
     const char *repository; // Model.repository; NULL: as the files have it
     const char *revision;   // Model.revision of a repository that the path tells; NULL: as the path has it
+    const char *eos_token;  // ends texts in place of the model's own; NULL: that
     bool outline;           // shapes, types and sizes only: no weight is read, and the model computes nothing (`plan`);
                             // weights and the tokenizer of a folder without them may be absent
     DType absent_dtype;     // of absent weights, where config.json names no type

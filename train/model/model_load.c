@@ -229,7 +229,8 @@ static int open_parts(Model *m, Err *err) {
     if (!m->dtype_is_named) m->assumed_dtype = o->absent_dtype;
     if (list_tensors(m, err)) return -1;
     if (m->lacks_weights && !has_tokenizer(s)) return 0;
-    return load_tokenizer(&m->tokenizer, s, m->path, err) ? -1 : check_vocabulary(m, err);
+    if (load_tokenizer(&m->tokenizer, s, m->path, err) || tokenizer_set_eos(m->tokenizer, o->eos_token, err)) return -1;
+    return check_vocabulary(m, err);
 }
 
 int model_open(Model **out, const char *path, Backend *b, const ModelOptions *options, Err *err) {
@@ -242,7 +243,7 @@ int model_open(Model **out, const char *path, Backend *b, const ModelOptions *op
     if ((m->outline ? weight_source_open_outline : weight_source_open)(&m->file->source, path, err) ||
         (!b->host_memory && backend_open(&m->host, "cpu", 0, err)) || open_parts(m, err))
         return -1;
-    m->file->options.repository = m->file->options.revision = NULL; // borrowed
+    m->file->options.repository = m->file->options.revision = m->file->options.eos_token = NULL; // borrowed
     *out = mem_take(&m);
     return 0;
 }

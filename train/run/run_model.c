@@ -23,6 +23,7 @@ int run_model_options(ModelOptions *o, const Config *c, int64_t *max_tokens, Err
                         .rope_factor = (float)c->rope_scaling_factor,
                         .quantize = c->quantize_base,
                         .repository = c->base_model_name,
+                        .eos_token = c->eos_token,
                         .revision = strcmp(c->model_revision, "main") == 0 ? NULL : c->model_revision,
                         .classifier = c->task == TASK_CLASSIFICATION};
     ModelConfig m;

@@ -61,7 +61,7 @@ static int load_chat_template(const Config *c, const Tokenizer *t, ChatTemplate 
 }
 
 int run_chat_template(const Config *c, const Tokenizer *t, ChatTemplate **chat, Err *err) {
-    return load_chat_template(c, t, chat, err) || template_check(c, t, *chat, err) ? -1 : 0;
+    return load_chat_template(c, t, chat, err) || template_check(c, *chat, err) ? -1 : 0;
 }
 
 DataName run_data_name(const FileList *files, size_t i) {

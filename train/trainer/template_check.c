@@ -57,18 +57,6 @@ static int check_template(const Config *c, const char *source, Err *err) {
         source ? "the model's chat template does not" : "the model has no chat template");
 }
 
-static bool is_eos(const Tokenizer *t, const char *text) {
-    size_t len;
-    const char *own = t->eos >= 0 ? tokenizer_piece(t, t->eos, &len) : NULL;
-    return own && strlen(text) == len && memcmp(own, text, len) == 0;
-}
-
-int template_check(const Config *c, const Tokenizer *t, const ChatTemplate *chat, Err *err) {
-    const char *source = chat ? chat_template_source(chat) : NULL;
-    if (c->template && check_template(c, source, err)) return -1;
-    if (!c->eos_token || is_eos(t, c->eos_token) || (source && strstr(source, c->eos_token))) return 0;
-    return err_input(err,
-                     "eos_token: \"%.64s\" is neither the model's end token nor in its chat template; leave it out, or "
-                     "choose a base that has it",
-                     c->eos_token);
+int template_check(const Config *c, const ChatTemplate *chat, Err *err) {
+    return c->template ? check_template(c, chat ? chat_template_source(chat) : NULL, err) : 0;
 }

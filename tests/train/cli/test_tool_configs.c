@@ -198,7 +198,7 @@ static void test_tool_configs_templates(void **state) {
         {"template: qwen3_nothink\neos_token: <|im_end|>", "5 samples", 0},
         {"template: llama3", "template: llama3 writes <|start_header_id|>; the model's chat template does not", 2},
         {"template: mine", "template: \"mine\" is not known; leave it out", 2},
-        {"eos_token: </s>", "eos_token: \"</s>\" is neither the model's end token nor in its chat template", 2},
+        {"eos_token: </s>", "eos_token: \"</s>\"; expected a token of the model's vocabulary", 2},
         {"chat_template: zephyr", "5 samples", 0},
         {"chat_template: llama3", "chat template llama3: <|start_header_id|> is not a token of the model", 2},
         {"chat_template: mine", "chat_template: \"mine\" is neither a file nor one of chatml, qwen", 2},
@@ -211,6 +211,20 @@ static void test_tool_configs_templates(void **state) {
         put("c.yaml", cases[i].text);
         check_has(data, cases[i].status, cases[i].part);
     }
+}
+
+// Raw texts and pairs end with the token that the config names, unless they do already, as in TRL.
+static void test_tool_configs_end_of_texts(void **state) {
+    (void)state;
+    TinyModel tiny = TINY_MODEL;
+    tiny_model_write("MODEL.gguf", &tiny);
+    put("PAIRS.jsonl", "{\"prompt\":\"a\",\"completion\":\" b\"}\n");
+    put("TEXT.jsonl", "{\"text\":\"c<|im_start|>\"}\n");
+    put("c.yaml", "use_peft: true\nmodel_name_or_path: MODEL.gguf\neos_token: <|im_start|>\n");
+    check_has("inspect c.yaml --train_file PAIRS.jsonl --show 1", 0, "\na[[ b<|im_start|>]]\n");
+    check_has("inspect c.yaml --train_file TEXT.jsonl --show 1", 0, "\nc[[<|im_start|>]]\n");
+    check_has("inspect c.yaml --train_file PAIRS.jsonl --eos_token null --show 1", 0, "\na[[ b<|im_end|>]]\n");
+    mem_free(run("train c.yaml --train_file PAIRS.jsonl --output_dir o --max_steps 1", 0));
 }
 
 // Of a model without a template; the adapter's folder then has it, and generating uses it.
@@ -260,5 +274,5 @@ static void test_tool_configs_are_all_run(void **state) {
 }
 
 TEST_MAIN(SCRATCH_TEST(test_tool_configs_train), SCRATCH_TEST(test_tool_configs_axolotl_types),
-          SCRATCH_TEST(test_tool_configs_templates), SCRATCH_TEST(test_tool_configs_template_of_a_bare_model),
-          TEST(test_tool_configs_are_all_run))
+          SCRATCH_TEST(test_tool_configs_templates), SCRATCH_TEST(test_tool_configs_end_of_texts),
+          SCRATCH_TEST(test_tool_configs_template_of_a_bare_model), TEST(test_tool_configs_are_all_run))
