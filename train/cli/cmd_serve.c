@@ -1,6 +1,8 @@
 // lorac serve [RUN] [--model_name_or_path M] [--adapter NAME=PATH ...]
 #include <stdlib.h>
 
+#include "decode_batch.h"
+#include "memory_use.h"
 #include "named_adapter.h"
 #include "path.h"
 #include "run_folder.h"
@@ -64,6 +66,13 @@ static int open_base(Loaded *base, const Options *o, const char *folder, Err *er
     return loaded_open(base, &load, NULL, err);
 }
 
+// Adapters have what the model and the requests leave.
+static ServedLimits adapter_limits(const Options *o, const Model *m, const ServeOptions *how) {
+    size_t room = memory_room(m->backend, o->room.max_memory);
+    size_t taken = decode_batch_bytes(m, how->streams, how->context, how->streams);
+    return (ServedLimits){.max_adapters = (int)o->max_adapters, .room = room > taken ? room - taken : 0};
+}
+
 static int run_serve(const void *given, int argc, char **argv, Err *err) {
     const Options *o = given;
     AUTO_CALL(loaded_close) Loaded base = {0};
@@ -73,9 +82,9 @@ static int run_serve(const void *given, int argc, char **argv, Err *err) {
                         .streams = o->max_num_seqs,
                         .max_queue = o->max_queue};
     AUTO_FREE char *name = base_name(o, base.model);
-    ServedModels *models = served_models_new(base.model, name, (int)o->max_adapters);
-    int rc = choose_context(&how.context, base.model, how.streams, &o->room, err);
-    if (!rc) rc = add_adapters(models, o, base.run_adapter, err);
+    if (choose_context(&how.context, base.model, how.streams, &o->room, err)) return -1;
+    ServedModels *models = served_models_new(base.model, name, adapter_limits(o, base.model, &how));
+    int rc = add_adapters(models, o, base.run_adapter, err);
     if (!rc) rc = serve(base.model, models, &how, err);
     if (!rc) rc = loaded_check(&base, err);
     served_models_free(models);
@@ -90,7 +99,8 @@ const Verb verb_serve = {
         "RUN is the output_dir of a run: its base model is served, and its adapter under the name of the folder.\n"
         "Requests of several adapters are computed together; \"model\" names one, or the base. Routes:\n"
         "/v1/chat/completions, /v1/completions (whole, or \"stream\": true), /v1/models, /health, and, as in vLLM,\n"
-        "/v1/load_lora_adapter and /v1/unload_lora_adapter. A field that would change the answer and that lorac does\n"
+        "/tokenize, /v1/load_lora_adapter and /v1/unload_lora_adapter. A field that would change the answer and that "
+        "lorac does\n"
         "not have is refused. LORAC_API_KEY in the environment is the key that requests must bring.",
     .example =
         "lorac serve out/library\n"

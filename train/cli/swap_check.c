@@ -31,6 +31,16 @@ static int load_cases(CheckAnswers *c, RunData *data, const Loaded *l, const Swa
     return prompt_cases_load(&c->cases, &c->count, &choice, &options, l->model->tokenizer, data->chat, err);
 }
 
+// As an engine sends it: bytes that are no characters are U+FFFD.
+static char *answer_text(const Generation *g, const Tokenizer *t) {
+    AUTO_STR StrBuf text = {0};
+    TokenStream stream = {0};
+    str_puts(&text, "");
+    for (int64_t i = 0; i < g->count; i++) token_stream_add(&stream, t, g->ids[i], &text);
+    token_stream_end(&stream, &text);
+    return stripped(text.data, text.len);
+}
+
 static int answer(CheckAnswers *c, const Loaded *l, const SwapCheck *o, int32_t end_of_turn, Err *err) {
     enum { BATCH = 16 };
     size_t n = (size_t)c->count;
@@ -44,10 +54,7 @@ static int answer(CheckAnswers *c, const Loaded *l, const SwapCheck *o, int32_t 
     int rc = generate(l->model, l->adapter, prompts, c->count, &how, answers, err);
     c->texts = mem_calloc(n, sizeof *c->texts);
     for (size_t i = 0; i < n; i++) {
-        AUTO_STR StrBuf text = {0};
-        str_puts(&text, "");
-        if (!rc) tokenizer_decode(l->model->tokenizer, answers[i].ids, (size_t)answers[i].count, false, &text);
-        c->texts[i] = stripped(text.data, text.len);
+        c->texts[i] = answer_text(&answers[i], l->model->tokenizer);
         generation_clear(&answers[i]);
     }
     return rc;
@@ -78,7 +85,8 @@ int check_answers_compare(const CheckAnswers *c, Engine *e, const char *name, co
         bool same = strcmp(theirs, c->texts[i]) == 0;
         agree += same;
         if (!same && shown++ < o->show)
-            say("prompt    %s\nlorac     %s\n%-9s %s\n\n", c->cases[i].prompt, c->texts[i], engine_name(e), theirs);
+            say("prompt    %s\nlorac     %s\n%-9s %s\n\n", c->cases[i].prompt, c->texts[i],
+                e->is_lorac ? "server" : engine_name(e), theirs);
     }
     say("%s: %ld of %ld answers to %s prompts agree with lorac's\n", e->url, agree, c->count,
         c->held_out ? "held-out" : "training");

@@ -30,7 +30,7 @@ void engine_close(Engine *e) {
 
 const char *engine_name(const Engine *e) {
     static const char *const names[] = {"engine", "vLLM", "SGLang", "llama.cpp"};
-    return names[e->kind];
+    return e->is_lorac ? "lorac" : names[e->kind];
 }
 
 void engine_facts_clear(EngineFacts *f) {

@@ -18,6 +18,7 @@
 typedef struct Engine {
     char *url;       // without a slash at its end
     EngineKind kind; // ENGINE_AUTO: not found out yet
+    bool is_lorac;   // of kind ENGINE_VLLM: lorac serve, which has vLLM's API
     char version[32];
     const char *key;         // LORAC_HOT_SWAP_KEY; NULL: none
     double timeout;          // seconds of one request
@@ -37,6 +38,7 @@ const char *engine_name(const Engine *e); // "vLLM"
 // What an engine says of itself; 0, NULL: it does not tell.
 typedef struct EngineFacts {
     int64_t max_rank;
+    bool is_lorac;    // lorac serve: every adapter that lorac trains
     char *targets;    // modules that may have an adapter, separated by spaces
     char *base_model; // name or path of the model that it serves
 } EngineFacts;

@@ -68,6 +68,8 @@ static int take_sglang(Engine *e, const Json *root, EngineFacts *f, Err *err) {
     return 0;
 }
 
+#define LORAC "lorac " // the version of lorac serve begins with it
+
 // vLLM: the first model that is no adapter; its root is the model's path or name.
 static int take_vllm(Engine *e, EngineFacts *f, Err *err) {
     AUTO_CALL(engine_reply_clear) EngineReply r = {0};
@@ -91,6 +93,10 @@ static int take_facts(Engine *e, const Json *root, EngineFacts *f, Err *err) {
         return 0;
     }
     take_version(e, root, "version");
+    if (starts_with(e->version, LORAC)) {
+        memmove(e->version, e->version + strlen(LORAC), strlen(e->version + strlen(LORAC)) + 1);
+        e->is_lorac = f->is_lorac = true;
+    }
     return take_vllm(e, f, err);
 }
 

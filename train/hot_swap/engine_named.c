@@ -29,7 +29,7 @@ int engine_list(Engine *e, EngineList *l, Err *err) {
 }
 
 static const char *load_help(const Engine *e, int status) {
-    if (e->kind == ENGINE_SGLANG) return "";
+    if (e->kind == ENGINE_SGLANG || e->is_lorac) return "";
     if (status == 404)
         return "; expected vLLM with --enable-lora, started with VLLM_ALLOW_RUNTIME_LORA_UPDATING=True, and the folder "
                "at the same path on its machine";

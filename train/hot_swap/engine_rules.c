@@ -12,7 +12,7 @@ static int check_rank(EngineKind kind, const EngineFacts *f, const Adapter *a, E
     int64_t most = f->max_rank, rank = 0;
     for (int64_t i = 0; i < a->n_segments; i++)
         if (a->segments[i].kind == SEGMENT_A && a->segments[i].rows > rank) rank = a->segments[i].rows;
-    if (kind == ENGINE_VLLM && (!most || most > VLLM_MAX_RANK)) most = VLLM_MAX_RANK;
+    if (kind == ENGINE_VLLM && !f->is_lorac && (!most || most > VLLM_MAX_RANK)) most = VLLM_MAX_RANK;
     if (!most || rank <= most) return 0;
     return err_input(err, "lora_r is %ld; expected at most %ld, %s", rank, most,
                      kind == ENGINE_VLLM ? "the largest --max-lora-rank of vLLM"
@@ -41,7 +41,7 @@ int engine_check_adapter(EngineKind kind, const EngineFacts *f, const Adapter *a
     const char *family = m->config.arch->model_types[0];
     if (a->config.labels)
         return err_input(err, "a classifier cannot be swapped into an engine; expected task: causal_lm");
-    if (kind == ENGINE_VLLM && strcmp(family, "gpt2") == 0)
+    if (kind == ENGINE_VLLM && !f->is_lorac && strcmp(family, "gpt2") == 0)
         return err_input(err, "vLLM computes no adapters of %s models; expected another engine or base model", family);
     if (kind == ENGINE_SGLANG && adapter_has_patterns(a))
         return err_input(err, "modules differ in rank or alpha; SGLang does not read rank_pattern and alpha_pattern: "

@@ -4,13 +4,16 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include "say.h"
-#include "serve_answer.h"
+#include "serve_info.h"
+#include "serve_job.h"
 #include "serve_read.h"
 #include "signals.h"
 
 #define LOAD_PATH "/v1/load_lora_adapter"
+#define MODEL_PATH "/v1/models/"
 enum { STOP_SECONDS = 10 }; // for answers that are on their way
 
 typedef struct Server {
@@ -30,13 +33,24 @@ typedef struct Server {
 
 // ---- the server's thread: requests ----
 
-static void refuse(HttpExchange *x, int status, const char *message) {
-    AUTO_FREE char *body = serve_error(status, message);
-    http_answer_text(x, status, "application/json", body);
+// Those whose clients have left make room.
+static void drop_gone_locked(Server *s) {
+    ServeJob **at = &s->first;
+    for (ServeJob *j; (j = *at);) {
+        if (!http_is_gone(j->x)) {
+            at = &j->next;
+            continue;
+        }
+        *at = j->next;
+        s->waiting--;
+        serve_job_free(j);
+    }
+    s->last = at;
 }
 
 static bool enqueue(Server *s, ServeJob *j) {
     pthread_mutex_lock(&s->lock);
+    if (s->waiting >= s->o.max_queue) drop_gone_locked(s);
     bool room = !s->stopping && s->waiting < s->o.max_queue;
     if (room) {
         *s->last = j;
@@ -54,10 +68,10 @@ static void answer(HttpExchange *x, bool chat) {
     int status;
     ServeJob *j = serve_job_new(x, s->models, s->m, s->o.context, chat, &status, &err);
     if (!j) {
-        refuse(x, status, err.msg);
+        serve_refuse(x, status, err.msg);
     } else if (!enqueue(s, j)) {
         http_add_header(x, "Retry-After", "1");
-        refuse(x, 503, "too many requests wait");
+        serve_refuse(x, 503, "too many requests wait");
         serve_job_free(j);
     }
 }
@@ -65,21 +79,32 @@ static void answer(HttpExchange *x, bool chat) {
 static void on_chat(HttpExchange *x) { answer(x, true); }
 static void on_completion(HttpExchange *x) { answer(x, false); }
 
-static void on_models(HttpExchange *x) {
-    AUTO_FREE char *list = serve_model_list(((Server *)x->user)->models);
-    http_answer_text(x, 200, "application/json", list);
+static void on_models(HttpExchange *x) { serve_info_models(x, ((Server *)x->user)->models); }
+
+static void on_model(HttpExchange *x) {
+    serve_info_model(x, ((Server *)x->user)->models, x->path + strlen(MODEL_PATH));
+}
+
+static void on_tokenize(HttpExchange *x) {
+    Server *s = x->user;
+    serve_info_tokenize(x, s->models, s->m, s->o.context);
 }
 
 static void on_health(HttpExchange *x) { http_answer_text(x, 200, "text/plain; charset=utf-8", "ok\n"); }
 
-// A client takes it for vLLM's: what it may ask is the same.
+// A client takes it for vLLM's: what it may ask is the same. hot_swap/engine_find.c knows it by "lorac ".
 static void on_version(HttpExchange *x) {
     http_answer_text(x, 200, "application/json", "{\"version\": \"lorac " LORAC_VERSION "\"}\n");
 }
 
+// Other fields ask for what is not built: load_inplace, pinned, ... unless they are off.
 static int read_lora(const Json *root, const char **name, const char **path, Err *err) {
     const char *which;
     if (serve_request_model(&which, root, err) || serve_read_text(name, root, "lora_name", err)) return -1;
+    for (size_t i = 0; i < root->count; i++)
+        if (!is_among(root->keys[i].data, root->keys[i].len, "lora_name lora_path lora_int_id model") &&
+            !json_is_off(&root->items[i]))
+            return err_input(err, "unknown field \"%.60s\"", root->keys[i].data);
     if (!*name) return err_input(err, "\"lora_name\" is missing");
     if (!path) return 0;
     if (serve_read_text(path, root, "lora_path", err)) return -1;
@@ -104,10 +129,11 @@ static void change_models(HttpExchange *x) {
         pthread_mutex_unlock(&s->lock);
     }
     if (rc) {
-        refuse(x, status, err.msg);
+        serve_refuse(x, status, err.msg);
         return;
     }
     say("adapter %s %s\n", name, load ? "loaded" : "unloaded");
+    fflush(stdout);
     http_answer_text(x, 200, "text/plain; charset=utf-8",
                      load ? "Success: adapter loaded.\n" : "Success: adapter unloaded.\n");
 }
@@ -120,14 +146,14 @@ static void on_change(HttpExchange *x) {
         return;
     }
     pthread_mutex_lock(&s->lock);
-    bool busy = s->change;
+    bool busy = s->change || s->stopping;
     if (!busy) {
         http_hold(x);
         s->change = x;
         pthread_cond_signal(&s->wake);
     }
     pthread_mutex_unlock(&s->lock);
-    if (busy) refuse(x, 503, "another adapter is being loaded");
+    if (busy) serve_refuse(x, 503, "another adapter is being loaded, or the server stops");
 }
 
 static void handle(HttpExchange *x) {
@@ -138,6 +164,8 @@ static void handle(HttpExchange *x) {
         {"POST", "/v1/chat/completions", on_chat},
         {"POST", "/v1/completions", on_completion},
         {"GET", "/v1/models", on_models},
+        {"GET", MODEL_PATH, on_model}, // and the rest of the path
+        {"POST", "/tokenize", on_tokenize},
         {"GET", "/health", on_health},
         {"GET", "/version", on_version},
         {"POST", LOAD_PATH, on_change},
@@ -145,13 +173,14 @@ static void handle(HttpExchange *x) {
     };
     bool path = false;
     for (size_t i = 0; i < sizeof routes / sizeof *routes; i++) {
-        if (strcmp(routes[i].path, x->path) != 0) continue;
+        bool rest = ends_with(routes[i].path, "/") && starts_with(x->path, routes[i].path);
+        if (!rest && strcmp(routes[i].path, x->path) != 0) continue;
         path = true;
         if (strcmp(routes[i].method, x->method) != 0) continue;
         routes[i].run(x);
         return;
     }
-    refuse(x, path ? 405 : 404, path ? "this method is not allowed here" : "there is nothing at this path");
+    serve_refuse(x, path ? 405 : 404, path ? "this method is not allowed here" : "there is nothing at this path");
 }
 
 // ---- the caller's thread: answers ----
@@ -245,6 +274,20 @@ static void drop_jobs(Server *s) {
     if (s->change) http_release(s->change);
 }
 
+// So many that the queue is what refuses, as far as the process may open files.
+static int max_connections(int64_t requests) {
+    enum { MORE = 64 }; // files of the process; connections that are refused, or ask for something else
+    struct rlimit files;
+    rlim_t need = (rlim_t)requests + 2 * MORE;
+    if (getrlimit(RLIMIT_NOFILE, &files)) return (int)requests + MORE;
+    if (files.rlim_cur < need) {
+        files.rlim_cur = need < files.rlim_max ? need : files.rlim_max;
+        if (setrlimit(RLIMIT_NOFILE, &files)) getrlimit(RLIMIT_NOFILE, &files);
+    }
+    if (files.rlim_cur >= need) return (int)requests + MORE;
+    return files.rlim_cur > 2 * MORE ? (int)files.rlim_cur - MORE : MORE;
+}
+
 static int server_open(Server *s, HttpServer **http, Err *err) {
     pthread_condattr_t monotonic;
     pthread_condattr_init(&monotonic);
@@ -256,6 +299,7 @@ static int server_open(Server *s, HttpServer **http, Err *err) {
     s->running = mem_calloc((size_t)s->o.streams, sizeof(void *));
     s->o.http.handle = handle;
     s->o.http.user = s;
+    s->o.http.max_connections = max_connections(s->o.streams + s->o.max_queue);
     if (http_server_start(http, &s->o.http, err)) return -1;
     if (!s->o.http.token && !http_server_on_loopback(*http)) {
         http_server_stop(*http, 0);

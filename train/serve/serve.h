@@ -2,7 +2,8 @@
 // requests and loads adapters, the caller's computes all answers in one DecodeBatch.
 //
 //   POST /v1/chat/completions, /v1/completions    answers, whole or as server-sent events
-//   GET  /v1/models, /health, /version
+//   GET  /v1/models, /v1/models/NAME, /health, /version
+//   POST /tokenize    a prompt's ids
 //   POST /v1/load_lora_adapter {"lora_name", "lora_path"}, /v1/unload_lora_adapter {"lora_name"}    as in vLLM
 #pragma once
 

@@ -1,5 +1,7 @@
 #include "serve_answer.h"
 
+#include <string.h>
+
 #include "json_save.h"
 
 // Generated text may hold NUL characters, which cJSON's strings cannot.
@@ -102,12 +104,15 @@ char *serve_error(int status, const char *message) {
 }
 
 typedef struct ModelList {
-    cJSON *data;
+    cJSON *data;      // an array
+    const char *only; // the name of one; NULL: all
     const char *base;
 } ModelList;
 
 static void add_model(void *list, const ServedModel *m) {
     ModelList *l = list;
+    if (!m->adapter) l->base = m->name;
+    if (l->only && strcmp(l->only, m->name) != 0) return;
     cJSON *o = mem_checked(cJSON_CreateObject());
     cJSON_AddStringToObject(o, "id", m->name);
     cJSON_AddStringToObject(o, "object", "model");
@@ -118,7 +123,6 @@ static void add_model(void *list, const ServedModel *m) {
         cJSON_AddStringToObject(o, "parent", l->base);
     else
         cJSON_AddNullToObject(o, "parent");
-    if (!m->adapter) l->base = m->name;
     cJSON_AddItemToArray(l->data, o);
 }
 
@@ -128,4 +132,12 @@ char *serve_model_list(ServedModels *models) {
     ModelList l = {.data = cJSON_AddArrayToObject(o, "data")};
     served_models_each(models, add_model, &l);
     return json_line(o);
+}
+
+char *serve_model(ServedModels *models, const char *name) {
+    ModelList l = {.data = mem_checked(cJSON_CreateArray()), .only = name};
+    served_models_each(models, add_model, &l);
+    cJSON *o = cJSON_DetachItemFromArray(l.data, 0);
+    cJSON_Delete(l.data);
+    return o ? json_line(o) : NULL;
 }

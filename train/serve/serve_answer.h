@@ -12,3 +12,4 @@ char *serve_chunk_usage(const ServeJob *j);
 
 char *serve_error(int status, const char *message);
 char *serve_model_list(ServedModels *models);
+char *serve_model(ServedModels *models, const char *name); // NULL: there is none

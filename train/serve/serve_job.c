@@ -20,8 +20,8 @@ static size_t longest_stop(const ServeRequest *r) {
 static bool cut_at_stop(ServeJob *j, size_t from) {
     const char *first = NULL;
     for (size_t i = 0; i < j->request.n_stops; i++) {
-        JsonStr s = j->request.stops[i];
-        const char *at = memmem(j->text.data + from, j->text.len - from, s.data, s.len);
+        const StrBuf *s = &j->request.stops[i];
+        const char *at = memmem(j->text.data + from, j->text.len - from, s->data, s->len);
         if (at && (!first || at < first)) first = at;
     }
     if (!first) return false;
@@ -33,9 +33,9 @@ static bool cut_at_stop(ServeJob *j, size_t from) {
 static size_t held_back(const ServeJob *j) {
     size_t most = 0;
     for (size_t i = 0; i < j->request.n_stops; i++) {
-        JsonStr s = j->request.stops[i];
-        size_t n = s.len - 1 < j->text.len - j->sent ? s.len - 1 : j->text.len - j->sent;
-        while (n > most && memcmp(j->text.data + j->text.len - n, s.data, n) != 0) n--;
+        const StrBuf *s = &j->request.stops[i];
+        size_t n = s->len - 1 < j->text.len - j->sent ? s->len - 1 : j->text.len - j->sent;
+        while (n > most && memcmp(j->text.data + j->text.len - n, s->data, n) != 0) n--;
         if (n > most) most = n;
     }
     return most;
@@ -68,8 +68,9 @@ static int add_token(void *job, int64_t prompt, int32_t id) {
 
 static int read_body(ServeJob *j, const Model *m, int64_t context, int *status, Err *err) {
     const char *name;
-    if (json_parse(&j->body, j->x->body, j->x->body_size, "the body", 0, err)) return -1;
-    const Json *root = json_root(j->body);
+    AUTO_JSON JsonDoc *doc = NULL; // up to 100 times as large as its text: it does not wait with the job
+    if (json_parse(&doc, j->x->body, j->x->body_size, "the body", 0, err)) return -1;
+    const Json *root = json_root(doc);
     if (serve_request_model(&name, root, err)) return -1;
     j->model = served_models_hold(j->models, name);
     if (!j->model) {
@@ -110,7 +111,6 @@ void serve_job_free(ServeJob *j) {
     generation_clear(&j->answer);
     serve_request_clear(&j->request);
     str_clear(&j->text);
-    json_free(j->body);
     http_release(j->x);
     mem_free(j);
 }

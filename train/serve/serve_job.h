@@ -11,7 +11,6 @@ typedef struct ServeJob {
     HttpExchange *x; // held
     ServedModels *models;
     ServedModel *model; // held
-    JsonDoc *body;
     ServeRequest request;
     DecodeRequest decode;
     Generation answer;

@@ -4,11 +4,13 @@
 #include <sys/random.h>
 
 #include "decode_batch.h"
+#include "dialog.h"
 #include "serve_read.h"
 
 void serve_request_clear(ServeRequest *r) {
     mem_free(r->ids);
     mem_free((void *)r->how.stop);
+    for (size_t i = 0; i < r->n_stops; i++) str_clear(&r->stops[i]);
     *r = (ServeRequest){0};
 }
 
@@ -17,8 +19,8 @@ void serve_request_clear(ServeRequest *r) {
 // What is accepted with these values only: others would change the answer.
 static const struct {
     const char *key;
-    bool zero, one, off; // 0; 1; false, [], {}
-    const char *text;
+    bool zero, one, off;      // 0; 1; false, [], {}
+    const char *text, *other; // either
 } only[] = {
     {"n", .one = true},
     {"best_of", .one = true},
@@ -35,67 +37,48 @@ static const struct {
     {"min_tokens", .zero = true},
     {"top_k", .zero = true},
     {"functions", .off = true},
-    {"tool_choice", .text = "auto"},
+    {"tool_choice", .text = "auto", .other = "none"},
     {"use_beam_search", .off = true},
     {"modalities", .off = true},
     {"audio", .off = true},
 };
 
-// Fields that are read below, and those that do not bear on the answer.
-static const char *const known[] = {
-    "model",
-    "messages",
-    "prompt",
-    "stream",
-    "stream_options",
-    "max_tokens",
-    "seed",
-    "temperature",
-    "top_p",
-    "max_completion_tokens",
-    "stop",
-    "stop_token_ids",
-    "ignore_eos",
-    "tools",
-    "chat_template_kwargs",
-    "response_format",
-    "cache_prompt",
-    "add_generation_prompt",
-    "skip_special_tokens",
-    "user",
-    "metadata",
-    "store",
-    "service_tier",
-    "parallel_tool_calls",
-    "prompt_cache_key",
-    "safety_identifier",
-    "reasoning_effort",
-    "verbosity",
-};
+// Fields that are read below, and those that do not bear on the answer: of all requests, of chats, of completions.
+static const char all_fields[] =
+    "model stream stream_options max_tokens seed temperature top_p stop stop_token_ids ignore_eos response_format "
+    "cache_prompt skip_special_tokens user metadata store service_tier prompt_cache_key safety_identifier";
+static const char chat_fields[] = "max_completion_tokens parallel_tool_calls";
+static const char chat_token_fields[] =
+    "messages tools chat_template_kwargs add_generation_prompt"; // and more of chats
+static const char completion_fields[] = "prompt";
 
 static bool is_allowed(size_t i, const Json *v) {
     if (json_is_number(v)) return (only[i].zero && v->number == 0) || (only[i].one && v->number == 1);
-    if (json_is_text(v)) return only[i].text && (json_str_is(v->str, only[i].text) || json_str_is(v->str, "none"));
+    if (json_is_text(v))
+        return (only[i].text && json_str_is(v->str, only[i].text)) ||
+               (only[i].other && json_str_is(v->str, only[i].other));
     return only[i].off && json_is_off(v);
 }
 
-static int check_field(const Json *root, size_t f, Err *err) {
-    const char *key = root->keys[f].data;
+static int check_field(const Json *root, size_t f, bool chat, Err *err) {
+    JsonStr key = root->keys[f];
     if (root->items[f].type == JSON_NULL) return 0;
     for (size_t i = 0; i < sizeof only / sizeof *only; i++) {
-        if (!json_str_is(root->keys[f], only[i].key)) continue;
+        if (!json_str_is(key, only[i].key)) continue;
         if (is_allowed(i, &root->items[f])) return 0;
         return serve_refuse_field(root, only[i].key, "it to be left out: lorac serve does not have it", err);
     }
-    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
-        if (json_str_is(root->keys[f], known[i])) return 0;
-    return err_input(err, "unknown field \"%.60s\"", key);
+    if (is_among(key.data, key.len, all_fields) ||
+        is_among(key.data, key.len, chat ? chat_token_fields : completion_fields) ||
+        (chat && is_among(key.data, key.len, chat_fields)))
+        return 0;
+    return err_input(err, "unknown field \"%.60s\"", key.data);
 }
 
 static int add_stop_text(ServeRequest *r, const Json *v, Err *err) {
     if (!json_is_text(v) || v->str.len == 0 || r->n_stops == SERVE_MAX_STOPS)
         return err_input(err, "\"stop\": expected a text, or a list of at most %d that are not empty", SERVE_MAX_STOPS);
-    r->stops[r->n_stops++] = v->str;
+    str_add(&r->stops[r->n_stops++], v->str.data, v->str.len);
     return 0;
 }
 
@@ -113,7 +96,8 @@ static int read_stop_ids(ServeRequest *r, const Json *root, const ServedModel *s
     const Json *v = json_given(root, "stop_token_ids");
     bool ignore = false;
     if (serve_read_bool(&ignore, root, "ignore_eos", err)) return -1;
-    if (v && v->type != JSON_ARRAY) return serve_refuse_field(root, "stop_token_ids", "a list of token ids", err);
+    if (v && (v->type != JSON_ARRAY || v->count > SERVE_MAX_STOP_IDS))
+        return serve_refuse_field(root, "stop_token_ids", "a list of at most 1024 token ids", err);
     size_t own = ignore ? 0 : served->n_stop, n = own;
     int32_t *ids = mem_alloc(own + (v ? v->count : 0) + 1, sizeof *ids);
     r->how.stop = ids;
@@ -137,7 +121,7 @@ static int read_sampling(ServeRequest *r, const Json *root, Err *err) {
         serve_read_number(&top_p, root, "top_p", 0, 1, err) ||
         serve_read_int(&seed, root, "seed", INT64_MIN, INT64_MAX, err))
         return -1;
-    if (top_p == 0) temperature = 0, top_p = 1; // the most likely token alone
+    if ((float)top_p == 0) temperature = 0, top_p = 1; // the most likely token alone
     r->how.temperature = (float)temperature;
     r->how.top_p = (float)top_p;
     r->how.seed = (uint64_t)seed;
@@ -188,26 +172,33 @@ static int read_prompt(ServeRequest *r, const Json *root, const Tokenizer *t, Er
     return err_input(err, "\"prompt\": expected one text, or one list of token ids");
 }
 
+// As `lorac generate --messages` and training read a conversation.
+static int read_dialog(Dialog *d, const Json *root, const ChatTemplate *chat, Err *err) {
+    static const char *const keys[] = {"messages", "tools", "chat_template_kwargs"};
+    Json record = {.type = JSON_OBJECT};
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+        const Json *v = json_given(root, keys[i]);
+        if (v) record = json_with(&d->pool, &record, keys[i], *v);
+    }
+    d->template = chat_template_source(chat);
+    return dialog_read(d, &record, FORMAT_MESSAGES, true, false, err);
+}
+
 static int read_messages(ServeRequest *r, const Json *root, const Tokenizer *t, const ServedModel *served, Err *err) {
     AUTO_CALL(chat_tokens_clear) ChatTokens tokens = {0};
-    ChatInput in = {.messages = json_given(root, "messages"),
-                    .tools = json_given(root, "tools"),
-                    .extra = json_given(root, "chat_template_kwargs"),
-                    .add_generation_prompt = true};
-    if (!in.messages || in.messages->type != JSON_ARRAY)
-        return err_input(err, "\"messages\": expected a list of messages");
-    if (in.tools && in.tools->type != JSON_ARRAY) return serve_refuse_field(root, "tools", "a list", err);
-    if (in.extra && in.extra->type != JSON_OBJECT)
-        return serve_refuse_field(root, "chat_template_kwargs", "an object", err);
-    if (in.tools && in.tools->count == 0) in.tools = NULL;
+    AUTO_CALL(dialog_clear) Dialog d = {0};
+    bool answer = true;
+    const Json *messages = json_given(root, "messages");
+    if (!messages || messages->type != JSON_ARRAY) return err_input(err, "\"messages\": expected a list of messages");
     if (!served->chat)
         return err_input(err, "model %s has no chat template; expected a request to /v1/completions", served->name);
-    if (serve_read_bool(&in.add_generation_prompt, root, "add_generation_prompt", err) ||
-        chat_tokenize(&tokens, served->chat, t, &in, err))
+    if (serve_read_bool(&answer, root, "add_generation_prompt", err) || read_dialog(&d, root, served->chat, err))
         return -1;
+    ChatInput in = {.messages = &d.messages, .tools = d.tools, .extra = d.extra, .add_generation_prompt = answer};
+    if (chat_tokenize(&tokens, served->chat, t, &in, err)) return -1;
     if (tokens.unrendered[0])
-        return err_input(err, "messages%s: the chat template of %s leaves its text out", tokens.unrendered,
-                         served->name);
+        return err_input(err, "%s%s: the chat template of %s leaves its text out",
+                         tokens.unrendered[0] == '[' ? "messages" : "", tokens.unrendered, served->name);
     r->ids = mem_take(&tokens.ids);
     r->count = (int64_t)tokens.count;
     return 0;
@@ -246,7 +237,7 @@ int serve_request_model(const char **name, const Json *root, Err *err) {
 int serve_request_read(ServeRequest *r, const Json *root, const Model *m, const ServedModel *served, int64_t context,
                        Err *err) {
     for (size_t f = 0; f < root->count; f++)
-        if (check_field(root, f, err)) return -1;
+        if (check_field(root, f, r->chat, err)) return -1;
     if (read_stream(r, root, err) || read_sampling(r, root, err) || read_stops(r, root, err) ||
         read_stop_ids(r, root, served, err) || check_format(root, err))
         return -1;
@@ -255,4 +246,15 @@ int serve_request_read(ServeRequest *r, const Json *root, const Model *m, const 
     if (read_length(r, root, context, err)) return -1;
     DecodeRequest check = {.prompt = {r->ids, r->count}, .how = &r->how};
     return decode_request_check(m, &check, context, err);
+}
+
+int serve_request_tokens(ServeRequest *r, const Json *root, const Model *m, const ServedModel *served, Err *err) {
+    r->chat = json_given(root, "messages");
+    for (size_t f = 0; f < root->count; f++) {
+        JsonStr key = root->keys[f];
+        if (root->items[f].type != JSON_NULL && !json_str_is(key, "model") &&
+            !is_among(key.data, key.len, r->chat ? chat_token_fields : completion_fields))
+            return err_input(err, "unknown field \"%.60s\"", key.data);
+    }
+    return r->chat ? read_messages(r, root, m->tokenizer, served, err) : read_prompt(r, root, m->tokenizer, err);
 }

@@ -4,13 +4,14 @@
 #include <string.h>
 
 #include "generate.h"
+#include "say.h"
 
 struct ServedModels {
     const Model *m;
     pthread_mutex_t lock;
     ServedModel **items; // the base first; removed ones until they are freed
     size_t count, capacity;
-    int max_adapters;
+    ServedLimits limits;
 };
 
 static void served_clear(ServedModel *m) {
@@ -42,10 +43,10 @@ static int served_open(ServedModel **out, const Model *m, const char *name, cons
     return 0;
 }
 
-ServedModels *served_models_new(const Model *m, const char *name, int max_adapters) {
+ServedModels *served_models_new(const Model *m, const char *name, ServedLimits limits) {
     ServedModels *s = mem_calloc(1, sizeof *s);
     s->m = m;
-    s->max_adapters = max_adapters;
+    s->limits = limits;
     pthread_mutex_init(&s->lock, NULL);
     ServedModel *base;
     Err err;
@@ -70,24 +71,49 @@ static ServedModel *find(const ServedModels *s, const char *name) {
     return NULL;
 }
 
+// It is printed, and part of a path.
+static int check_name(const char *name, Err *err) {
+    enum { LONGEST = 256 };
+    size_t size = strlen(name), n;
+    bool safe = size > 0 && size <= LONGEST;
+    for (size_t at = 0; safe && at < size; at += n) {
+        n = say_character(name + at, size - at, &safe);
+        if (name[at] == '\n' || name[at] == '\t') safe = false;
+    }
+    if (safe) return 0;
+    return err_input(err, "\"%.60s\" is no name for an adapter; expected 1 to %d bytes without control characters",
+                     name, LONGEST);
+}
+
 // Adapters that take memory: also removed ones that requests still hold.
-static int check_room(const ServedModels *s, const char *name, Err *err) {
-    if (!*name) return err_input(err, "\"lora_name\" is empty; expected a name");
+static int check_count(const ServedModels *s, const char *name, Err *err) {
+    int most = s->limits.max_adapters;
     if (find(s, name)) return err_input(err, "the name %s is taken; expected a new one", name);
-    if (s->count - 1 < (size_t)s->max_adapters) return 0;
-    return err_input(err, "%d adapter%s loaded; expected fewer: unload one first (--max_adapters)", s->max_adapters,
-                     s->max_adapters == 1 ? " is" : "s are");
+    if (s->count - 1 < (size_t)most) return 0;
+    return err_input(err, "%d adapter%s loaded; expected fewer: unload one first (--max_adapters)", most,
+                     most == 1 ? " is" : "s are");
+}
+
+static size_t adapter_bytes(const ServedModel *m) { return m->adapter ? (size_t)m->adapter->count * sizeof(float) : 0; }
+
+static int check_room(const ServedModels *s, const ServedModel *m, Err *err) {
+    size_t used = 0, bytes = adapter_bytes(m);
+    for (size_t i = 0; i < s->count; i++) used += adapter_bytes(s->items[i]);
+    if (used <= s->limits.room && bytes <= s->limits.room - used) return 0;
+    return err_no_fit(err, "%s takes %.1f MB, %.1f MB of adapters are loaded; expected at most %.1f MB in all", m->path,
+                      (double)bytes / 1e6, (double)used / 1e6, (double)s->limits.room / 1e6);
 }
 
 int served_models_add(ServedModels *s, const char *name, const char *path, Err *err) {
+    if (check_name(name, err)) return -1;
     pthread_mutex_lock(&s->lock);
-    int rc = check_room(s, name, err);
+    int rc = check_count(s, name, err);
     pthread_mutex_unlock(&s->lock);
     if (rc) return -1;
     ServedModel *m; // read without the lock: requests go on
     rc = served_open(&m, s->m, name, path, err);
     pthread_mutex_lock(&s->lock);
-    if (!rc) rc = check_room(s, name, err);
+    if (!rc) rc = check_count(s, name, err) || check_room(s, m, err) ? -1 : 0;
     if (!rc) {
         MEM_GROW(s->items, s->capacity, s->count + 1);
         s->items[s->count++] = m;

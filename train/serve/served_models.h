@@ -20,11 +20,16 @@ typedef struct ServedModel {
 } ServedModel;
 
 typedef struct ServedModels ServedModels;
-// With the base, under `name`; max_adapters: at once.
-ServedModels *served_models_new(const Model *m, const char *name, int max_adapters);
+typedef struct ServedLimits {
+    int max_adapters; // at once
+    size_t room;      // bytes for all of them
+} ServedLimits;
+// With the base, under `name`.
+ServedModels *served_models_new(const Model *m, const char *name, ServedLimits limits);
 void served_models_free(ServedModels *s);
 
-// Loads an adapter (adapter_load). ERR_INPUT: the name is taken, there are max_adapters, or the adapter does not fit.
+// Loads an adapter (adapter_load). ERR_INPUT: the name is taken or no name, there are max_adapters, or the adapter is
+// none of this model. ERR_NO_FIT: it is larger than the room that is left.
 int served_models_add(ServedModels *s, const char *name, const char *path, Err *err);
 int served_models_remove(ServedModels *s, const char *name, Err *err); // ERR_INPUT: no adapter has this name
 

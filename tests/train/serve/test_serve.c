@@ -1,132 +1,5 @@
-// test_serve: `lorac serve` as a process: its answers are those of `lorac generate`, whatever else it computes with
-// them.
-#include <signal.h>
-#include <sys/prctl.h>
-#include <sys/wait.h>
-#include <time.h>
-
-#include "cli_runner.h"
-#include "http_client.h"
-#include "json.h"
-#include "tiny_model.h"
-#include "tiny_run.h"
-
-typedef struct Server {
-    pid_t pid;
-    int port;
-    int out; // its output
-} Server;
-
-#define TRAIN                                                                                                          \
-    "train --model tiny.gguf --train_file data.jsonl --max_seq_length 48 --max_steps 4 --learning_rate 3e-2 "          \
-    "--logging_steps 100 --lora_r 4 "
-
-static int set_up(void **state) {
-    static const char *const unset[] = {"LORAC_API_KEY", "LORAC_MODULES"};
-    for (size_t i = 0; i < sizeof unset / sizeof *unset; i++) unsetenv(unset[i]);
-    if (tiny_dir_setup(state) || chdir(tiny_dir)) return -1;
-    TinyModel tiny = TINY_MODEL;
-    tiny.context = 600;
-    tiny_model_write("tiny.gguf", &tiny);
-    mem_free(run(TRAIN "--output_dir out/a --seed 1", 0));
-    mem_free(run(TRAIN "--output_dir out/b --seed 2 --lora_target_modules '[\"q_proj\", \"down_proj\"]'", 0));
-    return 0;
-}
-
-static int tear_down(void **state) { return chdir("/") || tiny_dir_teardown(state); }
-
-// `words`: options besides the port. Waits for the line that names the port.
-static Server server_start(const char *words) {
-    Server s;
-    int out[2];
-    AUTO_STR StrBuf line = {0};
-    AUTO_FREE char *command = mem_printf("exec '%s' serve --port 0 %s", LORAC, words);
-    assert_int_equal(pipe(out), 0);
-    s.pid = fork();
-    if (s.pid == 0) {
-        prctl(PR_SET_PDEATHSIG, SIGKILL); // of a test that fails
-        dup2(out[1], STDOUT_FILENO);
-        close(out[0]);
-        close(out[1]);
-        execl("/bin/sh", "sh", "-c", command, (char *)NULL);
-        _exit(127);
-    }
-    close(out[1]);
-    for (char c; read(out[0], &c, 1) == 1 && c != '\n';) str_add(&line, &c, 1);
-    const char *port = line.data ? strstr(line.data, "127.0.0.1:") : NULL;
-    if (!port) fail_msg("lorac serve printed \"%s\"; expected its address", line.data ? line.data : "");
-    s.port = atoi(port + strlen("127.0.0.1:"));
-    s.out = out[0];
-    return s;
-}
-
-static int server_end(Server s, int signal) {
-    int status;
-    kill(s.pid, signal);
-    assert_int_equal(waitpid(s.pid, &status, 0), s.pid);
-    close(s.out);
-    assert_true(WIFEXITED(status));
-    return WEXITSTATUS(status);
-}
-
-static char *ask(const Server *s, const char *path, const char *body) {
-    AUTO_FREE char *line = mem_printf("POST %s", path);
-    return client_request(s->port, line, "Content-Type: application/json\r\n", body);
-}
-
-static const char *body_of(const char *answer) {
-    const char *body = strstr(answer, "\r\n\r\n");
-    assert_non_null(body);
-    return body + 4;
-}
-
-// The text of a whole answer, and its finish_reason in reason[16]. Caller frees.
-static char *text_of(const char *answer, char *reason) {
-    JsonDoc *doc;
-    Err err;
-    const char *body = body_of(answer);
-    if (status_of(answer) != 200) fail_msg("\"%s\"; expected status 200", answer);
-    ASSERT_OK(json_parse(&doc, body, strlen(body), "answer", 0, &err), &err);
-    const Json *choice = &json_get(json_root(doc), "choices")->items[0], *message = json_get(choice, "message");
-    const Json *text = message ? json_get(message, "content") : json_get(choice, "text");
-    if (reason) snprintf(reason, 16, "%s", json_get(choice, "finish_reason")->str.data);
-    char *copy = mem_strdup(text->str.data);
-    json_free(doc);
-    return copy;
-}
-
-// The texts of the events of a stream, joined. Caller frees.
-static char *stream_text(const char *answer) {
-    StrBuf text = {0};
-    str_puts(&text, "");
-    for (const char *at = body_of(answer); (at = strstr(at, "data: {"));) {
-        const char *end = strchr(at, '\n');
-        JsonDoc *doc;
-        Err err;
-        at += strlen("data: ");
-        ASSERT_OK(json_parse(&doc, at, (size_t)(end - at), "event", 0, &err), &err);
-        const Json *choices = json_get(json_root(doc), "choices");
-        const Json *choice = choices->count ? &choices->items[0] : NULL, *delta = json_get(choice, "delta");
-        const Json *part = delta ? json_get(delta, "content") : json_get(choice, "text");
-        if (part) str_add(&text, part->str.data, part->str.len);
-        json_free(doc);
-        at = end;
-    }
-    return text.data;
-}
-
-#define COMPLETE "/v1/completions"
-#define CHAT "/v1/chat/completions"
-#define GREEDY "\"temperature\": 0, \"max_tokens\": 24, \"ignore_eos\": true"
-
-static char *completion(const char *model, const char *prompt) {
-    return mem_printf("{\"model\": \"%s\", \"prompt\": \"%s\", " GREEDY "}", model, prompt);
-}
-
-static char *complete(const Server *s, const char *model, const char *prompt) {
-    AUTO_FREE char *body = completion(model, prompt), *answer = ask(s, COMPLETE, body);
-    return text_of(answer, NULL);
-}
+// test_serve: the answers of `lorac serve` are those of `lorac generate`, whatever else it computes with them.
+#include "serve_process.h"
 
 // ---- answers ----
 
@@ -157,6 +30,40 @@ static void test_serve_answers_as_generate_does(void **state) {
     AUTO_FREE char *text = text_of(chat, NULL), *want = run("generate out/a Hello -n 16", 0);
     want[strlen(want) - 1] = 0;
     assert_string_equal(text, want);
+    assert_int_equal(server_end(s, SIGTERM), 0);
+}
+
+// The ids of a prompt are those that `lorac tokenize` prints, and an answer is computed from.
+static void test_serve_tokenizes(void **state) {
+    (void)state;
+    static const char MESSAGES[] =
+        "[{\"role\": \"system\", \"content\": \"Be kind.\"}, {\"role\": \"user\", \"content\": "
+        "[{\"type\": \"text\", \"text\": \"Hello\"}]}, {\"role\": \"assistant\", \"content\": "
+        "\"Hi\", \"name\": null}, {\"role\": \"user\", \"content\": \"And now?\"}]";
+    Server s = server_start("out/a");
+    AUTO_FREE char *body = mem_printf("{\"messages\": %s}", MESSAGES), *answer = ask(&s, "/tokenize", body);
+    AUTO_FREE char *words =
+        mem_printf("tokenize -m tiny.gguf --messages '{\"messages\": %s, \"add_generation_prompt\": true}'", MESSAGES);
+    AUTO_FREE char *want = run(words, 0);
+    AUTO_JSON JsonDoc *got = NULL, *wanted = NULL;
+    Err err;
+    ASSERT_OK(json_parse(&got, body_of(answer), strlen(body_of(answer)), "answer", 0, &err), &err);
+    ASSERT_OK(json_parse(&wanted, want, strlen(want), "tokens", 0, &err), &err);
+    const Json *ids = json_get(json_root(got), "tokens"), *expected = json_get(json_root(wanted), "input_ids");
+    assert_true(ids->count > 20 && ids->count == expected->count);
+    assert_int_equal(json_get(json_root(got), "count")->integer, ids->count);
+    assert_int_equal(json_get(json_root(got), "max_model_len")->integer, 600);
+    for (size_t i = 0; i < ids->count; i++) assert_int_equal(ids->items[i].integer, expected->items[i].integer);
+    AUTO_STR StrBuf list = {0};
+    json_print(&list, ids);
+    AUTO_FREE char *by_ids = mem_printf("{\"prompt\": %s, " GREEDY "}", list.data),
+                   *by_text = mem_printf("{\"messages\": %s, " GREEDY "}", MESSAGES);
+    AUTO_FREE char *first = ask(&s, COMPLETE, by_ids), *second = ask(&s, CHAT, by_text);
+    AUTO_FREE char *first_text = text_of(first, NULL), *second_text = text_of(second, NULL);
+    assert_string_equal(first_text, second_text);
+    ASSERT_ANSWER(ask(&s, "/tokenize", "{\"prompt\": \"ab\"}"), 200, "\"count\":2");
+    ASSERT_ANSWER(client_request(s.port, "GET /v1/models/tiny", "", NULL), 200, "\"id\":\"tiny\"");
+    ASSERT_ANSWER(client_request(s.port, "GET /v1/models/a", "", NULL), 200, "\"parent\":\"tiny\"");
     assert_int_equal(server_end(s, SIGTERM), 0);
 }
 
@@ -264,95 +171,35 @@ static void test_serve_loads_and_unloads_while_it_answers(void **state) {
     assert_int_equal(server_end(s, SIGTERM), 0);
 }
 
-// ---- what goes wrong ----
-
-static void test_serve_refuses_by_name(void **state) {
+// A run takes lorac serve for an engine of its own, and its adapter answers there.
+static void test_serve_takes_the_adapters_of_a_run(void **state) {
     (void)state;
-    static const struct {
-        const char *path, *body;
-        int status;
-        const char *part;
-    } cases[] = {
-        {COMPLETE, "{\"prompt\": \"a\", \"nonsense\": 1}", 400, "unknown field \\\"nonsense\\\""},
-        {COMPLETE, "{\"prompt\": \"a\", \"top_k\": 5}", 400, "\\\"top_k\\\" is 5"},
-        {COMPLETE, "{\"prompt\": \"a\", \"presence_penalty\": 0.5}", 400, "\\\"presence_penalty\\\" is 0.5"},
-        {COMPLETE, "{\"prompt\": \"a\", \"n\": 2}", 400, "\\\"n\\\" is 2"},
-        {COMPLETE, "{\"prompt\": \"a\", \"temperature\": -1}", 400, "a number from 0 to 2"},
-        {COMPLETE, "{\"prompt\": \"a\", \"temperature\": \"warm\"}", 400, "temperature"},
-        {COMPLETE, "{\"prompt\": \"a\", \"max_tokens\": 0}", 400, "max_tokens"},
-        {COMPLETE, "{\"prompt\": [5000]}", 400, "token id 5000"},
-        {COMPLETE, "{\"prompt\": [1, \"x\"]}", 400, "no token id"},
-        {COMPLETE, "{\"prompt\": \"\"}", 400, "0 tokens"},
-        {COMPLETE, "{\"prompt\": [\"a\", \"b\"]}", 400, "one text"},
-        {COMPLETE, "{}", 400, "\\\"prompt\\\""},
-        {COMPLETE, "[]", 400, "expected an object"},
-        {COMPLETE, "{\"prompt\": ", 400, "the body"},
-        {COMPLETE, "{\"prompt\": \"a\", \"stop\": [\"\"]}", 400, "\\\"stop\\\""},
-        {COMPLETE, "{\"prompt\": \"a\", \"response_format\": {\"type\": \"json_object\"}}", 400, "response_format"},
-        {COMPLETE, "{\"prompt\": \"a\", \"model\": \"gpt-4\"}", 404, "`gpt-4` does not exist"},
-        {CHAT, "{\"messages\": \"hello\"}", 400, "a list of messages"},
-        {CHAT, "{\"messages\": [{\"role\": \"user\"}]}", 400, ""},
-        {"/v1/embeddings", "{}", 404, "nothing at this path"},
-        {"/v1/models", "{}", 405, "method"},
-        {"/v1/load_lora_adapter", "{\"lora_name\": \"x\"}", 400, "lora_path"},
-    };
-    Server s = server_start("-m tiny.gguf");
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
-        ASSERT_ANSWER(ask(&s, cases[i].path, cases[i].body), cases[i].status, cases[i].part);
-    AUTO_STR StrBuf longer = {0};
-    str_puts(&longer, "{\"prompt\": \"");
-    for (int i = 0; i < 700; i++) str_puts(&longer, "a");
-    str_puts(&longer, "\"}");
-    ASSERT_ANSWER(ask(&s, COMPLETE, longer.data), 400, "the context of 600");
-    ASSERT_STATUS(ask(&s, COMPLETE, "{\"prompt\": \"a\", \"user\": \"me\", \"n\": 1, \"stop\": null}"), 200);
+    AUTO_FREE char *module = path_parent(LORAC), *curl = path_join(module, "lorac-curl.so");
+    if (!path_exists(curl)) skip();
+    put("held_out.jsonl",
+        "{\"prompt\": \"Hello\", \"completion\": \"Hi\"}\n{\"prompt\": \"And now?\", \"completion\": \"Bye\"}\n");
+    Server s = server_start("-m tiny.gguf --served_model_name base");
+    AUTO_FREE char *url = mem_printf("http://127.0.0.1:%d", s.port);
+    AUTO_FREE char *train = mem_printf(
+        TRAIN "--output_dir out/c --save_steps 2 --validation_file held_out.jsonl --run_name c --hot_swap_url %s", url);
+    AUTO_FREE char *out = run(train, 0), *want = run("generate out/c Hello -n 16", 0);
+    AUTO_FREE char *named = mem_printf("hot swap lorac %s at %s, as c-step...", LORAC_VERSION, url);
+    const char *const parts[] = {named, "has c-step000004 ("};
+    CHECK_PARTS(out, parts);
+    AUTO_FREE char *answer = ask(&s, CHAT,
+                                 "{\"model\": \"c-step000004\", \"messages\": [{\"role\": \"user\", \"content\": "
+                                 "\"Hello\"}], \"temperature\": 0, \"max_tokens\": 16}");
+    AUTO_FREE char *text = text_of(answer, NULL);
+    want[strlen(want) - 1] = 0;
+    assert_string_equal(text, want);
+    AUTO_FREE char *check = mem_printf("swap out/c --url %s --check 2", url);
+    check_has(check, 0, "2 of 2 answers");
+    AUTO_FREE char *off = mem_printf("swap out/c --url %s --off", url);
+    mem_free(run(off, 0));
+    ASSERT_STATUS(client_request(s.port, "GET /v1/models/c-step000004", "", NULL), 404);
     assert_int_equal(server_end(s, SIGTERM), 0);
 }
 
-// A client that leaves frees its slot: the next one is answered long before the other's tokens are.
-static void test_serve_forgets_a_client_that_leaves(void **state) {
-    (void)state;
-    Server s = server_start("-m tiny.gguf --max_num_seqs 1 --max_queue 2");
-    const char *body = "{\"prompt\": \"Hello\", \"temperature\": 0, \"max_tokens\": 590, \"ignore_eos\": true}";
-    AUTO_FREE char *request = mem_printf("POST " COMPLETE " HTTP/1.1\r\nHost: localhost\r\nContent-Length: "
-                                         "%zu\r\n\r\n%s",
-                                         strlen(body), body);
-    for (int i = 0; i < 20; i++) {
-        int client = client_open(s.port);
-        client_say(client, request);
-        struct timespec pause = {.tv_nsec = 2000000};
-        nanosleep(&pause, NULL);
-        close(client);
-    }
-    for (int busy = 0; busy < 500; busy++) {
-        AUTO_FREE char *answer = ask(&s, COMPLETE, "{\"prompt\": \"Hi\", \"max_tokens\": 1}");
-        if (status_of(answer) == 200) break;
-        assert_int_equal(status_of(answer), 503); // while the queue is full
-        assert_non_null(strstr(answer, "Retry-After: 1"));
-        assert_true(busy < 499);
-        struct timespec pause = {.tv_nsec = 10000000};
-        nanosleep(&pause, NULL);
-    }
-    assert_int_equal(server_end(s, SIGTERM), 0);
-}
-
-static void test_serve_wants_its_key(void **state) {
-    (void)state;
-    AUTO_FREE char *open = run("serve -m tiny.gguf --port 0 --host 0.0.0.0", 2);
-    assert_non_null(strstr(open, "LORAC_API_KEY"));
-    setenv("LORAC_API_KEY", "secret", 1);
-    Server s = server_start("-m tiny.gguf");
-    unsetenv("LORAC_API_KEY");
-    ASSERT_STATUS(client_request(s.port, "GET /v1/models", "", NULL), 401);
-    ASSERT_STATUS(client_request(s.port, "GET /v1/models", "Authorization: Bearer wrong\r\n", NULL), 401);
-    ASSERT_STATUS(client_request(s.port, "GET /v1/models", "Authorization: Bearer secret\r\n", NULL), 200);
-    assert_int_equal(server_end(s, SIGTERM), 0);
-    check_has("serve -m tiny.gguf --port 0 --max_seq_length 601", 2, "expected 1 to 600");
-    check_has("serve -m tiny.gguf --port 0 --max_memory 1MiB", 3, "for each of 16 requests");
-    check_has("serve --port 0", 2, "--model_name_or_path is missing");
-    check_has("serve -m tiny.gguf --port 0 --adapter none=out/a/adapter", 2, "other than none");
-}
-
-TEST_MAIN_WITH(set_up, tear_down, TEST(test_serve_answers_as_generate_does), TEST(test_serve_streams_the_whole_answer),
-               TEST(test_serve_mixes_no_adapters), TEST(test_serve_loads_and_unloads_while_it_answers),
-               TEST(test_serve_refuses_by_name), TEST(test_serve_forgets_a_client_that_leaves),
-               TEST(test_serve_wants_its_key))
+TEST_MAIN_WITH(set_up, tear_down, TEST(test_serve_answers_as_generate_does), TEST(test_serve_tokenizes),
+               TEST(test_serve_streams_the_whole_answer), TEST(test_serve_mixes_no_adapters),
+               TEST(test_serve_loads_and_unloads_while_it_answers), TEST(test_serve_takes_the_adapters_of_a_run))
