@@ -140,6 +140,7 @@ static int inspect_dir(int argc, char **argv, const Options *o, Err *err) {
     AUTO_STR StrBuf left = {0};
     if (!data_files_expand(&files, (DataName){argv[0], o->split, o->split ? strcspn(o->split, "[") : 0}, &left, &why))
         return inspect_data(argc, argv, o, err);
+    if (o->split) return err_input(err, "%s", why.msg); // only data has it
     return err_input(err,
                      "%s: found none of adapter_config.json (adapter), manifest.json (snapshot), config.json (model, "
                      "output of a run); as data: %s",

@@ -99,6 +99,7 @@ typedef enum {
     TAKE_TYPE,
     TAKE_LEARNT_ROLES,
     TAKE_EOS,
+    TAKE_WEIGHT,
     TAKE_IF
 } Take;
 typedef struct EntryKey {
@@ -116,6 +117,7 @@ static const EntryKey entry_keys[] = {
     {"name", TAKE_IF, 0, "default", "a part of a data set on a hub; expected path as a file"},
     {"type", TAKE_TYPE, 0, NULL, NULL},
     {"split", TAKE_SPLIT, 0, NULL, NULL},
+    {"weight", TAKE_WEIGHT, 0, NULL, NULL}, // lorac's own
     {"ds_type", TAKE_IF, 0, "json text csv parquet", "expected json, text, csv or parquet"},
     {"field_messages", TAKE_COLUMN, COLUMN_MESSAGES, NULL, NULL},
     {"field_tools", TAKE_COLUMN, COLUMN_TOOLS, NULL, NULL},
@@ -197,6 +199,13 @@ static void take_eos(Entry *e, const char *key, const Json *v) {
         e->eos = v->str.data;
 }
 
+static void take_weight(Entry *e, const Json *v) {
+    if (json_is_number(v) && v->number > 0 && v->number <= 1000)
+        e->weight = v->number;
+    else
+        entry_refuse(e, "weight", v, "expected a number above 0, at most 1000");
+}
+
 static void take_entry_key(Entry *e, const char *name, const Json *v) {
     const EntryKey *k = entry_keys, *end = entry_keys + sizeof entry_keys / sizeof *entry_keys;
     while (k < end && strcmp(k->name, name) != 0) k++;
@@ -214,6 +223,7 @@ static void take_entry_key(Entry *e, const char *name, const Json *v) {
     case TAKE_TYPE: take_type(e, v); return;
     case TAKE_LEARNT_ROLES: take_learnt_roles(e, v); return;
     case TAKE_EOS: take_eos(e, name, v); return;
+    case TAKE_WEIGHT: take_weight(e, v); return;
     case TAKE_IF: take_if(e, k, v); return;
     }
 }

@@ -136,6 +136,7 @@ void entry_add_file(cJSON *list, const Entry *e, const char *path) {
     cJSON_AddStringToObject(file, "path", whole);
     if (e->format) cJSON_AddStringToObject(file, "format", e->format);
     if (e->limit) cJSON_AddNumberToObject(file, "max_samples", e->limit);
+    if (e->weight > 0) cJSON_AddNumberToObject(file, "weight", e->weight);
     AUTO_FREE char *split = slice_of(e, path);
     if (split) cJSON_AddStringToObject(file, "split", split);
     if (e->columns) cJSON_AddItemToObject(file, "columns", cJSON_Duplicate(e->columns, true));

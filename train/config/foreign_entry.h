@@ -10,7 +10,7 @@ typedef struct Entry { // and what its keys have said so far
     const Foreign *f;
     size_t number; // from 1; 0: not one of a list
     cJSON *columns;
-    double limit;
+    double limit, weight;                      // 0: not given
     const char *format, *eos, *slice;          // slice: "[10:20]"
     cJSON *learnt_roles, *role_names, *prompt; // roles_to_train, roles, prompt_format
     char *split;                               // NULL: "train"

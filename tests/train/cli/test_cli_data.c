@@ -348,6 +348,10 @@ static void test_inspect_says_what_a_path_is(void **state) {
     check_has("inspect bad.json", 2, "lorac: bad.json: model_type is \"t5\"; expected one of");
     check_has("inspect missing.jsonl", 2, "lorac: missing.jsonl: no such file or folder");
     check_has("inspect .", 2, "found none of adapter_config.json");
+    mkdir("splits", 0777);
+    put("splits/train.jsonl", "{\"text\":\"a\"}\n");
+    check_has("inspect splits --split test", 2,
+              "lorac: splits: found no data file of the split test in the folder (train.jsonl); expected a file");
     check_has("inspect d.jsonl extra", 2, "unexpected argument \"extra\"");
     check_has("inspect", 2, "no path; expected");
     put("raw.jsonl", "{\"text\":\"\x1B[2J\"}\n");

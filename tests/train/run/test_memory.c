@@ -27,7 +27,9 @@ static const char *const base_paths[BASE_COUNT] = {NULL, SOURCE_DIR "/models/gem
 
 #define TOOLS SOURCE_DIR "/data/examples/tool_calls_"
 #define TRAIN "--train_file " TOOLS "train.jsonl "
-#define EVALUATION "--validation_file " TOOLS "test.jsonl --eval_strategy steps --eval_steps 1 "
+#define EVALUATION                                                                                                     \
+    "--validation_file '[{\"path\": \"" TOOLS                                                                          \
+    "test.jsonl\", \"max_samples\": 24}]' --eval_strategy steps --eval_steps 1 "
 #define CLASSES "--train_file classes.jsonl --task classification --max_seq_length 128 "
 #define LONG "--train_file long.jsonl --max_steps 1 "
 
