@@ -202,7 +202,7 @@ static void set_defaults(Loading *l) {
         if (defaults[i].tool == l->c->tool) set_default(l, defaults[i].key, defaults[i].json);
     if (l->c->tool != LLAMA_FACTORY) return;
     AUTO_FREE char *alpha = mem_printf("%ld", 2 * l->c->lora_r);
-    set_default(l, CONFIG_lora_alpha, alpha);
+    if (!l->wrong[CONFIG_lora_r]) set_default(l, CONFIG_lora_alpha, alpha);
 }
 
 // A value that follows from several keys, unless the command line has set it.

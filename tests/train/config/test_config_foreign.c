@@ -550,6 +550,17 @@ static void test_foreign_command_line(void **state) {
 }
 
 // Words that are not read: the key that is meant, not the one with the nearest letters.
+// A default that follows from a refused value is no second problem.
+static void test_foreign_default_of_a_refused_value(void **state) {
+    (void)state;
+    Config c;
+    Err err;
+    assert_int_not_equal(load(&c, "finetuning_type: lora\nlora_rank: -1", NULL, &err), 0);
+    assert_non_null(strstr(err.msg, "lora_r: -1; expected 1 to 65536"));
+    assert_null(strstr(err.msg, "lora_alpha"));
+    config_clear(&c);
+}
+
 static void test_foreign_synonyms(void **state) {
     (void)state;
     static const char *const cases[][2] = {{"rank", "lora_r"},
@@ -575,4 +586,5 @@ TEST_MAIN(SCRATCH_TEST(test_foreign_common_keys), SCRATCH_TEST(test_foreign_axol
           SCRATCH_TEST(test_foreign_llama_factory), SCRATCH_TEST(test_foreign_trl),
           SCRATCH_TEST(test_foreign_refused_keys), SCRATCH_TEST(test_foreign_keys_that_are_off),
           SCRATCH_TEST(test_foreign_notes), SCRATCH_TEST(test_foreign_tool), SCRATCH_TEST(test_foreign_defaults),
-          SCRATCH_TEST(test_foreign_command_line), SCRATCH_TEST(test_foreign_synonyms))
+          SCRATCH_TEST(test_foreign_command_line), SCRATCH_TEST(test_foreign_synonyms),
+          TEST(test_foreign_default_of_a_refused_value))
