@@ -241,8 +241,9 @@ int report_write(const Trainer *t, const char *output_dir, const char *name, con
                  Err *err) {
     const TrainerInputs *in = trainer_inputs(t);
     AUTO_STR StrBuf page = {0}, note = {0};
+    AUTO_FREE char *path = path_join(output_dir, "report.html");
     show_state(&note, t, state);
-    report_begin(&page, name, in->model, note.data);
+    report_begin(&page, name, in->model->name, note.data);
     add_cards(&page, t);
     add_curves(&page, output_dir, in->adapter->config.labels > 0);
     if (answers) add_samples(&page, answers);
@@ -251,5 +252,5 @@ int report_write(const Trainer *t, const char *output_dir, const char *name, con
     add_model_table(&page, t, output_dir);
     str_puts(&page, "</div>\n");
     add_config(&page, in->config);
-    return report_end(&page, output_dir, err);
+    return report_end(&page, path, err);
 }

@@ -36,15 +36,18 @@ int report_write(const Trainer *t, const char *output_dir, const char *name, con
 // Whether output_dir/report.html is that of the end of this run.
 bool report_is_at_end(const Trainer *t, const char *output_dir);
 
-// ---- report_runs.c: one page that compares the runs of a process ----
+// ---- report_runs.c: one page that compares runs ----
 
 typedef struct ReportRun {
-    const char *name;
-    const Trainer *trainer;
-    const char *state; // as for report_write
+    const char *name, *base, *output_dir, *state; // state: "done", "running", an error, ...
+    char rank[64];
+    double learning_rate, last_loss, eval_loss, best_loss, elapsed; // NAN: none
+    int64_t rows_per_step, step, total_steps, best_step, tokens;    // below 0: unknown, none
 } ReportRun;
-// The curves of all runs and a table, as output_dir/report.html.
-int report_write_runs(const ReportRun *runs, size_t n, const char *output_dir, const char *name, Err *err);
+// state: as for report_write.
+ReportRun report_run_of(const Trainer *t, const char *name, const char *state);
+// The curves of all runs, from the logs in their output_dir, and a table.
+int report_write_runs(const ReportRun *runs, size_t n, const char *path, const char *name, Err *err);
 
 // ---- chart.c: one line chart as inline SVG. Colours come from the page's CSS variables, so it follows light and dark
 // ----

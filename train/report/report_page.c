@@ -68,18 +68,17 @@ int report_own(const char *path, Err *err) {
     return own ? 0 : overwrite_refuse(path, "a report.html that lorac wrote", err);
 }
 
-void report_begin(StrBuf *page, const char *title, const Model *m, const char *note) {
+void report_begin(StrBuf *page, const char *title, const char *base, const char *note) {
     str_puts(page, HEAD);
     report_escape(page, title);
     str_printf(page, "</title><style>\n%s</style></head><body><main>\n<h1>", STYLE);
     report_escape(page, title);
     str_puts(page, SUBTITLE);
-    report_escape(page, m->name);
+    report_escape(page, base);
     str_printf(page, " with lorac%s</p>\n", note);
 }
 
-int report_end(StrBuf *page, const char *output_dir, Err *err) {
-    AUTO_FREE char *path = path_join(output_dir, "report.html");
+int report_end(StrBuf *page, const char *path, Err *err) {
     str_puts(page, TAIL);
     return file_write_whole(path, page->data, page->len, report_own, err);
 }

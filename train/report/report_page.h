@@ -6,8 +6,8 @@
 enum { REPORT_MAX_BYTES = 256 << 20 };
 void report_escape(StrBuf *out, const char *text); // for HTML
 // The head of the page, up to its first section. note: after the subtitle, HTML.
-void report_begin(StrBuf *page, const char *title, const Model *m, const char *note);
-int report_end(StrBuf *page, const char *output_dir, Err *err); // writes output_dir/report.html
+void report_begin(StrBuf *page, const char *title, const char *base, const char *note);
+int report_end(StrBuf *page, const char *path, Err *err); // writes it
 
 typedef struct Curves { // columns of the log: of the training lines, then of the evaluation lines
     size_t n, n_eval;

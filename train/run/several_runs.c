@@ -62,10 +62,12 @@ static const char *state_of(const Run *r) {
 // A failure to write the report is a warning: the adapters are good.
 static bool write_report(const Config *config, const Run *runs, size_t n) {
     AUTO_FREE ReportRun *list = mem_calloc(n, sizeof *list);
+    AUTO_FREE char *path = path_join(config->output_dir, "report.html");
     Err err;
-    for (size_t i = 0; i < n; i++) list[i] = (ReportRun){runs[i].config->run_name, runs[i].trainer, state_of(&runs[i])};
+    for (size_t i = 0; i < n; i++)
+        list[i] = report_run_of(runs[i].trainer, runs[i].config->run_name, state_of(&runs[i]));
     if (dir_make_parents(config->output_dir, &err) == 0 &&
-        report_write_runs(list, n, config->output_dir, run_display_name(config), &err) == 0)
+        report_write_runs(list, n, path, run_display_name(config), &err) == 0)
         return true;
     log_warn("%s", err.msg);
     return false;

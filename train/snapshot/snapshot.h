@@ -78,6 +78,13 @@ int snapshot_compare_ranks(const Trainer *t, Err *err);
 
 // ---- the snapshots of an output directory ----
 
+// What the newest readable manifest says, for display: nothing is verified. False: there is none.
+typedef struct SnapshotFacts {
+    TrainerState state;
+    RunIdentity identity;
+} SnapshotFacts;
+bool snapshot_facts(SnapshotFacts *f, const char *output_dir);
+
 extern const OwnFolder snapshot_own; // what of it may be replaced or removed (overwrite.h)
 
 // Removes what exceeds `limit` (at least two stay), oldest first, never the one of best_step (-1: none), and the

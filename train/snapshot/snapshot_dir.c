@@ -220,3 +220,17 @@ void snapshot_prune(const char *output_dir, int64_t limit, int64_t best_step) {
     }
     snapshot_sweep(output_dir);
 }
+
+bool snapshot_facts(SnapshotFacts *f, const char *output_dir) {
+    size_t count;
+    AUTO_FREE int64_t *steps = NULL;
+    AUTO_FREE Manifest *m = mem_alloc(1, sizeof *m);
+    if (snapshot_list(&steps, &count, output_dir, NULL)) return false;
+    for (size_t i = count; i-- > 0;) {
+        AUTO_FREE char *path = snapshot_path(output_dir, steps[i]);
+        if (manifest_read(m, path, false, NULL) || m->is_of_another_version) continue;
+        *f = (SnapshotFacts){m->state, m->identity};
+        return true;
+    }
+    return false;
+}
