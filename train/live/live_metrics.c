@@ -18,7 +18,7 @@ static void add_quoted(StrBuf *out, const char *text) {
 
 static void add_value(StrBuf *out, double x) {
     if (isfinite(x))
-        str_printf(out, " %.9g\n", x);
+        str_printf(out, " %.15g\n", x);
     else
         str_puts(out, isnan(x) ? " NaN\n" : x > 0 ? " +Inf\n" : " -Inf\n");
 }
