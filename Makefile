@@ -10,7 +10,7 @@ GEMMA  := models/gemma-3-270m-q4_k_m.gguf
 MINILM := models/all-MiniLM-L6-v2
 PREFIX ?= /usr/local
 
-.PHONY: all setup headers mpi arrow configure build parquet dist cuda cuda-release model models demo test test-all asan fuzz lint bench install clean help
+.PHONY: all setup headers mpi arrow configure build parquet dist cuda model models demo test test-all asan fuzz lint bench install clean help
 
 all: build
 
@@ -26,8 +26,8 @@ help:
 	@echo "make models   fetch the base models of configs/: SmolLM2, Gemma 3 270M, MiniLM (a BERT)"
 	@echo "make parquet  fetch Apache Arrow's C++ library (55 MB) and build lorac-parquet.so, which reads .parquet files"
 	@echo "make cuda     build with the CUDA modules; cuDNN and NCCL are fetched (800 MB) where the system has none; ends with doctor"
-	@echo "make cuda-release  the same with lorac-cuda.so for every GPU from Ampere on, in $(BUILD)-release"
-	@echo "make dist     a .tar.gz and a Python wheel (glibc 2.31 and newer) and a .deb in $(BUILD)-dist (configs/package/dist.sh)"
+	@echo "make dist     a .tar.gz and a Python wheel (glibc 2.31 and newer) and a .deb in $(BUILD)-dist (configs/package/dist.sh); with"
+	@echo "              the CUDA Toolkit also a .tar.gz for NVIDIA GPUs since Ampere (CUDA=no: not)"
 	@echo "make install  install the binary under PREFIX=$(PREFIX) (DESTDIR is respected)"
 
 setup:
@@ -52,12 +52,6 @@ parquet: setup
 # With NVIDIA's toolkit; the log stays in $(BUILD)/make_cuda.log.
 cuda: setup
 	@BUILD=$(BUILD) JOBS=$(JOBS) sh kernels/cuda/make_cuda.sh
-
-cuda-release: setup
-	@cmake -S . -B $(BUILD)-release -G Ninja -DWITH_CUDA=ON -DCUDA_ARCHS=all > $(BUILD)-release.log 2>&1 || \
-	  { cat $(BUILD)-release.log; exit 1; }
-	@cmake --build $(BUILD)-release -j $(JOBS) --target lorac cuda_modules
-	@rm -f $(BUILD)-release.log
 
 model: $(MODEL)
 models: $(MODEL) $(GEMMA) $(MINILM)
@@ -125,4 +119,4 @@ install: build
 	@cmake --install $(BUILD) --prefix $(PREFIX)
 
 clean:
-	rm -rf $(BUILD) $(BUILD)-libc $(BUILD)-libc.part $(BUILD)-asan $(BUILD)-fuzz $(BUILD)-release $(BUILD)-static $(BUILD)-deb $(BUILD)-dist
+	rm -rf $(BUILD) $(BUILD)-libc $(BUILD)-libc.part $(BUILD)-asan $(BUILD)-fuzz $(BUILD)-cuda $(BUILD)-static $(BUILD)-deb $(BUILD)-dist

@@ -1,8 +1,9 @@
 #!/bin/sh
-# usage: BUILD=build [GLIBC_ROOT=FOLDER] sh dist.sh: writes BUILD-dist/: a .tar.gz and a Python wheel with one program that
-# the libraries are part of, and a .deb for this release of Debian. None has the modules for MPI and GPUs. The program of
-# the first two is linked with the C library of Debian 11 (old_libc.sh) and needs glibc 2.31 or newer; with GLIBC_ROOT=/ it
-# needs that of this system. The name of the wheel has the version.
+# usage: BUILD=build [GLIBC_ROOT=FOLDER] [CUDA=no] sh dist.sh: writes BUILD-dist/: a .tar.gz and a Python wheel with one
+# program that the libraries are part of, and a .deb for this release of Debian, all without the modules for MPI and GPUs;
+# and where the CUDA Toolkit is, unless CUDA=no, a .tar.gz for NVIDIA GPUs (dist_cuda.sh). All but the .deb are linked with
+# the C library of Debian 11 (old_libc.sh) and need glibc 2.31 or newer; with GLIBC_ROOT=/ they need that of this system.
+# The name of the wheel has the version.
 set -eu
 cd "$(dirname "$0")/../.."
 build=${BUILD:-build}
@@ -39,4 +40,8 @@ product "$build-deb"
 (umask 022 && cd "$build-deb" && cpack -G DEB -B "$dist/deb") >"$dist/log" 2>&1 || { cat "$dist/log"; exit 1; }
 mv "$dist"/deb/*.deb "$dist"
 rm -rf "$dist/log" "$dist/deb" "${dist:?}/$name"
+if [ "${CUDA:-yes}" != no ] && sh kernels/cuda/make_cuda.sh nvcc >"$dist/log"; then
+    BUILD=$build sh configs/package/dist_cuda.sh "$dist" "$libc" "$limit"
+fi
+rm -f "$dist/log"
 ls -l "$dist"

@@ -3,7 +3,8 @@ option(STATIC_LIBRARIES "Libraries become part of lorac where they have a .a fil
 set(GLIBC_ROOT "" CACHE PATH "With STATIC_LIBRARIES: the C library to link with, in the folders of a Debian system")
 if(STATIC_LIBRARIES)
   set(CMAKE_FIND_LIBRARY_SUFFIXES .a .so)
-  add_link_options(LINKER:--as-needed -static-libgcc)
+  # The CUDA modules, which are C++, need libstdc++ as NVIDIA's libraries do: those of the compiler want its glibc.
+  add_link_options(LINKER:--as-needed $<$<LINK_LANGUAGE:C>:-static-libgcc>)
   if(GLIBC_ROOT) # a folder with an older C library to link with (old_libc.sh), in which these are libraries of their own
     set(libc ${GLIBC_ROOT}/usr/lib/${CMAKE_LIBRARY_ARCHITECTURE})
     add_link_options(--sysroot=${GLIBC_ROOT} -B${libc} -L${libc})

@@ -34,7 +34,8 @@ bool cuda_check(Backend *b, cudaError_t error, const char *what) {
     bool foreign = error == cudaErrorNoKernelImageForDevice || error == cudaErrorUnsupportedPtxVersion;
     cuda_fail(b, error == cudaErrorMemoryAllocation ? ERR_MEMORY : ERR_RUNTIME, "%s: %s (%s)%s", what,
               cudaGetErrorString(error), cudaGetErrorName(error),
-              foreign ? "; lorac-cuda.so was compiled for other GPUs: compile it here, or with make cuda-release" : "");
+              foreign ? "; lorac-cuda.so was compiled for other GPUs: compile it here, or with CUDA_ARCHS=all make cuda"
+                      : "");
     return false;
 }
 

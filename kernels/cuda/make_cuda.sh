@@ -2,10 +2,25 @@
 # usage: BUILD=build JOBS=2 sh make_cuda.sh (make cuda): builds lorac with lorac-cuda.so, -cudnn.so and -nccl.so in BUILD,
 # prints what was found and what is missing, and ends with `lorac doctor`. All output is also in BUILD/make_cuda.log.
 # cuDNN, cudnn-frontend and NCCL that the system does not have, or has too old, are fetched (fetch_nvidia.py); with
-# FETCH=no they are not. CUDA_ARCHS: what for, as cmake takes it (kernels/cuda/CMakeLists.txt).
+# FETCH=no they are not. CUDA_ARCHS: what for, as cmake takes it (kernels/cuda/CMakeLists.txt). CMAKE_WORDS: more of
+# cmake's options. `sh make_cuda.sh nvcc` prints the path of nvcc and does nothing else; exit status 1: no toolkit.
 set -u
 cd "$(dirname "$0")/../.."
 build=${BUILD:-build}
+
+find_nvcc() {
+    [ -z "${CUDACXX:-}" ] || { echo "$CUDACXX"; return; }
+    for place in "${CUDA_HOME:-}" "${CUDA_PATH:-}"; do
+        [ -z "$place" ] || [ ! -x "$place/bin/nvcc" ] || { echo "$place/bin/nvcc"; return; }
+    done
+    command -v nvcc && return
+    for place in /usr/local/cuda $(ls -d /usr/local/cuda-* 2>/dev/null | sort -rV); do
+        [ ! -x "$place/bin/nvcc" ] || { echo "$place/bin/nvcc"; return; }
+    done
+    return 1
+}
+[ "${1:-}" != nvcc ] || { find_nvcc; exit; }
+
 mkdir -p "$build"
 log=$build/make_cuda.log
 
@@ -23,15 +38,7 @@ fail() {
 at_least() { [ "$(printf '%s\n%s\n' "$1" "$2" | sort -V | head -n 1)" = "$1" ]; } # OLDEST VERSION
 
 # ---- the toolkit ----
-nvcc=${CUDACXX:-}
-for place in "${CUDA_HOME:-}" "${CUDA_PATH:-}"; do
-    [ -n "$nvcc" ] || [ -z "$place" ] || [ ! -x "$place/bin/nvcc" ] || nvcc=$place/bin/nvcc
-done
-[ -n "$nvcc" ] || nvcc=$(command -v nvcc) || nvcc=
-for place in /usr/local/cuda $(ls -d /usr/local/cuda-* 2>/dev/null | sort -rV); do
-    [ -n "$nvcc" ] || [ ! -x "$place/bin/nvcc" ] || nvcc=$place/bin/nvcc
-done
-[ -n "$nvcc" ] || fail "CUDA Toolkit not found (no nvcc in PATH, CUDA_HOME, /usr/local/cuda), expected 12.4 or newer; on Debian \
+nvcc=$(find_nvcc) || fail "CUDA Toolkit not found (no nvcc in PATH, CUDA_HOME, /usr/local/cuda), expected 12.4 or newer; on Debian \
 and Ubuntu NVIDIA's package cuda-toolkit-13-0 holds all that is needed"
 version=$("$nvcc" --version | sed -n 's/.*release \([0-9.]*\).*/\1/p')
 [ -n "$version" ] || fail "$nvcc --version shows no release; expected CUDA Toolkit 12.4 or newer"
@@ -43,12 +50,14 @@ case ${CUDA_ARCHS:-} in *all* | *1[0-9]0*) oldest=12.8 ;; esac
 at_least $oldest "$version" || fail "CUDA Toolkit $version ($nvcc) is too old for compute capability 10.0 and 12.0, expected \
 $oldest or newer"
 echo "toolkit    CUDA $version, $nvcc"
-echo "gpu        ${gpus:-none here: compiled for Hopper, other GPUs by the driver at the first start (CUDA_ARCHS=all: for all)}"
+native=': compiled for Hopper, other GPUs by the driver at the first start (CUDA_ARCHS=all: for all)'
+[ -z "${CUDA_ARCHS:-}" ] || native=''
+echo "gpu        ${gpus:-none here$native}"
 
 # ---- cmake, which looks for the rest ----
 configure() {
     CUDACXX=$nvcc cmake -S . -B "$build" -G Ninja -DWITH_CUDA=ON -DCUDA_ARCHS="${CUDA_ARCHS:-native}" -DNVCC="$nvcc" \
-        >"$build/cmake.log" 2>&1 || { cat "$build/cmake.log"; fail "cmake failed"; }
+        ${CMAKE_WORDS:-} >"$build/cmake.log" 2>&1 || { cat "$build/cmake.log"; fail "cmake failed"; }
 }
 configure
 wanted=$(cat "$build/nvidia_missing")
