@@ -211,9 +211,10 @@ void map_report_to(const Foreign *f, const Json *v) {
         const Json *e = list ? &v->items[i] : v;
         if (is_one_of(e, "none html")) {
             foreign_set(f, CONFIG_report_to, e);
-        } else if (is_one_of(e,
-                             "all wandb tensorboard mlflow comet_ml swanlab trackio azure_ml neptune clearml dagshub "
-                             "dvclive flyte codecarbon")) {
+        } else if (is_one_of(e, "tensorboard")) {
+            foreign_set_text(f, CONFIG_report_to, "[\"html\", \"tensorboard\"]");
+        } else if (is_one_of(e, "all wandb mlflow comet_ml swanlab trackio azure_ml neptune clearml dagshub "
+                                "dvclive flyte codecarbon")) {
             foreign_note(f, "%s: report.html and train_log.jsonl are written instead", e->str.data);
         } else {
             foreign_refuse(f, e, "expected none, html or a logger of transformers");

@@ -387,6 +387,7 @@ static void test_foreign_trl(void **state) {
         {T "dtype: float32", "dtype", "\"auto\""},
         {T "report_to: wandb", "report_to", "[\"html\"]"},
         {T "report_to: [none]", "report_to", "[\"none\"]"},
+        {T "report_to: [wandb, tensorboard]", "report_to", "[\"html\",\"tensorboard\"]"},
         {T "logging_steps: 0.1", "logging_steps", "1"},
         {T "logging_steps: 25", "logging_steps", "25"},
     };
