@@ -155,7 +155,7 @@ static bool prepends_space(const Tokenizer *t) {
     AUTO_IDS TokenIds ids = {0}, rest = {0};
     tokenizer_encode(t, "a", 1, NULL, false, &ids);
     tokenizer_encode_rest(t, "a", 1, NULL, false, &rest);
-    return ids.count != rest.count || memcmp(ids.ids, rest.ids, ids.count * sizeof *ids.ids) != 0;
+    return ids.count != rest.count || (ids.count && memcmp(ids.ids, rest.ids, ids.count * sizeof *ids.ids) != 0);
 }
 
 static int put_characters(Writing *w, Err *err) {
