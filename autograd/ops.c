@@ -44,15 +44,15 @@ Tensor *op_neftune(Tape *t, Tensor *x, const float *magnitude, float alpha, cons
     return node_output(t, n, x->rows, x->cols);
 }
 
-// ---- linear with LoRA: in[0] = x, in[1] = residual; out[1 + i] = xa of pair i ----
+// ---- linear with LoRA: in[0] = x, in[1] = residual; out[1] = xa of all pairs ----
 
 LinearCall linear_rows(const Node *n) {
     return (LinearCall){mat_out(n, 0), mat_in(n, 0), n->args.linear.residual ? mat_in(n, 1) : (Mat){0}};
 }
 
 void linear_forward_rest(const Node *n, const Exec *x) {
-    for (int i = 0; i < n->args.linear.n_loras; i++)
-        CALL(x, lora_forward, mat_out(n, 0), mat_out(n, 1 + i), mat_in(n, 0), &n->args.linear.loras[i], x->ws);
+    if (n->args.linear.n_loras)
+        CALL(x, lora_forward, mat_out(n, 0), mat_out(n, 1), mat_in(n, 0), n->args.linear.loras, x->ws);
 }
 
 static void linear_forward(const Node *n, const Exec *x) {
@@ -76,8 +76,8 @@ static void pass_to(Mat to, Mat dout, bool accumulate, const Exec *x) {
 
 void linear_backward_rest(const Node *n, const Exec *x) {
     Mat dout = grad_out(n), dx = grad_in(n, 0);
-    for (int i = 0; i < n->args.linear.n_loras; i++)
-        CALL(x, lora_backward, dx, dout, mat_in(n, 0), mat_out(n, 1 + i), &n->args.linear.loras[i], x->ws);
+    if (n->args.linear.n_loras)
+        CALL(x, lora_backward, dx, dout, mat_in(n, 0), mat_out(n, 1), n->args.linear.loras, x->ws);
     if (n->args.linear.residual) pass_to(grad_in(n, 1), dout, x->accumulate & 2, x);
 }
 
@@ -90,11 +90,9 @@ static void linear_backward(const Node *n, const Exec *x) {
 static size_t linear_workspace(const Node *n, Backend *b, bool backward) {
     const Tensor *x = n->in[0];
     size_t most = b->k->linear_workspace(b, n->args.linear.w, x->rows);
-    for (int i = 0; i < n->args.linear.n_loras; i++) {
-        size_t bytes = b->k->lora_workspace(b, &n->args.linear.loras[i], x->rows, x->cols);
-        if (bytes > most) most = bytes;
-    }
-    return most;
+    if (!n->args.linear.n_loras) return most;
+    size_t bytes = b->k->lora_workspace(b, n->args.linear.loras, x->rows, x->cols);
+    return bytes > most ? bytes : most;
 }
 
 static double linear_flops(const Node *n, bool backward) {
@@ -116,7 +114,7 @@ const Op *const tape_linear = &LINEAR;
 
 Tensor *op_linear(Tape *t, Tensor *x, const Weight *w, Tensor *residual, const Lora *loras, int n_loras) {
     CHECK(x->cols == w->cols, "%s takes %ld columns, got %ld", w->name, w->cols, x->cols);
-    CHECK(n_loras <= NODE_MAX_LORAS);
+    CHECK(n_loras <= LORA_MAX_PAIRS);
     CHECK(!residual || (residual != x && residual->rows == x->rows && residual->cols == w->rows));
     Node *n = node_add(t, &LINEAR, x, residual, NULL);
     n->args.linear.w = w;
@@ -124,16 +122,19 @@ Tensor *op_linear(Tape *t, Tensor *x, const Weight *w, Tensor *residual, const L
     n->args.linear.residual = residual != NULL;
     n->parameter_bytes = cost_weight_bytes(t, w);
     if (residual) n->passes_grad = 2;
-    for (int i = 0; i < n_loras; i++) {
+    int64_t ranks = 0;
+    for (int i = 0; i < n_loras; ranks += loras[i++].rank) {
         n->parameter_bytes += (double)sizeof(float) * (double)loras[i].rank * (double)(loras[i].rows + x->cols);
         n->args.linear.loras[i] = loras[i];
         if (!loras[i].da) continue;
         n->trainable = true;
         n->reads_in |= 1;
-        n->reads_out |= 2u << i;
+        n->reads_out |= 2;
     }
     Tensor *out = node_output(t, n, x->rows, w->rows);
-    for (int i = 0; i < n_loras; i++) node_output(t, n, x->rows, loras[i].rank);
+    if (!n_loras) return out;
+    n->args.linear.loras[0].more = n_loras - 1;
+    node_output(t, n, x->rows, ranks);
     return out;
 }
 

@@ -8,7 +8,7 @@
 typedef struct Node Node;
 typedef struct Op Op;
 
-enum { NODE_MAX_INPUTS = TAPE_MAX_STACKED, NODE_MAX_LORAS = 3, NODE_MAX_OUTPUTS = 1 + NODE_MAX_LORAS };
+enum { NODE_MAX_INPUTS = TAPE_MAX_STACKED, NODE_MAX_OUTPUTS = 2 };
 _Static_assert((int)NODE_MAX_INPUTS >= (int)NODE_MAX_OUTPUTS, "an instruction's buffers hold either");
 enum { NO_BUFFER = -1, NO_SEGMENT = -1, NO_NODE = -1, NOT_WAITING = -1 };
 
@@ -57,7 +57,7 @@ typedef union NodeArgs {
     } norm;
     struct {
         const Weight *w;
-        Lora loras[NODE_MAX_LORAS];
+        Lora loras[LORA_MAX_PAIRS];
         int n_loras;
         bool residual; // in[1] is added
     } linear;

@@ -83,4 +83,19 @@ WeightRow weight_row(const Weight *w, int64_t row);
 // Bytes of a row of `cols` elements that `pack` writes. CHECKs the type, and that only NF4 has row scales.
 size_t host_packed_row(DType type, const float *row_scale, int64_t cols);
 
+// Of all pairs of the array.
+static inline int64_t lora_ranks(const Lora *l) {
+    int64_t ranks = 0;
+    for (int i = 0; i <= l->more; i++) ranks += l[i].rank;
+    return ranks;
+}
+// xa of pair i (lora_forward).
+static inline Mat host_lora_xa(Mat xa, const Lora *l, int i) {
+    CHECK(xa.cols == lora_ranks(l));
+    for (int before = 0; before < i; before++)
+        xa.data = (char *)xa.data + (size_t)(xa.rows * l[before].rank) * dtype_info(xa.dtype)->bytes;
+    xa.cols = l[i].rank;
+    return xa;
+}
+
 C_END

@@ -88,7 +88,7 @@ typedef struct WeightSegment {
     int64_t rows;
     const float *row_scale; // NF4: [rows] of the stored rows; F8_E4M3: [1]; else NULL
 } WeightSegment;
-enum { WEIGHT_MAX_SEGMENTS = 4 };
+enum { WEIGHT_MAX_SEGMENTS = 4, LORA_MAX_PAIRS = 3 };
 typedef struct Weight {
     const char *name; // for messages: the tensor's name in the file
     WeightSegment segments[WEIGHT_MAX_SEGMENTS];
@@ -115,6 +115,7 @@ typedef struct Lora {
     float scale;
     float dropout; // 0: none
     TokenKeys keys;
+    int more; // pairs of the same x, y and dropout that follow in an array, for one call; at most LORA_MAX_PAIRS - 1
 } Lora;
 
 // Which keys each query sees. Sample s has queries [q_start[s], q_start[s+1]) and keys [k_start[s], k_start[s] +
@@ -363,7 +364,8 @@ struct Kernels {
 
     // ---- lora ----
     size_t (*lora_workspace)(Backend *b, const Lora *l, int64_t t, int64_t k); // of forward and backward
-    // xa [T, R] = drop(x) A^T; y[:, row_offset ...] += scale * xa B^T.  y [T, N], x [T, K].
+    // xa [T, R] = drop(x) A^T; y[:, row_offset ...] += scale * xa B^T.  y [T, N], x [T, K].  Of several pairs (l->more)
+    // xa [T, sum of R] is for lora_backward alone: columns on devices, in host memory one [T, R] after the other.
     void (*lora_forward)(Backend *b, Mat y, Mat xa, Mat x, const Lora *l, void *ws);
     // dxa = scale * dy B;  dB += scale * dy^T xa;  dA += dxa^T drop(x);  dx += mask(dxa A) (dx.data NULL: no gradient).
     // dx is always added to: linear_backward of the same node writes it first.

@@ -2,6 +2,7 @@
 // Tolerances are those of sums, OP_SUM. PRODUCT: where activations are not float32, a product's weights (expanded
 // blocks, LoRA's parameters) and what goes from one product to the next are rounded to their type: each term errs by a
 // unit, and the worst of many sums by about four times their root mean square. TWO_PRODUCTS: one after the other.
+#include "host.h"
 #include "opcheck.h"
 
 static const double PRODUCT = 4, TWO_PRODUCTS = 8;
@@ -133,6 +134,38 @@ static void case_lora_backward(OpRun *r) {
     OP_CALL(r, lora_backward, dx, dy, x, xa, &l, OP_WORKSPACE(r, lora, &l, t, k));
 }
 
+// Several pairs with one x, of different ranks and rows, with gaps between their columns of y; the last has no dA. xa
+// is each backend's own.
+static void case_lora_pairs(OpRun *r) {
+    int64_t t = r->size.t, k = r->size.k, offset = r->size.row_offset, rank = r->size.rank, n = r->size.n;
+    Lora l[LORA_MAX_PAIRS];
+    for (int i = 0; i < LORA_MAX_PAIRS; i++) {
+        l[i] = lora_of(r);
+        l[i].row_offset = offset;
+        l[i].scale = 0.5f / (float)(1 + i);
+        l[i].keys.key.module += (uint32_t)i;
+        offset += l[i].rows + 2;
+        r->size.rank += 3, r->size.n += 5;
+    }
+    r->size.rank = rank, r->size.n = n;
+    l->more = LORA_MAX_PAIRS - 1;
+    Mat x = op_input(r, t, k), dy = op_input(r, t, offset);
+    Mat y = op_inout(r, "y", t, offset, OP_SUM(k));
+    op_rounded(r, TWO_PRODUCTS);
+    Mat xa = mat_of(op_workspace(r, (size_t)(t * lora_ranks(l)) * sizeof(float)), x.dtype, t, lora_ranks(l));
+    static const char *const das[] = {"da 0", "da 1"}, *const dbs[] = {"db 0", "db 1", "db 2"};
+    for (int i = 0; i < LORA_MAX_PAIRS; i++) {
+        if (i < 2)
+            l[i].da = op_inout_f32(r, das[i], l[i].rank, k, OP_SUM(t + l[i].rows)).data, op_rounded(r, TWO_PRODUCTS);
+        l[i].db = op_inout_f32(r, dbs[i], l[i].rows, l[i].rank, OP_SUM(t + k)).data, op_rounded(r, TWO_PRODUCTS);
+    }
+    Mat dx = op_inout(r, "dx", t, k, OP_SUM(3 * (n + rank))); // of three pairs
+    op_rounded(r, TWO_PRODUCTS);
+    void *ws = OP_WORKSPACE(r, lora, l, t, k);
+    OP_CALL(r, lora_forward, y, xa, x, l, ws);
+    OP_CALL(r, lora_backward, dx, dy, x, xa, l, ws);
+}
+
 // The decision of each element: with x = 1 and A = the unit row of column c, xa[t] is drop's factor at (t, c). All of
 // `k` columns go through a rank-k adapter, so the masks of two backends are compared bit for bit.
 static void case_lora_mask(OpRun *r) {
@@ -249,6 +282,12 @@ static const OpSize loras[] = {
     {.t = 513, .n = 192, .k = 576, .rank = 16, .dropout = 0.1f, .row_offset = 3},
     {.t = 513, .n = 577, .k = 99, .rank = 8, .no_da = true, .no_db = true},
 };
+static const OpSize lora_pairs[] = {
+    {.t = 1, .n = 100, .k = 64, .rank = 8},
+    {.t = 67, .n = 33, .k = 101, .rank = 5, .row_offset = 3},
+    {.t = 127, .n = 96, .k = 128, .rank = 16},
+    {.t = 67, .n = 33, .k = 100, .rank = 8, .dropout = 0.1f, .row_offset = 1},
+};
 static const OpSize masks[] = {
     // no_da: A is not random, so there is no NaN in it
     {.t = 1, .n = 3, .no_da = true, .k = 64, .dropout = 0.5f},
@@ -281,10 +320,17 @@ static const OpSize classes[] = {
     {.t = 9, .n = 1000, .k = 64, .smoothing = 0.2f},
 };
 const OpCase op_cases_matmul[] = {
-    OP_CASE(linear_forward, linears),   OP_CASE(linear_forward_in_place, linears),
-    OP_CASE(linear_backward, linears),  OP_CASE(linears_forward, linears),
-    OP_CASE(linears_backward, linears), OP_CASE(lora_forward, loras),
-    OP_CASE(lora_backward, loras),      OP_CASE(lora_mask, masks),
-    OP_CASE(head_loss, heads),          OP_CASE(head_ties, ties),
-    OP_CASE(class_loss, classes),       {0},
+    OP_CASE(linear_forward, linears),
+    OP_CASE(linear_forward_in_place, linears),
+    OP_CASE(linear_backward, linears),
+    OP_CASE(linears_forward, linears),
+    OP_CASE(linears_backward, linears),
+    OP_CASE(lora_forward, loras),
+    OP_CASE(lora_backward, loras),
+    OP_CASE(lora_pairs, lora_pairs),
+    OP_CASE(lora_mask, masks),
+    OP_CASE(head_loss, heads),
+    OP_CASE(head_ties, ties),
+    OP_CASE(class_loss, classes),
+    {0},
 };

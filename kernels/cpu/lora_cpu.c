@@ -91,10 +91,19 @@ static Layout lay_out(const Lora *l, int64_t t, int64_t k) {
     return y;
 }
 
-size_t CPU_FN(lora_workspace)(Backend *b, const Lora *l, int64_t t, int64_t k) {
+static size_t pair_workspace(const Backend *b, const Lora *l, int64_t t, int64_t k) {
     Layout y = lay_out(l, t, k);
     return (size_t)(y.a + y.b + b->threads * y.left) * sizeof(Part) +
            (size_t)(y.low + y.low_t + b->threads * y.scratch) * sizeof(Act);
+}
+
+size_t CPU_FN(lora_workspace)(Backend *b, const Lora *l, int64_t t, int64_t k) {
+    size_t most = 0;
+    for (int i = 0; i <= l->more; i++) {
+        size_t bytes = pair_workspace(b, l + i, t, k);
+        if (bytes > most) most = bytes;
+    }
+    return most;
 }
 
 // Where the sections are: packed A and B, the left side of each thread; low, low_t, scratch of each thread.
@@ -113,7 +122,7 @@ static void mask_rows(Act *dst, Mat x, const Lora *l, int64_t t, int64_t n, int6
     for (int64_t i = 0; i < n; i++) masked_row(dst + i * cols, act_row(x, t + i) + col, col, cols, l, t + i, false);
 }
 
-void CPU_FN(lora_forward)(Backend *b, Mat y, Mat xa, Mat x, const Lora *l, void *ws) {
+static void forward_pair(const Backend *b, Mat y, Mat xa, Mat x, const Lora *l, void *ws) {
     CHECK_ACT(xa, x.rows, l->rank);
     CHECK_ACT(y, x.rows, y.cols);
     CHECK(l->row_offset >= 0 && l->row_offset + l->rows <= y.cols);
@@ -142,7 +151,11 @@ void CPU_FN(lora_forward)(Backend *b, Mat y, Mat xa, Mat x, const Lora *l, void 
     }
 }
 
-// One call of lora_backward: its operands, and the parts of its workspace.
+void CPU_FN(lora_forward)(Backend *b, Mat y, Mat xa, Mat x, const Lora *l, void *ws) {
+    for (int i = 0; i <= l->more; i++) forward_pair(b, y, host_lora_xa(xa, l, i), x, l + i, ws);
+}
+
+// One pair of lora_backward: its operands, and the parts of its workspace.
 typedef struct Backward {
     Mat dx, dy, x, xa;
     const Lora *l;
@@ -222,15 +235,16 @@ static void backward_a(const Backward *c, Act *scratch, Part *left) {
     }
 }
 
-void CPU_FN(lora_backward)(Backend *b, Mat dx, Mat dy, Mat x, Mat xa, const Lora *l, void *ws) {
-    CHECK_ACT(xa, x.rows, l->rank);
-    CHECK_ACT(dy, x.rows, dy.cols);
-    CHECK(l->row_offset >= 0 && l->row_offset + l->rows <= dy.cols);
-    if (dx.data) CHECK_ACT(dx, x.rows, x.cols);
-    int64_t t = x.rows, r = l->rank, k = x.cols;
+static void backward_pair(const Backend *b, Backward c, void *ws) {
+    const Lora *l = c.l;
+    int64_t t = c.x.rows, r = l->rank, k = c.x.cols;
+    CHECK_ACT(c.xa, t, r);
+    CHECK_ACT(c.dy, t, c.dy.cols);
+    CHECK(l->row_offset >= 0 && l->row_offset + l->rows <= c.dy.cols);
+    if (c.dx.data) CHECK_ACT(c.dx, t, k);
     Layout at = lay_out(l, t, k);
     Memory m = memory_at(ws, b, &at);
-    Backward c = {dx, dy, x, xa, l, m.a, m.b, m.low, m.low_t};
+    c.a = m.a, c.b = m.b, c.dxa = m.low, c.low_t = m.low_t;
 #pragma omp parallel num_threads(b->threads)
     {
         Act *scratch = m.scratch + omp_get_thread_num() * at.scratch;
@@ -241,7 +255,7 @@ void CPU_FN(lora_backward)(Backend *b, Mat dx, Mat dy, Mat x, Mat xa, const Lora
         gemm_pack_f32(c.a, l->a, k, r, k, scratch);
         backward_rows(&c, scratch, left);
         if (l->db) {
-            transpose_low(c.low_t, xa.data, t, r);
+            transpose_low(c.low_t, c.xa.data, t, r);
             backward_b(&c, scratch, left);
         }
         if (l->da) {
@@ -249,4 +263,9 @@ void CPU_FN(lora_backward)(Backend *b, Mat dx, Mat dy, Mat x, Mat xa, const Lora
             backward_a(&c, scratch, left);
         }
     }
+}
+
+void CPU_FN(lora_backward)(Backend *b, Mat dx, Mat dy, Mat x, Mat xa, const Lora *l, void *ws) {
+    for (int i = 0; i <= l->more; i++)
+        backward_pair(b, (Backward){.dx = dx, .dy = dy, .x = x, .xa = host_lora_xa(xa, l, i), .l = l + i}, ws);
 }

@@ -49,11 +49,13 @@ bool cuda_fp8_fits(const Weight *w);
 // For x [t, K] or dout [t, N]; 0: W is of another type.
 size_t cuda_fp8_workspace(const Weight *w, int64_t t);
 
-// Offsets in a LoRA's workspace. a, b: rounded to the activation type, unless that is float32.
+// Offsets in the workspace of a LoRA's pairs; R: the sum of their ranks. a, b: rounded to the activation type; if that
+// is float32, b is not there, and a only of several pairs.
 typedef struct LoraSizes {
-    size_t a, b;    // [R, K], [rows, R]
-    size_t dxa;     // [T, R]
-    size_t dropped; // [T, K], where there is dropout: drop(x), then the gradient before dropout's backward
+    size_t a, b[LORA_MAX_PAIRS]; // [R, K], [rows, rank] of each
+    size_t dxa;                  // [T, R]
+    size_t da;                   // of several pairs without dropout: [R, K] float32
+    size_t dropped;              // [T, K], where there is dropout: drop(x), then the gradient before dropout's backward
     size_t bytes;
 } LoraSizes;
 LoraSizes cuda_lora_sizes(DType activation, const Lora *l, int64_t t, int64_t k);

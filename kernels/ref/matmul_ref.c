@@ -106,10 +106,10 @@ static double drop_factor(const Lora *l, int64_t t, int64_t k) {
 
 // Backward keeps dxa [T, R] in double.
 size_t ref_lora_workspace(Backend *b, const Lora *l, int64_t t, int64_t k) {
-    return (size_t)(t * l->rank) * sizeof(double);
+    return (size_t)(t * lora_ranks(l)) * sizeof(double);
 }
 
-void ref_lora_forward(Backend *b, Mat y, Mat xa, Mat x, const Lora *l, void *ws) {
+static void lora_forward_pair(Mat y, Mat xa, Mat x, const Lora *l) {
     CHECK_SHAPE(xa, x.rows, l->rank);
     CHECK_SHAPE(y, x.rows, y.cols);
     CHECK(l->row_offset >= 0 && l->row_offset + l->rows <= y.cols);
@@ -123,6 +123,10 @@ void ref_lora_forward(Backend *b, Mat y, Mat xa, Mat x, const Lora *l, void *ws)
         for (int64_t n = 0; n < l->rows; n++)
             yt[n] = (float)(yt[n] + l->scale * ref_dot(f32_row(xa, t), l->b + n * l->rank, l->rank));
     }
+}
+
+void ref_lora_forward(Backend *b, Mat y, Mat xa, Mat x, const Lora *l, void *ws) {
+    for (int i = 0; i <= l->more; i++) lora_forward_pair(y, host_lora_xa(xa, l, i), x, l + i);
 }
 
 static void lora_backward_dxa(double *dxa, Mat dy, const Lora *l) {
@@ -162,7 +166,7 @@ static void lora_backward_dx(const double *dxa, Mat dx, const Lora *l) {
         }
 }
 
-void ref_lora_backward(Backend *b, Mat dx, Mat dy, Mat x, Mat xa, const Lora *l, void *ws) {
+static void lora_backward_pair(Mat dx, Mat dy, Mat x, Mat xa, const Lora *l, double *ws) {
     CHECK_SHAPE(xa, x.rows, l->rank);
     CHECK_SHAPE(dy, x.rows, dy.cols);
     CHECK(l->row_offset >= 0 && l->row_offset + l->rows <= dy.cols);
@@ -172,4 +176,8 @@ void ref_lora_backward(Backend *b, Mat dx, Mat dy, Mat x, Mat xa, const Lora *l,
     if (!dx.data) return;
     CHECK_SHAPE(dx, x.rows, x.cols);
     lora_backward_dx(ws, dx, l);
+}
+
+void ref_lora_backward(Backend *b, Mat dx, Mat dy, Mat x, Mat xa, const Lora *l, void *ws) {
+    for (int i = 0; i <= l->more; i++) lora_backward_pair(dx, dy, x, host_lora_xa(xa, l, i), l + i, ws);
 }

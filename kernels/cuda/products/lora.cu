@@ -1,32 +1,43 @@
-// lora: the LoRA pair of a linear, as products, and its dropout, whose mask is recomputed at each use. A and B, float32
-// parameters, are rounded to the activation type into the workspace at each call.
+// lora: the LoRA pairs of a linear, as products, and their dropout, whose mask is recomputed at each use. A and B,
+// float32 parameters, are rounded to the activation type into the workspace at each call. Without dropout the pairs of
+// a call have one x: their A are one matrix, so that x and dx are read and written once for all.
 #include "device.cuh"
 #include "matmul.h"
 
-// ---- rounding ----
+// ---- copies of parameters ----
 
-struct Rounding { // dst = src [n]
+struct Copy { // dst (+)= src [n]
     void *dst;
     const float *src;
     int64_t n;
 };
+struct Copies {
+    Copy of[2 * LORA_MAX_PAIRS];
+    int count;
+};
 
-// Rounds both in one launch.
-template <class T> static __global__ void round_floats(Rounding one, Rounding two) {
+// All in one launch; rounds to T.
+template <class T, bool ADD> static __global__ void copy_floats(Copies c) {
     int64_t i = (int64_t)blockIdx.x * blockDim.x + threadIdx.x;
-    if (i < one.n)
-        store((T *)one.dst + i, one.src[i]);
-    else if (i < one.n + two.n)
-        store((T *)two.dst + (i - one.n), two.src[i - one.n]);
+#pragma unroll
+    for (int k = 0; k < 2 * LORA_MAX_PAIRS; k++) {
+        if (k < c.count && i >= 0 && i < c.of[k].n) {
+            T *to = (T *)c.of[k].dst + i;
+            store(to, c.of[k].src[i] + (ADD ? load(to) : 0));
+        }
+        i -= k < c.count ? c.of[k].n : 0;
+    }
 }
 
-static void round_two(Backend *b, DType type, Rounding one, Rounding two) {
+template <bool ADD> static void run_copies(Backend *b, DType type, const Copies &c) {
     enum { THREADS = 256 };
-    DISPATCH(type, T, RUN(b, (round_floats<T>), blocks_of(one.n + two.n, THREADS), THREADS, 0, one, two));
+    int64_t n = 0;
+    for (int k = 0; k < c.count; k++) n += c.of[k].n;
+    DISPATCH(type, T, RUN(b, (copy_floats<T, ADD>), blocks_of(n, THREADS), THREADS, 0, c));
 }
 
 void cuda_round(Backend *b, void *dst, DType type, const float *src, int64_t n) {
-    round_two(b, type, {dst, src, n}, {});
+    run_copies<false>(b, type, {{{dst, src, n}}, 1});
 }
 
 // ---- dropout ----
@@ -79,35 +90,64 @@ template <bool ADD> static void run_drop(Backend *b, Mat out, Mat x, const Lora 
 
 // ---- the op ----
 
-// The matrices in the workspace (sizes.h).
-typedef struct LoraParts {
-    Mat a, b, dxa, dropped;
-} LoraParts;
+// The matrices in the workspace (sizes.h). a, dxa, da: of all pairs.
+struct LoraParts {
+    Mat a, b[LORA_MAX_PAIRS], dxa, da, dropped;
+};
 
 static LoraParts lora_parts(const Backend *b, const Lora *l, int64_t t, int64_t k, void *ws) {
     DType type = b->activation;
     LoraSizes at = cuda_lora_sizes(type, l, t, k);
     char *p = (char *)ws;
+    int64_t ranks = lora_ranks(l);
     bool rounded = type != DTYPE_F32;
-    LoraParts parts = {mat_of(rounded ? p + at.a : (void *)l->a, type, l->rank, k),
-                       mat_of(rounded ? p + at.b : (void *)l->b, type, l->rows, l->rank),
-                       mat_of(p + at.dxa, type, t, l->rank), mat_of(p + at.dropped, type, t, k)};
+    LoraParts parts = {};
+    parts.a = mat_of(rounded || l->more ? p + at.a : (void *)l->a, type, ranks, k);
+    for (int i = 0; i <= l->more; i++)
+        parts.b[i] = mat_of(rounded ? p + at.b[i] : (void *)l[i].b, type, l[i].rows, l[i].rank);
+    parts.dxa = mat_of(p + at.dxa, type, t, ranks);
+    parts.da = mat_of(p + at.da, DTYPE_F32, ranks, k);
+    parts.dropped = mat_of(p + at.dropped, type, t, k);
     return parts;
 }
 
 static void check_lora(const Backend *b, const Lora *l, Mat y, Mat xa, Mat x) {
     DType type = b->activation;
-    CHECK(x.rows == y.rows && x.rows == xa.rows && xa.cols == l->rank && l->rank > 0 && l->row_offset >= 0 &&
-              l->row_offset + l->rows <= y.cols && x.dtype == type && xa.dtype == type && y.dtype == type,
-          "lora of rank %ld over rows [%ld, +%ld): x [%ld, %ld], xa [%ld, %ld], y [%ld, %ld]", l->rank, l->row_offset,
-          l->rows, x.rows, x.cols, xa.rows, xa.cols, y.rows, y.cols);
+    CHECK(l->more >= 0 && l->more < LORA_MAX_PAIRS && x.rows == y.rows && x.rows == xa.rows &&
+              xa.cols == lora_ranks(l) && x.dtype == type && xa.dtype == type && y.dtype == type,
+          "%d pairs of rank %ld: x [%ld, %ld], xa [%ld, %ld], y [%ld, %ld]", 1 + l->more, lora_ranks(l), x.rows, x.cols,
+          xa.rows, xa.cols, y.rows, y.cols);
+    for (int i = 0; i <= l->more; i++)
+        CHECK(l[i].rank > 0 && l[i].row_offset >= 0 && l[i].row_offset + l[i].rows <= y.cols &&
+                  l[i].dropout == l->dropout,
+              "pair %d: rank %ld, rows [%ld, +%ld) of y [%ld, %ld]", i, l[i].rank, l[i].row_offset, l[i].rows, y.rows,
+              y.cols);
 }
 
+// Rounds A and B of all pairs, or copies A where they are to be one matrix.
 static LoraParts begin_lora(Backend *b, const Lora *l, Mat x, void *ws) {
     LoraParts p = lora_parts(b, l, x.rows, x.cols, ws);
-    if (b->activation != DTYPE_F32)
-        round_two(b, b->activation, {p.a.data, l->a, l->rank * x.cols}, {p.b.data, l->b, l->rows * l->rank});
+    Copies c = {};
+    Mat a = p.a;
+    for (int i = 0; i <= l->more; i++) {
+        if (a.data != l[i].a) c.of[c.count++] = {a.data, l[i].a, l[i].rank * x.cols};
+        if (p.b[i].data != l[i].b) c.of[c.count++] = {p.b[i].data, l[i].b, l[i].rows * l[i].rank};
+        a = mat_rows(a, l[i].rank, a.rows - l[i].rank);
+    }
+    if (c.count) run_copies<false>(b, b->activation, c);
     return p;
+}
+
+// Pairs [first, first + n) of an array, which one product serves: all, but with dropout one, as masks differ. at: of
+// their ranks among all.
+struct Joint {
+    int first, n;
+    int64_t at, rank;
+};
+static Joint next_joint(const Lora *l, Joint last) {
+    Joint g = {last.first + last.n, l->dropout == 0 ? 1 + l->more : 1, last.at + last.rank, 0};
+    for (int i = g.first; i < g.first + g.n; i++) g.rank += l[i].rank;
+    return g;
 }
 
 struct Factor {
@@ -137,24 +177,56 @@ void cuda_lora_forward(Backend *b, Mat y, Mat xa, Mat x, const Lora *l, void *ws
     if (cuda_failed(b) || x.rows == 0) return;
     check_lora(b, l, y, xa, x);
     LoraParts p = begin_lora(b, l, x, ws);
-    multiply(b, xa, {dropped(b, &p, l, x)}, {p.a, true}, 1, 0);
-    multiply(b, cuda_columns(y, l->row_offset, l->rows), {xa}, {p.b, true}, l->scale, 1);
+    for (Joint g = next_joint(l, {}); g.first <= l->more; g = next_joint(l, g))
+        multiply(b, cuda_columns(xa, g.at, g.rank), {dropped(b, &p, l + g.first, x)},
+                 {mat_rows(p.a, g.at, g.rank), true}, 1, 0);
+    int64_t at = 0;
+    for (int i = 0; i <= l->more; at += l[i++].rank)
+        multiply(b, cuda_columns(y, l[i].row_offset, l[i].rows), {cuda_columns(xa, at, l[i].rank)}, {p.b[i], true},
+                 l[i].scale, 1);
+}
+
+// dA of pairs with one product: one product, which is added to each pair's.
+static void backward_a(Backend *b, const LoraParts *p, const Lora *l, const Joint &g, Mat x) {
+    Mat dxa = cuda_columns(p->dxa, g.at, g.rank), in = dropped(b, p, l + g.first, x);
+    if (g.n == 1) {
+        multiply(b, mat_of(l[g.first].da, DTYPE_F32, g.rank, x.cols), {dxa, true}, {in}, 1, 1);
+        return;
+    }
+    multiply(b, p->da, {dxa, true}, {in}, 1, 0);
+    Copies c = {};
+    const float *from = (const float *)p->da.data;
+    for (int i = g.first; i < g.first + g.n; from += l[i++].rank * x.cols)
+        if (l[i].da) c.of[c.count++] = {l[i].da, from, l[i].rank * x.cols};
+    run_copies<true>(b, DTYPE_F32, c);
+}
+
+static void backward_x(Backend *b, Mat dx, const LoraParts *p, const Lora *l, const Joint &g) {
+    Mat dxa = cuda_columns(p->dxa, g.at, g.rank), a = mat_rows(p->a, g.at, g.rank);
+    if (l->dropout == 0) {
+        multiply(b, dx, {dxa}, {a}, 1, 1);
+    } else {
+        multiply(b, p->dropped, {dxa}, {a}, 1, 0);
+        run_drop<true>(b, dx, p->dropped, l + g.first);
+    }
 }
 
 void cuda_lora_backward(Backend *b, Mat dx, Mat dy, Mat x, Mat xa, const Lora *l, void *ws) {
     if (cuda_failed(b) || x.rows == 0) return;
     check_lora(b, l, dy, xa, x);
+    CHECK(!dx.data || (dx.rows == x.rows && dx.cols == x.cols && dx.dtype == x.dtype));
     LoraParts p = begin_lora(b, l, x, ws);
-    Mat dy_part = cuda_columns(dy, l->row_offset, l->rows);
-    multiply(b, p.dxa, {dy_part}, {p.b}, l->scale, 0);
-    if (l->db) multiply(b, mat_of(l->db, DTYPE_F32, l->rows, l->rank), {dy_part, true}, {xa}, l->scale, 1);
-    if (l->da) multiply(b, mat_of(l->da, DTYPE_F32, l->rank, x.cols), {p.dxa, true}, {dropped(b, &p, l, x)}, 1, 1);
-    if (!dx.data) return;
-    CHECK(dx.rows == x.rows && dx.cols == x.cols && dx.dtype == x.dtype);
-    if (l->dropout == 0) {
-        multiply(b, dx, {p.dxa}, {p.a}, 1, 1);
-    } else {
-        multiply(b, p.dropped, {p.dxa}, {p.a}, 1, 0);
-        run_drop<true>(b, dx, p.dropped, l);
+    int64_t at = 0;
+    for (int i = 0; i <= l->more; at += l[i++].rank) {
+        Mat dy_part = cuda_columns(dy, l[i].row_offset, l[i].rows), low = cuda_columns(xa, at, l[i].rank);
+        multiply(b, cuda_columns(p.dxa, at, l[i].rank), {dy_part}, {p.b[i]}, l[i].scale, 0);
+        if (l[i].db)
+            multiply(b, mat_of(l[i].db, DTYPE_F32, l[i].rows, l[i].rank), {dy_part, true}, {low}, l[i].scale, 1);
+    }
+    for (Joint g = next_joint(l, {}); g.first <= l->more; g = next_joint(l, g)) {
+        bool trained = false;
+        for (int i = g.first; i < g.first + g.n; i++) trained |= l[i].da != NULL;
+        if (trained) backward_a(b, &p, l, g, x);
+        if (dx.data) backward_x(b, dx, &p, l, g);
     }
 }

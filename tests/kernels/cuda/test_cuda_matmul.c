@@ -321,6 +321,26 @@ static void test_choices_end_the_timing(void **state) {
     close_device(b);
 }
 
+// Which products the pairs of one x ask for: without dropout x times all A, dA and dx are one each.
+static void test_pairs_of_one_x_are_one_product(void **state) {
+    (void)state;
+    static const char *const together[] = {"BF16>BF16 NT 7x33x64 ", "BF16>F32 TN 33x64x7 ", "BF16>BF16 NN 7x64x33 "},
+                             *const apart[] = {"BF16>BF16 NT 7x8x64 ", "BF16>F32 TN 8x64x7 ", "BF16>BF16 NN 7x64x8 "};
+    for (int dropout = 0; dropout < 2; dropout++) {
+        OpSize size = {.t = 7, .n = 40, .k = 64, .rank = 8, .dropout = dropout ? 0.1f : 0}; // ranks 8, 11 and 14
+        Backend *b = open_device(DTYPE_BF16, false);
+        StrBuf json = {0};
+        op_run_free(op_run(find_case(op_cases_matmul, "lora_pairs"), &size, b, (OpSetup){-1, DTYPE_BF16, 0}));
+        b->k->choices_get(b, &json);
+        for (int i = 0; i < 3; i++) {
+            assert_true((strstr(json.data, together[i]) != NULL) == !dropout);
+            assert_true((strstr(json.data, apart[i]) != NULL) == dropout);
+        }
+        str_clear(&json);
+        close_device(b);
+    }
+}
+
 static char *some_choices(void) {
     Backend *b = open_device(DTYPE_F32, false);
     Layer l = new_layer(b, DTYPE_F32, N, K, 0.1f, false);
@@ -369,4 +389,5 @@ static void test_choices_hold_the_algorithm_of_each_shape(void **state) {
 TEST_MAIN(TEST(test_tiles_make_the_same_result), TEST(test_recorded_passes_expand_weights_as_others_do),
           TEST(test_fp8_is_near_bf16), TEST(test_fp8_shows_what_is_not_finite), TEST(test_fp8_leaves_odd_shapes_alone),
           TEST(test_f16_overflow_is_infinity), TEST(test_timing_leaves_results_alone),
-          TEST(test_choices_end_the_timing), TEST(test_choices_hold_the_algorithm_of_each_shape))
+          TEST(test_choices_end_the_timing), TEST(test_pairs_of_one_x_are_one_product),
+          TEST(test_choices_hold_the_algorithm_of_each_shape))
