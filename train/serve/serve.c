@@ -266,11 +266,16 @@ static void compute(Server *s) {
     }
 }
 
-// Those that have no answer get status 500 or the end of their stream.
+// Those that have no answer get status 503 or the end of their stream.
+static void drop_job(ServeJob *j) {
+    serve_refuse(j->x, 503, "the server stops");
+    serve_job_free(j);
+}
+
 static void drop_jobs(Server *s) {
     for (int64_t slot = 0; slot < s->o.streams; slot++)
-        if (s->running[slot]) serve_job_free(s->running[slot]);
-    for (ServeJob *j; (j = take_waiting(s));) serve_job_free(j);
+        if (s->running[slot]) drop_job(s->running[slot]);
+    for (ServeJob *j; (j = take_waiting(s));) drop_job(j);
     if (s->change) http_release(s->change);
 }
 
