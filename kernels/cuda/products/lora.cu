@@ -146,7 +146,7 @@ struct Joint {
 };
 static Joint next_joint(const Lora *l, Joint last) {
     Joint g = {last.first + last.n, l->dropout == 0 ? 1 + l->more : 1, last.at + last.rank, 0};
-    for (int i = g.first; i < g.first + g.n; i++) g.rank += l[i].rank;
+    for (int i = g.first; i <= l->more && i < g.first + g.n; i++) g.rank += l[i].rank; // after the last: none
     return g;
 }
 
