@@ -123,7 +123,8 @@ Tensor *op_linear(Tape *t, Tensor *x, const Weight *w, Tensor *residual, const L
     n->parameter_bytes = cost_weight_bytes(t, w);
     if (residual) n->passes_grad = 2;
     int64_t ranks = 0;
-    for (int i = 0; i < n_loras; ranks += loras[i++].rank) {
+    for (int i = 0; i < n_loras; i++) {
+        ranks += loras[i].rank;
         n->parameter_bytes += (double)sizeof(float) * (double)loras[i].rank * (double)(loras[i].rows + x->cols);
         n->args.linear.loras[i] = loras[i];
         if (!loras[i].da) continue;
