@@ -41,15 +41,10 @@ char *adapter_card_with_files(const char *card, const char *list) {
     return adapter_card_marked(text);
 }
 
-const char *const adapter_tokenizer_names[] = {"tokenizer.json",
-                                               "tokenizer_config.json",
-                                               "special_tokens_map.json",
-                                               "added_tokens.json",
-                                               "vocab.json",
-                                               "merges.txt",
-                                               "vocab.txt",
-                                               "tokenizer.model",
-                                               NULL};
+#define TOKENIZER_NAMES                                                                                                \
+    "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.json",           \
+        "merges.txt", "vocab.txt", "tokenizer.model"
+const char *const adapter_tokenizer_names[] = {TOKENIZER_NAMES, NULL};
 
 // A copied file is lorac's as long as its hash is the one in the card.
 static int check_copies(const char *dir, const char *card, Err *err) {
@@ -82,14 +77,7 @@ static const char *const peft_names[] = {"adapter_config.json",
                                          "labels.json",
                                          "README.md",
                                          "chat_template.jinja",
-                                         "tokenizer.json",
-                                         "tokenizer_config.json",
-                                         "special_tokens_map.json",
-                                         "added_tokens.json",
-                                         "vocab.json",
-                                         "merges.txt",
-                                         "vocab.txt",
-                                         "tokenizer.model",
+                                         TOKENIZER_NAMES,
                                          NULL};
 const OwnFolder adapter_peft_own = {peft_own, peft_names};
 
