@@ -7,7 +7,7 @@ build=$1
 scripts=$(cd "$(dirname "$0")/../../../configs/cluster" && pwd)
 command -v mpirun >/dev/null 2>&1 || { echo "skipped: no mpirun (Debian: openmpi-bin)"; exit 77; }
 [ -e "$build/lorac-mpi.so" ] || { echo "skipped: lorac-mpi.so was not built"; exit 77; }
-dir=$("$build/tiny_files")
+dir=$("$build/tiny_files") || exit 1
 job=
 trap '[ -z "$job" ] || kill -9 "$job" 2>/dev/null; rm -rf "$dir"' EXIT
 trap 'exit 1' INT TERM HUP

@@ -9,7 +9,7 @@ timeout=8
 . "$(dirname "$0")/hosts.sh"
 [ -e "$build/lorac-mpi.so" ] || skip "lorac-mpi.so was not built"
 hosts_check
-shared=$("$build/tiny_files")
+shared=$("$build/tiny_files") || exit 1
 trap 'hosts_close; rm -rf "$shared"' EXIT
 trap 'exit 1' INT TERM HUP PIPE
 hosts_open "$shared" 2
