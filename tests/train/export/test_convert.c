@@ -3,7 +3,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "family_fixture.h"
+#include "family_logits.h"
 #include "gguf.h"
 #include "logits.h"
 #include "merge.h"
@@ -128,25 +128,6 @@ static void test_convert_as_llama_cpp(void **state) {
 
 // ---- with an adapter ----
 
-// |file - PEFT| / |PEFT|.
-static double logit_error(const Case *c, Model *m) {
-    size_t n;
-    float *want = family_golden(&c->family, "logits_adapter", &n), *got = mem_alloc(n, sizeof *got);
-    int32_t *ids = family_golden(&c->family, "ids", NULL), *start = family_golden(&c->family, "start", NULL);
-    Err err;
-    ASSERT_OK(model_logits(m, NULL, ids, start[1], got, &err), &err);
-    double difference = 0, scale = 0;
-    for (size_t i = 0; i < n; i++) {
-        difference += pow((double)got[i] - (double)want[i], 2);
-        scale += pow((double)want[i], 2);
-    }
-    mem_free(want);
-    mem_free(got);
-    mem_free(ids);
-    mem_free(start);
-    return sqrt(difference / scale);
-}
-
 static void check_merged(const char *name, DType dtype, double limit) {
     Case c;
     open_case(&c, name);
@@ -154,7 +135,7 @@ static void check_merged(const char *name, DType dtype, double limit) {
     convert(&c, a, dtype);
     Model *merged = load(&c, "out.gguf");
     if (strcmp(name, "gemma2") == 0) merged->config.query_scale = 1 / sqrtf(24);
-    double error = logit_error(&c, merged);
+    double error = family_logit_error(&c.family, merged);
     if (!(error <= limit)) fail_msg("%s: relative error %g, limit %g", name, error, limit);
     model_free(merged);
     adapter_free(a);

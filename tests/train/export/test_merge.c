@@ -3,7 +3,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "family_fixture.h"
+#include "family_logits.h"
 #include "fileio.h"
 #include "gguf.h"
 #include "logits.h"
@@ -52,30 +52,11 @@ static void close_case(Case *c) {
     family_close(&c->family);
 }
 
-// |merged - PEFT| / |PEFT|.
-static double logit_error(const Case *c) {
-    size_t n;
-    float *want = family_golden(&c->family, "logits_adapter", &n), *got = mem_alloc(n, sizeof *got);
-    int32_t *ids = family_golden(&c->family, "ids", NULL), *start = family_golden(&c->family, "start", NULL);
-    Err err;
-    ASSERT_OK(model_logits(c->merged, NULL, ids, start[1], got, &err), &err);
-    double difference = 0, scale = 0;
-    for (size_t i = 0; i < n; i++) {
-        difference += pow((double)got[i] - (double)want[i], 2);
-        scale += pow((double)want[i], 2);
-    }
-    mem_free(want);
-    mem_free(got);
-    mem_free(ids);
-    mem_free(start);
-    return sqrt(difference / scale);
-}
-
 static void check_family(const char *name, FamilyFile kind, MergeOptions o, double limit) {
     Case c;
     open_case(&c, name, kind);
     merge(&c, kind < FAMILY_GGUF ? "merged" : "merged.gguf", o);
-    double error = logit_error(&c);
+    double error = family_logit_error(&c.family, c.merged);
     if (!(error <= limit) || (limit > 1e-3 && error < limit / 100))
         fail_msg("%s: relative error %g, limit %g", c.family.path, error, limit);
     close_case(&c);
