@@ -49,9 +49,9 @@ int run_consistency_config(Group *g, const Config *c, Err *err) {
 // ---- what has been opened ----
 
 static void add_adapter(Items *items, const Adapter *a) {
-    AUTO_FREE float *params = adapter_download(a);
+    AUTO_FREE float *copy = NULL;
     char hash[33];
-    hash_bytes(hash, params, (size_t)a->count * sizeof *params);
+    hash_bytes(hash, adapter_on_host(a, a->params, &copy), (size_t)a->count * sizeof(float));
     add(items, "the adapter to start from", hash, NULL);
 }
 

@@ -7,9 +7,11 @@
 
 static Group *group_of(const Trainer *t) { return trainer_inputs(t)->ranks->group; }
 
+// On the host in place: a copy as large as the adapter would count beside the memory that was planned.
 static int share_buffer(const Adapter *a, Group *g, float *device, Err *err) {
     Backend *b = a->backend;
     size_t bytes = (size_t)a->count * sizeof *device;
+    if (b->host_memory) return group_broadcast(g, device, bytes, 0, err);
     AUTO_FREE float *host = mem_alloc(bytes, 1);
     b->k->download(b, host, device, bytes);
     int rc = group_broadcast(g, host, bytes, 0, err);
@@ -41,13 +43,12 @@ typedef struct BufferHashes {
 static BufferHashes hash_buffers(const Trainer *t) {
     const Adapter *a = trainer_inputs(t)->adapter;
     size_t bytes = (size_t)a->count * sizeof(float);
-    AUTO_FREE float *host = mem_alloc(bytes, 1);
     float *buffers[TRAINER_BUFFERS];
     BufferHashes h = {0};
     trainer_buffers(t, buffers);
     for (int i = 0; i < TRAINER_BUFFERS; i++) {
-        a->backend->k->download(a->backend, host, buffers[i], bytes);
-        hash_bytes(h.of[i], host, bytes);
+        AUTO_FREE float *copy = NULL;
+        hash_bytes(h.of[i], adapter_on_host(a, buffers[i], &copy), bytes);
     }
     return h;
 }
