@@ -39,7 +39,7 @@ typedef struct Rule {
 
 // Names and aliases as llama.cpp's converter writes them, as far as their tokenizers are the same.
 static const Rule RULES[] = {
-    {.family = {.name = "gpt-2"}, .aliases = "phi-2", .pattern = GPT2},
+    {.family = {.name = "gpt-2"}, .aliases = "phi-2 olmo", .pattern = GPT2},
     {.family = {.name = "llama-bpe", .whole_words = true, .adds_bos = true},
      .aliases = "llama3 llama-v3",
      .pattern = LLAMA3_WITH("\\p{N}{1,3}")},
@@ -54,7 +54,10 @@ static const Rule RULES[] = {
     {.family = {.name = "tekken", .whole_words = true, .adds_bos = true}, // Mistral Nemo
      .aliases = "",
      .pattern = CASED_WITH("", "\\p{N}")},
-    {.family = {.name = "smollm"}, .aliases = "", .pattern = SMOLLM, .hf_steps = {"\\p{is_numeric}", GPT2}},
+    {.family = {.name = "smollm"},
+     .aliases = "starcoder refact command-r",
+     .pattern = SMOLLM,
+     .hf_steps = {"\\p{is_numeric}", GPT2}},
 };
 enum { N_RULES = sizeof RULES / sizeof RULES[0] };
 

@@ -131,6 +131,27 @@ SHIPPED = {
         "Qwen3MoeForCausalLM", "qwen3_moe", decoder_sparse_step=2, mlp_only_layers=[3, 5], num_hidden_layers=8,
         num_experts=16, num_experts_per_tok=2, head_dim=64, use_sliding_window=True, sliding_window=1024,
         attention_bias=True),
+    "smollm3-3b": shipped(  # every fourth layer without RoPE
+        "SmolLM3ForCausalLM", "smollm3", attention_bias=False, attention_dropout=0.0, eos_token_id=128012,
+        hidden_act="silu", hidden_size=2048, initializer_range=0.02, intermediate_size=11008,
+        layer_types=["full_attention"] * 36, max_position_embeddings=65536, max_window_layers=28, mlp_bias=False,
+        no_rope_layer_interval=4, no_rope_layers=[1, 1, 1, 0] * 9, num_attention_heads=16, num_hidden_layers=36,
+        num_key_value_heads=4, pad_token_id=128004, pretraining_tp=2, rms_norm_eps=1e-06, rope_scaling=None,
+        rope_theta=5000000.0, sliding_window=None, torch_dtype="bfloat16", use_cache=False, use_sliding_window=False,
+        vocab_size=128256),
+    "granite-3.3-2b": shipped(
+        "GraniteForCausalLM", "granite", attention_bias=False, attention_dropout=0.0, attention_multiplier=0.015625,
+        bos_token_id=0, embedding_multiplier=12.0, eos_token_id=0, hidden_act="silu", hidden_size=2048,
+        initializer_range=0.02, intermediate_size=8192, logits_scaling=8.0, max_position_embeddings=131072,
+        mlp_bias=False, num_attention_heads=32, num_hidden_layers=40, num_key_value_heads=8, pad_token_id=0,
+        residual_multiplier=0.22, rms_norm_eps=1e-05, rope_scaling=None, rope_theta=10000000.0,
+        tie_word_embeddings=True, torch_dtype="bfloat16", use_cache=True, vocab_size=49159),
+    "gemma-2b": shipped(  # hidden_act is the approximation, whatever it says
+        "GemmaForCausalLM", "gemma", attention_bias=False, attention_dropout=0.0, bos_token_id=2, eos_token_id=1,
+        head_dim=256, hidden_act="gelu", hidden_activation=None, hidden_size=2048, initializer_range=0.02,
+        intermediate_size=16384, max_position_embeddings=8192, num_attention_heads=8, num_hidden_layers=18,
+        num_key_value_heads=1, pad_token_id=0, rms_norm_eps=1e-06, rope_scaling=None, rope_theta=10000.0,
+        torch_dtype="bfloat16", use_cache=True, vocab_size=256000),
     "gemma-2-2b": shipped(
         "Gemma2ForCausalLM", "gemma2", attention_bias=False, attention_dropout=0.0, attn_logit_softcapping=50.0,
         bos_token_id=2, cache_implementation="hybrid", eos_token_id=1, final_logit_softcapping=30.0, head_dim=256,
@@ -220,7 +241,7 @@ SHIPPED = {
         pad_token_id=0, position_embedding_type="absolute", type_vocab_size=2, use_cache=True, vocab_size=30522),
 }
 for name in ["llama", "mistral", "mixtral", "qwen2", "qwen3", "qwen3_moe", "gemma2", "gemma3_text", "phi3", "gpt2",
-             "bert"]:
+             "bert", "smollm3", "granite", "gemma"]:
     SHIPPED["default-" + name] = {"model_type": name}  # every default of the class
 
 ACTIVATIONS = {"silu": "silu", "gelu_pytorch_tanh": "gelu_tanh", "gelu_new": "gelu_tanh", "gelu": "gelu"}
@@ -277,11 +298,13 @@ def facts(config):
     attention = find("self_attn", "attn", "attention.self")
     scale = getattr(attention, "scaling", head**-0.5)
     window = getattr(text, "sliding_window", None) or 0
+    if kind == "smollm3" and not text.use_sliding_window:
+        window = 0
     types = getattr(text, "layer_types", None)
     if types is None:
         types = ["sliding_attention" if window else "full_attention"] * text.num_hidden_layers
     gated = kind not in ("gpt2", "bert")
-    act = next(getattr(text, k) for k in ("hidden_activation", "activation_function", "hidden_act") if hasattr(text, k))
+    act = next(getattr(text, k) for k in ("hidden_activation", "activation_function", "hidden_act") if getattr(text, k, None))
     ffn = getattr(text, "intermediate_size", None) or getattr(text, "n_inner", None) or 4 * text.hidden_size
     experts = (getattr(text, "num_experts", None) or text.num_local_experts) if any(sparse) else 0
     yield "architecture", GGUF.get(text.model_type, text.model_type)
@@ -293,9 +316,14 @@ def facts(config):
         text.vocab_size, context)
     yield "scales", "eps %s embed %s query %s attn_cap %s final_cap %s" % (
         number(next(getattr(text, k) for k in ("rms_norm_eps", "layer_norm_epsilon", "layer_norm_eps") if hasattr(text, k))),
-        number(getattr(getattr(body, "embed_tokens", None), "scalar_embed_scale", 1)), number(scale),
+        number(getattr(getattr(body, "embed_tokens", None), "scalar_embed_scale", getattr(body, "embedding_multiplier", 1))),
+        number(scale),
         number((getattr(text, "attn_logit_softcapping", None) or 0) if kind == "gemma2" else 0),
         number(getattr(text, "final_logit_softcapping", None) or 0))
+    if kind == "granite":
+        yield "factors", "branch %s logits %s" % (number(layers[0].residual_multiplier), number(1 / text.logits_scaling))
+    if not all(getattr(layer.self_attn, "use_rope", True) for layer in layers if hasattr(layer, "self_attn")):
+        yield "rotated", "".join("r" if layer.self_attn.use_rope else "n" for layer in layers)
     yield "window", "%d %s" % (window, "".join("s" if t == "sliding_attention" else "f" for t in types))
     yield "head", "tied" if config.tie_word_embeddings else "own"
     yield "mlp", ("glu " if gated else "plain ") + ACTIVATIONS[act]

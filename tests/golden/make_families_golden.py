@@ -73,6 +73,12 @@ FAMILIES = {
     "mistral": ("MistralConfig", dict(SMALL, sliding_window=8), QV, ""),
     "qwen2": ("Qwen2Config", dict(SMALL, tie_word_embeddings=True), QV, ""),
     "qwen3": ("Qwen3Config", dict(SMALL, head_dim=16), ALL, ""),
+    "smollm3": ("SmolLM3Config", dict(SMALL, hidden_size=16, intermediate_size=24, num_hidden_layers=4), ALL, ""),
+    "smollm3-window": ("SmolLM3Config", dict(SMALL, no_rope_layers=[0, 1, 1], use_sliding_window=True, sliding_window=8,
+                                             attention_bias=True), QV, ""),
+    "granite": ("GraniteConfig", dict(SMALL, embedding_multiplier=6.0, attention_multiplier=0.25, residual_multiplier=0.22,
+                                      logits_scaling=4.0, tie_word_embeddings=True, rms_norm_eps=0.1), ALL, ""),
+    "gemma": ("GemmaConfig", dict(SMALL, head_dim=16, num_key_value_heads=1), QV, ""),
     "gemma2": ("Gemma2Config", dict(SMALL, head_dim=16, query_pre_attn_scalar=24, sliding_window=8, attn_logit_softcapping=2.0,
                                     final_logit_softcapping=3.0, num_hidden_layers=3), QV, ""),
     "gemma3": ("Gemma3TextConfig", dict(SMALL, head_dim=16, query_pre_attn_scalar=16, sliding_window=8, num_hidden_layers=7,
@@ -95,7 +101,7 @@ FAMILIES = {
                                             decoder_sparse_step=2), ALL[:4], ""),
 }
 # A GGUF of the llama architecture has no window and no dynamic RoPE; llama.cpp's converter knows no dense layers among experts.
-NO_GGUF = {"llama-dynamic", "mistral", "qwen3moe-dense", "gpt2-all", "phi3-all", "mixtral-top1", "qwen3moe-all"}
+NO_GGUF = {"smollm3-window", "llama-dynamic", "mistral", "qwen3moe-dense", "gpt2-all", "phi3-all", "mixtral-top1", "qwen3moe-all"}
 
 # Families of which a GGUF with fused query, key and value is kept too (convert_hf_to_gguf.py --fuse-qkv).
 FUSED = {"llama-bias"}

@@ -22,13 +22,17 @@ static RopeTable rope_of(const Pass *p, int64_t layer, bool last) {
                        local ? c->rope_local.rotated : c->rope.rotated};
 }
 
+static bool is_rotated(const ModelConfig *c, int64_t layer) {
+    return c->rope.scaling != ROPE_NONE && !c->layer_unrotated[layer];
+}
+
 // Heads of q or k: norm, then rotation. last: x has last_rows only.
 static Tensor *heads(const Pass *p, int64_t layer, NormSite site, Tensor *x, bool last) {
     const ModelConfig *c = &p->m->config;
     const float *weight = p->m->layers[layer].norms[site].weight;
     RopeTable rope = rope_of(p, layer, last);
     if (weight) x = op_head_rmsnorm(p->t, x, weight, c->norm_eps, c->head_size);
-    return c->rope.scaling == ROPE_NONE ? x : op_rope(p->t, x, tensor_cols(x), &rope);
+    return !is_rotated(c, layer) ? x : op_rope(p->t, x, tensor_cols(x), &rope);
 }
 
 // Queries, keys and values of h, the first two with their heads' norms and rotation. Where they are columns of one
@@ -36,7 +40,7 @@ static Tensor *heads(const Pass *p, int64_t layer, NormSite site, Tensor *x, boo
 static void build_qkv(const Pass *p, int64_t layer, Tensor *h, Tensor *qkv[3]) {
     const ModelLayer *l = &p->m->layers[layer];
     bool narrow = pass_is_narrow(p, layer), norms = l->norms[NORM_Q].weight || l->norms[NORM_K].weight;
-    if (l->qkv.rows && !norms && p->m->config.rope.scaling != ROPE_NONE) {
+    if (l->qkv.rows && !norms && is_rotated(&p->m->config, layer)) {
         RopeTable rope = rope_of(p, layer, false);
         Tensor *all = pass_stacked(p, layer, PROJ_Q, 3, h, NULL);
         all = op_rope(p->t, all, l->w[PROJ_Q].rows + l->w[PROJ_K].rows, &rope);

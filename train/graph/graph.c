@@ -45,7 +45,7 @@ static void keep_scored(Pass *p, const PassInputs *in) {
 
 static Tensor *embed(const Pass *p, const int32_t *ids, int64_t tokens) {
     const Model *m = p->m;
-    Tensor *x = op_embed(p->t, &m->embedding, ids, tokens, m->config.embed_scale);
+    Tensor *x = op_embed(p->t, &m->embedding, ids, tokens, m->config.embed_scale / m->config.residual_scale);
     return m->config.positions_table ? op_embed_add(p->t, x, &m->position_embedding, p->pos) : x;
 }
 
@@ -67,7 +67,7 @@ static Tensor *blocks(const Pass *p, Tensor *x) {
         x = encoder ? encoder_block(p, i, x) : decoder_block(p, i, x);
         pass_recompute_end(p, RECOMPUTE_BLOCKS);
     }
-    if (!encoder) return pass_norm(p, &m->final_norm, x);
+    if (!encoder) return pass_norm(p, p->a && p->a->config.labels ? &m->final_norm : &m->head_norm, x);
     return op_activation(p->t, op_linear(p->t, x, &m->pooler, NULL, NULL, 0), ACTIVATION_TANH);
 }
 

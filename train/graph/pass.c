@@ -118,13 +118,16 @@ void pass_recompute_end(const Pass *p, Recompute level) {
 
 Tensor *pass_norm(const Pass *p, const Norm *n, Tensor *x) {
     const ModelConfig *c = &p->m->config;
-    if (c->arch->norm == NORM_KIND_LAYER) return op_layernorm(p->t, x, n->weight, n->bias, c->norm_eps);
-    return op_rmsnorm(p->t, x, n->weight, c->norm_eps);
+    float eps = c->norm_eps / (c->residual_scale * c->residual_scale);
+    if (c->arch->norm == NORM_KIND_LAYER) return op_layernorm(p->t, x, n->weight, n->bias, eps);
+    return op_rmsnorm(p->t, x, n->weight, eps);
 }
 
 Tensor *pass_noise(const Pass *p, Tensor *x, const PassInputs *in) {
     const PassOptions *o = p->o;
     if (!o || o->neftune_alpha <= 0) return x;
     TokenKeys keys = pass_keys(p, rng_module("neftune"), NULL);
-    return op_neftune(p->t, x, in->at.neftune, o->neftune_alpha, &keys);
+    const ModelConfig *c = &p->m->config; // Granite's factor follows the noise, that of the Gemmas does not
+    float scale = c->arch->scales ? c->embed_scale / c->residual_scale : 1;
+    return op_neftune(p->t, x, in->at.neftune, o->neftune_alpha * scale, &keys);
 }

@@ -92,6 +92,14 @@ static const Architecture table[] = {
         .norms = PRE_NORMS, .gguf_permuted_qk = true, .experts = true,
     },
     {
+        .gguf = "smollm3", .model_types = {"smollm3"}, LLAMA_HF, GGUF_ALL, .norms = PRE_NORMS, .gguf_permuted_qk = true,
+        .unrotated_pattern = 4,
+    },
+    {
+        .gguf = "granite", .model_types = {"granite"}, LLAMA_HF, GGUF_ALL, .norms = PRE_NORMS, .gguf_permuted_qk = true,
+        .scales = true,
+    },
+    {
         .gguf = "qwen2", .model_types = {"qwen2"}, LLAMA_HF, GGUF_ALL, .norms = PRE_NORMS,
     },
     {
@@ -101,6 +109,10 @@ static const Architecture table[] = {
         .gguf = "qwen3moe", .model_types = {"qwen3_moe"},
         .hf = {LLAMA_NAMES, .norms = {LLAMA_NORMS}, .router = "mlp.gate"}, LLAMA_FILES, GGUF_ALL,
         .norms = PRE_NORMS | QK_NORMS, .experts = true,
+    },
+    {
+        .gguf = "gemma", .model_types = {"gemma"}, LLAMA_HF, GGUF_ALL, .norms = PRE_NORMS, .hf_norm_plus_one = true,
+        .scaled_embedding = true, .glu = GLU_GELU_TANH,
     },
     {
         .gguf = "gemma2", .model_types = {"gemma2"}, .hf = {LLAMA_NAMES, .norms = {GEMMA_NORMS}}, LLAMA_FILES, GGUF_ALL,

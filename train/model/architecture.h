@@ -70,7 +70,9 @@ typedef struct Architecture {
     bool scaled_embedding;  // by sqrt(hidden)
     bool learned_positions; // a table instead of RoPE
     bool local_rope;        // sliding layers have another RoPE base
-    GluKind glu;            // unless the configuration says otherwise
+    bool scales;            // factors of the embedding, of scores, branches and logits in the configuration (Granite)
+    int64_t unrotated_pattern; // every n-th layer has no RoPE, unless the configuration says otherwise; 0: all have
+    GluKind glu;               // unless the configuration says otherwise
     ActivationKind activation;
     // Values that llama.cpp hard-codes and a GGUF file does not hold:
     int64_t sliding_pattern;  // every n-th layer is not sliding; 0: all are

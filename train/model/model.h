@@ -47,6 +47,7 @@ typedef struct Model {
     Weight position_embedding, type_embedding, pooler;
     Weight class_head; // of a checkpoint with a classifier; 0 rows: none
     Norm embed_norm, final_norm;
+    Norm head_norm; // final_norm times config.logit_scale, for the language model's head
     ModelLayer *layers;
     const float *cos_sin, *cos_sin_local; // [max_positions, rotated] or NULL; local: of sliding layers, may alias
     int64_t max_positions;                // of a row

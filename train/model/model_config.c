@@ -8,7 +8,9 @@ void model_config_init(ModelConfig *c, const Architecture *a) {
                        .has_glu = !a->plain_mlp,
                        .glu = a->glu,
                        .activation = a->activation,
-                       .embed_scale = 1.0f};
+                       .embed_scale = 1.0f,
+                       .residual_scale = 1.0f,
+                       .logit_scale = 1.0f};
 }
 
 // Dense layers of a mixture have an MLP too, but PEFT (0.21, with transformers 5) resolves the names of an MLP there to

@@ -44,11 +44,14 @@ typedef struct ModelConfig {
     float norm_eps;
     float embed_scale;                 // 1: none
     float query_scale;                 // of q k^T
+    float residual_scale;              // of a branch before it is added; 1: none
+    float logit_scale;                 // 1: none
     float attn_softcap, final_softcap; // 0: none
     int64_t window;                    // of the sliding layers; 0: none
     uint8_t layer_sliding[MODEL_MAX_LAYERS];
-    bool tied_head;   // the head is the embedding
-    bool head_unties; // config.json ties the head, but the files have one
+    uint8_t layer_unrotated[MODEL_MAX_LAYERS]; // layers without RoPE
+    bool tied_head;                            // the head is the embedding
+    bool head_unties;                          // config.json ties the head, but the files have one
     bool has_glu;
     GluKind glu;               // with has_glu
     ActivationKind activation; // without

@@ -131,6 +131,29 @@ static int read_softcaps(ModelConfig *c, const Reader *r) {
     return 0;
 }
 
+// Granite's factors. llama.cpp takes 0 as absent.
+static int read_factor(const Reader *r, const char *key, float *out) {
+    float value = 0;
+    if (read_number(r, key, &value)) return -1;
+    if (value > 0) *out = value;
+    return 0;
+}
+
+static int read_factors(ModelConfig *c, const Reader *r) {
+    float logits;
+    bool rotated = true; // llama.cpp's switch of RoPE in this architecture
+    if (!c->arch->scales) return 0;
+    if (read_factor(r, "embedding_scale", &c->embed_scale) || read_factor(r, "attention.scale", &c->query_scale) ||
+        read_factor(r, "residual_scale", &c->residual_scale) || read_positive(r, "logit_scale", 0, &logits))
+        return -1;
+    c->logit_scale = 1 / logits;
+    char name[KEY_MAX];
+    full_key(name, r, "rope.scaling.finetuned");
+    if (gguf_bool(r->g, name, false, &rotated, r->err) < 0) return -1;
+    memset(c->layer_unrotated, !rotated, (size_t)c->layers);
+    return 0;
+}
+
 // ---- RoPE ----
 
 // A list of divisors of the frequencies; *found: the file has it.
@@ -214,6 +237,8 @@ static int read_scaling(RopeConfig *rope, const Reader *r) {
 static int read_rope(ModelConfig *c, const Reader *r) {
     RopeConfig *rope = &c->rope;
     if (c->arch->learned_positions) return 0;
+    for (int64_t i = 0; c->arch->unrotated_pattern && i < c->layers; i++)
+        c->layer_unrotated[i] = (i + 1) % c->arch->unrotated_pattern == 0;
     if (read_positive(r, "rope.freq_base", 10000.0f, &rope->base) ||
         read_int(r, "rope.dimension_count", c->head_size, 2, c->head_size, &rope->rotated) || read_scaling(rope, r) ||
         read_int(r, "rope.scaling.original_context_length", c->context, 1, 1 << 24, &rope->original_context) ||
@@ -303,8 +328,8 @@ static int read_config(ModelConfig *c, Reader *r) {
                       &c->norm_eps))
         return -1;
     if (c->arch->scaled_embedding) c->embed_scale = sqrtf((float)c->hidden);
-    if (read_heads(c, r) || read_window(c, r) || read_softcaps(c, r) || read_rope(c, r) || read_experts(c, r) ||
-        read_tensors(c, r))
+    if (read_heads(c, r) || read_window(c, r) || read_softcaps(c, r) || read_factors(c, r) || read_rope(c, r) ||
+        read_experts(c, r) || read_tensors(c, r))
         return -1;
     return 0;
 }

@@ -58,11 +58,20 @@ static int check_experts(const ModelConfig *c, Err *err) {
                      c->experts_used, c->experts);
 }
 
+static int check_unrotated(const ModelConfig *c, Err *err) {
+    int64_t pattern = c->arch->unrotated_pattern;
+    for (int64_t i = 0; i < c->layers; i++)
+        if (c->layer_unrotated[i] != (pattern && (i + 1) % pattern == 0))
+            return err_input(err, "layer %ld has %s RoPE; llama.cpp computes %s with none in every %ldth layer", i,
+                             c->layer_unrotated[i] ? "no" : "", c->arch->model_types[0], pattern);
+    return 0;
+}
+
 static int check_attention(const ModelConfig *c, Err *err) {
     int64_t scaled = c->head_size;
     if (c->arch->gguf_wide_layers == c->layers) scaled = c->hidden / c->heads;
     float expected = 1.0f / sqrtf((float)scaled);
-    if (fabsf(c->query_scale - expected) > 1e-6f * expected)
+    if (!c->arch->scales && fabsf(c->query_scale - expected) > 1e-6f * expected)
         return err_input(err, "query_pre_attn_scalar is %g; llama.cpp computes this model with %ld",
                          1 / ((double)c->query_scale * (double)c->query_scale), scaled);
     if (is_sliding(c) && has_windows(c) && !is_family_pattern(c) && window_pattern(c) < 0)
@@ -75,10 +84,12 @@ int model_config_gguf_check(const ModelConfig *c, Err *err) {
     if (!a->gguf) return err_input(err, "%s has no form in GGUF that lorac writes", a->model_types[0]);
     if (c->has_glu ? c->glu != a->glu : c->activation != a->activation)
         return err_input(err, "another activation than that of %s in llama.cpp", a->model_types[0]);
-    if (a->sliding_pattern && !c->tied_head)
+    if (a->scaled_embedding && !c->tied_head)
         return err_input(err, "a head of its own (lm_head), which llama.cpp does not compute for %s",
                          a->model_types[0]);
-    return check_attention(c, err) || check_rope(&c->rope, c, err) || check_experts(c, err) ? -1 : 0;
+    return check_attention(c, err) || check_unrotated(c, err) || check_rope(&c->rope, c, err) || check_experts(c, err)
+               ? -1
+               : 0;
 }
 
 int64_t model_config_gguf_context(const ModelConfig *c) {
@@ -112,6 +123,17 @@ static void put_string(const Keys *k, const char *key, const char *value) {
     gguf_writer_string(k->w, full_key(name, k, key), value);
 }
 
+// Families whose converter is that of Llama.
+static bool is_llama(const ModelConfig *c) { return c->arch->gguf_permuted_qk; }
+
+static void put_factors(const Keys *k, const ModelConfig *c) {
+    if (!c->arch->scales) return;
+    put_float(k, "attention.scale", c->query_scale);
+    put_float(k, "embedding_scale", c->embed_scale);
+    put_float(k, "residual_scale", c->residual_scale);
+    put_float(k, "logit_scale", 1 / c->logit_scale);
+}
+
 static void put_scaling(const Keys *k, const RopeConfig *r) {
     if (r->scaling == ROPE_LINEAR || r->scaling == ROPE_YARN) {
         put_string(k, "rope.scaling.type", r->scaling == ROPE_YARN ? "yarn" : "linear");
@@ -127,11 +149,12 @@ static void put_scaling(const Keys *k, const RopeConfig *r) {
 static void put_rope(const Keys *k, const ModelConfig *c) {
     const RopeConfig *r = &c->rope;
     if (r->scaling == ROPE_NONE) return;
-    bool gemma2 = strcmp(c->architecture, "gemma2") == 0, phi3 = strcmp(c->architecture, "phi3") == 0;
+    bool plain = c->arch->scaled_embedding && !c->arch->local_rope; // Gemma 1 and 2
+    bool phi3 = strcmp(c->architecture, "phi3") == 0;
     put_scaling(k, r);
-    if (!gemma2 || r->base != 10000.0f) put_float(k, "rope.freq_base", r->base);
+    if (!plain || r->base != 10000.0f) put_float(k, "rope.freq_base", r->base);
     if (c->rope_local.scaling != ROPE_NONE) put_float(k, "rope.freq_base_swa", c->rope_local.base);
-    if (phi3 || strcmp(c->architecture, "llama") == 0) put_int(k, "rope.dimension_count", r->rotated);
+    if (phi3 || is_llama(c)) put_int(k, "rope.dimension_count", r->rotated);
     if (phi3)
         put_int(k, "rope.scaling.original_context_length", r->original_context ? r->original_context : c->context);
     if (r->scaling == ROPE_LONGROPE) put_float(k, "rope.scaling.attn_factor", rope_attention_factor(r));
@@ -160,8 +183,9 @@ void model_config_gguf_write(GgufWriter *w, const ModelConfig *c) {
     put_int(&k, "context_length", model_config_gguf_context(c));
     put_int(&k, "embedding_length", c->hidden);
     put_int(&k, "feed_forward_length", c->ffn);
-    if (strcmp(c->architecture, "llama") == 0) put_int(&k, "vocab_size", c->vocab);
+    if (is_llama(c)) put_int(&k, "vocab_size", c->vocab);
     put_attention(&k, c);
+    put_factors(&k, c);
     put_rope(&k, c);
     if (c->attn_softcap != 0) put_float(&k, "attn_logit_softcapping", c->attn_softcap);
     if (c->final_softcap != 0) put_float(&k, "final_logit_softcapping", c->final_softcap);

@@ -129,6 +129,7 @@ static int read_activation(ModelConfig *c, const JsonReader *j, const HfFamily *
     };
     const char *name;
     if (json_read_string(j, f->activation_key, f->activation, &name)) return -1;
+    if (f->gelu_is_tanh && strcmp(name, "gelu") == 0) name = "gelu_pytorch_tanh";
     for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
         if (strcmp(name, known[i].name) != 0 || (c->has_glu && !known[i].has_glu)) continue;
         c->activation = known[i].kind;
@@ -144,6 +145,18 @@ static int read_bias(bool *out, const JsonReader *j, BiasRule rule, const char *
     return rule == BIAS_KEY ? json_read_flag(j, key, false, out) : 0;
 }
 
+// Granite.
+static int read_factors(ModelConfig *c, const JsonReader *j) {
+    float logits;
+    if (json_read_positive(j, &(JsonPositiveRule){"embedding_multiplier", 1, 1}, &c->embed_scale) ||
+        json_read_positive(j, &(JsonPositiveRule){"attention_multiplier", 1, 1}, &c->query_scale) ||
+        json_read_positive(j, &(JsonPositiveRule){"residual_multiplier", 1, 1}, &c->residual_scale) ||
+        json_read_positive(j, &(JsonPositiveRule){"logits_scaling", 1, 1}, &logits))
+        return -1;
+    c->logit_scale = 1 / logits;
+    return 0;
+}
+
 static int read_scales(ModelConfig *c, const JsonReader *j, const HfFamily *f) {
     int64_t scalar = c->head_size;
     if (f->query_scalar &&
@@ -151,12 +164,35 @@ static int read_scales(ModelConfig *c, const JsonReader *j, const HfFamily *f) {
         return -1;
     c->query_scale = (float)(1 / sqrt((double)scalar));
     if (c->arch->scaled_embedding) c->embed_scale = (float)sqrt((double)c->hidden);
+    if (c->arch->scales) return read_factors(c, j);
     if (!f->query_scalar) return 0; // the Gemmas have soft-caps too
     if (json_read_positive(j, &(JsonPositiveRule){"attn_logit_softcapping", f->attn_softcap, 0}, &c->attn_softcap) ||
         json_read_positive(j, &(JsonPositiveRule){"final_logit_softcapping", f->final_softcap, 0}, &c->final_softcap))
         return -1;
     if (f->rope.local_base > 0 && c->attn_softcap > 0) // Gemma 3 has the key, but transformers ignores it
         return json_refuse(j, "attn_logit_softcapping", NULL, "null");
+    return 0;
+}
+
+// ---- layers without RoPE ----
+
+static int read_unrotated(ModelConfig *c, const JsonReader *j) {
+    int64_t pattern = c->arch->unrotated_pattern;
+    const Json *list;
+    if (!pattern) return 0;
+    if (json_read_array(j, "no_rope_layers", &list) ||
+        json_read_int(j, &(JsonIntRule){"no_rope_layer_interval", NULL, pattern, JSON_AS_ABSENT, 1, INT32_MAX},
+                      &pattern))
+        return -1;
+    if (list && list->count < (size_t)c->layers)
+        return err_input(j->err, "%sno_rope_layers has %zu entries; expected one for each of the %ld layer%s",
+                         j->prefix, list->count, c->layers, plural(c->layers));
+    for (int64_t i = 0; i < c->layers; i++) {
+        int64_t rotated = (i + 1) % pattern != 0;
+        if (list && (!json_whole(&list->items[i], &rotated) || rotated < 0 || rotated > 1))
+            return json_refuse(j, "no_rope_layers", &list->items[i], "1 (RoPE) or 0 (none) for each layer");
+        c->layer_unrotated[i] = !rotated;
+    }
     return 0;
 }
 
@@ -188,7 +224,8 @@ static int read_layers_of_rule(ModelConfig *c, const JsonReader *j, const HfFami
                       &pattern))
         return -1;
     for (int64_t i = 0; i < c->layers; i++)
-        c->layer_sliding[i] = c->window && i >= first && !(pattern && (i + 1) % pattern == 0);
+        c->layer_sliding[i] = c->window && i >= first && !(pattern && (i + 1) % pattern == 0) &&
+                              (f->window_rule != WINDOW_UNROTATED || c->layer_unrotated[i]);
     return 0;
 }
 
@@ -253,7 +290,7 @@ static int read_family(ModelConfig *c, const JsonReader *j, const HfFamily *f) {
         json_read_flag(j, "tie_word_embeddings", f->tied_head, &c->tied_head) ||
         read_bias(&c->qkv_bias, j, f->qkv_bias, "attention_bias") ||
         read_bias(&c->o_bias, j, f->o_bias, "attention_bias") || read_bias(&c->mlp_bias, j, f->mlp_bias, "mlp_bias") ||
-        read_window(c, j, f) || read_experts(c, j, f))
+        read_unrotated(c, j) || read_window(c, j, f) || read_experts(c, j, f))
         return -1;
     if (f->rope.base > 0) return model_config_hf_read_rope(c, j, &f->rope);
     c->positions_table = c->context;

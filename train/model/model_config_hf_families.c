@@ -29,6 +29,15 @@ static const HfFamily families[] = {
         .experts = 8, .experts_used = 2, .experts_key = "num_local_experts", .experts_alias = "num_experts",
     },
     {
+        .model_type = "smollm3", SIZES(128256, 2048, 11008, 36, 16, 32768), .kv_heads = 4, RMS(1e-6), SILU,
+        .tied_head = true, ATTENTION_BIAS_KEY, .mlp_bias = BIAS_KEY, .window_rule = WINDOW_UNROTATED,
+        .window_switch = true, .rope = {.base = 2e6f},
+    },
+    {
+        .model_type = "granite", SIZES(32000, 4096, 11008, 32, 32, 2048), RMS(1e-6), SILU,
+        ATTENTION_BIAS_KEY, .mlp_bias = BIAS_KEY, .rope = {.base = 1e4f},
+    },
+    {
         .model_type = "qwen2", SIZES(151936, 4096, 22016, 32, 32, 32768), .kv_heads = 32, RMS(1e-6), SILU,
         .qkv_bias = BIAS_ALWAYS, .window_rule = WINDOW_UPPER, .window = 4096, .window_switch = true,
         .rope = {.base = 1e4f},
@@ -43,6 +52,11 @@ static const HfFamily families[] = {
         ATTENTION_BIAS_KEY, .window_rule = WINDOW_ALL, .window = 4096, .window_switch = true, .rope = {.base = 1e4f},
         .experts = 128, .experts_used = 8, .expert_ffn = 768, .experts_key = "num_experts",
         .experts_alias = "num_local_experts",
+    },
+    {
+        .model_type = "gemma", SIZES(256000, 3072, 24576, 28, 16, 8192), .kv_heads = 16, .head_size = 256, RMS(1e-6),
+        .activation_key = "hidden_act", .activation = "gelu_pytorch_tanh", .gelu_is_tanh = true, .tied_head = true,
+        ATTENTION_BIAS_KEY, .rope = {.base = 1e4f},
     },
     {
         .model_type = "gemma2", SIZES(256000, 2304, 9216, 26, 8, 8192), .kv_heads = 4, .head_size = 256, RMS(1e-6),

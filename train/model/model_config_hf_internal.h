@@ -12,10 +12,11 @@ typedef struct HfRope {
 
 // Which layers have sliding-window attention.
 typedef enum {
-    WINDOW_NONE,    // the family has none
-    WINDOW_ALL,     // all, if there is a window
-    WINDOW_UPPER,   // layer_types, or those from max_window_layers on
-    WINDOW_PATTERN, // layer_types, or all but each n-th
+    WINDOW_NONE,      // the family has none
+    WINDOW_ALL,       // all, if there is a window
+    WINDOW_UPPER,     // layer_types, or those from max_window_layers on
+    WINDOW_PATTERN,   // layer_types, or all but each n-th
+    WINDOW_UNROTATED, // layer_types, or those without RoPE
 } WindowRule;
 
 typedef enum { BIAS_NONE, BIAS_ALWAYS, BIAS_KEY } BiasRule; // BIAS_KEY: attention_bias, mlp_bias
@@ -36,6 +37,7 @@ typedef struct HfFamily {
     const char *eps_key;
     double eps;
     const char *activation_key, *activation;
+    bool gelu_is_tanh; // an old name in its files
     bool tied_head;
     BiasRule qkv_bias, o_bias, mlp_bias;
     WindowRule window_rule;

@@ -138,9 +138,19 @@ static int list_tensors(Model *m, Err *err) {
     return rc;
 }
 
+static const float *scaled(Model *m, const float *x, float factor) {
+    int64_t n = m->config.hidden;
+    if (!x || factor == 1) return x;
+    AUTO_FREE float *copy = mem_alloc((size_t)n, sizeof *copy);
+    for (int64_t i = 0; i < n; i++) copy[i] = m->outline ? 0 : x[i] * factor;
+    return model_own_floats(m, copy, (size_t)n);
+}
+
 static int take_tensors(Model *m, Err *err) {
     Loader l = loader_of(m, err);
     int rc = model_take_slots(&l);
+    float factor = m->config.logit_scale;
+    m->head_norm = (Norm){scaled(m, m->final_norm.weight, factor), scaled(m, m->final_norm.bias, factor)};
     if (m->config.tied_head && !m->config.arch->encoder) m->head = m->embedding;
     mem_free(m->file->slots);
     m->file->slots = NULL;

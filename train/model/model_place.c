@@ -122,7 +122,12 @@ static void place_all(Placer *p) {
     place_weight(p, &m->pooler, false);
     place_floats(p, &m->class_head.bias, m->class_head.rows);
     place_norm(p, &m->embed_norm, c->hidden);
+    bool scaled = m->head_norm.weight != m->final_norm.weight;
     place_norm(p, &m->final_norm, c->hidden);
+    if (scaled)
+        place_norm(p, &m->head_norm, c->hidden);
+    else
+        m->head_norm = m->final_norm;
     for (int64_t i = 0; i < c->layers; i++) place_layer(p, i);
     bool local = m->cos_sin_local != m->cos_sin;
     if (m->cos_sin) place_floats(p, &m->cos_sin, m->max_positions * c->rope.rotated);

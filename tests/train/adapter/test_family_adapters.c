@@ -380,7 +380,7 @@ static void test_family_adapters_tokenizer_beyond_the_embedding(void **state) {
 // ---- cached generation ----
 
 static void check_decode(const char *name) {
-    Fixture f = open_family(name, FAMILY_GGUF);
+    Fixture f = open_family(name, FAMILY_HF);
     Adapter *a = family_adapter(&f.family, f.model);
     float want[TOKENS * VOCAB], got[VOCAB];
     logits(&f, a, want);
@@ -409,8 +409,9 @@ static void check_decode(const char *name) {
 
 static void test_family_adapters_decode_as_the_full_pass(void **state) {
     (void)state;
-    static const char *const names[] = {"llama3", "llama-yarn", "qwen2",          "qwen3", "gemma2",
-                                        "gemma3", "phi3",       "phi4-mini-long", "gpt2",  "mixtral"};
+    static const char *const names[] = {"llama3",  "llama-yarn",     "qwen2",          "qwen3", "gemma2",
+                                        "gemma3",  "phi3",           "phi4-mini-long", "gpt2",  "mixtral",
+                                        "smollm3", "smollm3-window", "granite",        "gemma"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) check_decode(names[i]);
 }
 

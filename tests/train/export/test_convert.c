@@ -11,9 +11,9 @@
 #include "scratch.h"
 #include "test.h"
 
-static const char *const FAMILIES[] = {"llama3",          "llama-bias", "llama-yarn", "qwen2", "qwen3",
-                                       "gemma2",          "gemma3",     "phi3",       "gpt2",  "phi4-mini-long",
-                                       "phi4-mini-short", "mixtral",    "qwen3moe"};
+static const char *const FAMILIES[] = {
+    "llama3", "llama-bias",     "llama-yarn",      "qwen2",   "qwen3",    "gemma2",  "gemma3",  "phi3",
+    "gpt2",   "phi4-mini-long", "phi4-mini-short", "mixtral", "qwen3moe", "smollm3", "granite", "gemma"};
 
 typedef struct Case {
     Family family;

@@ -43,6 +43,13 @@ static void print_config(StrBuf *out, const ModelConfig *c) {
                (intmax_t)c->head_size, (intmax_t)c->ffn, (intmax_t)c->vocab, (intmax_t)c->context);
     str_printf(out, "scales eps %.9g embed %.9g query %.9g attn_cap %.9g final_cap %.9g\n", (double)c->norm_eps,
                (double)c->embed_scale, (double)c->query_scale, (double)c->attn_softcap, (double)c->final_softcap);
+    if (c->arch->scales)
+        str_printf(out, "factors branch %.9g logits %.9g\n", (double)c->residual_scale, (double)c->logit_scale);
+    if (memchr(c->layer_unrotated, 1, (size_t)c->layers)) {
+        str_puts(out, "rotated ");
+        for (int64_t i = 0; i < c->layers; i++) str_puts(out, c->layer_unrotated[i] ? "n" : "r");
+        str_puts(out, "\n");
+    }
     str_printf(out, "window %jd ", (intmax_t)c->window);
     for (int64_t i = 0; i < c->layers; i++) str_puts(out, c->layer_sliding[i] ? "s" : "f");
     str_printf(out, "\nhead %s\n", c->tied_head ? "tied" : "own");
@@ -191,8 +198,8 @@ static void test_config_hf_takes_switches_without_effect(void **state) {
     static const char *const keys[] = {
         "is_decoder",         "add_cross_attention",  "reorder_and_upcast_attn",    "scale_attn_by_inverse_layer_idx",
         "is_encoder_decoder", "output_router_logits", "use_bidirectional_attention"};
-    static const char *const types[] = {"llama",  "mistral",     "mixtral", "qwen2", "qwen3", "qwen3_moe",
-                                        "gemma2", "gemma3_text", "phi3",    "gpt2",  "bert"};
+    static const char *const types[] = {"smollm3", "granite",   "gemma",  "llama",       "mistral", "mixtral", "qwen2",
+                                        "qwen3",   "qwen3_moe", "gemma2", "gemma3_text", "phi3",    "gpt2",    "bert"};
     for (size_t k = 0; k < sizeof keys / sizeof *keys; k++)
         for (size_t t = 0; t < sizeof types / sizeof *types; t++) {
             char *off = mem_printf("{\"model_type\":\"%s\",\"%s\":false}", types[t], keys[k]);
@@ -416,6 +423,14 @@ static void test_config_hf_refuses_what_it_does_not_compute(void **state) {
 static void test_config_hf_refuses_bad_windows_and_experts(void **state) {
     (void)state;
     static const BadConfig cases[] = {
+        {"{\"model_type\":\"smollm3\",\"no_rope_layers\":[1,0]}",
+         "no_rope_layers has 2 entries; expected one for each of the 36 layers"},
+        {"{\"model_type\":\"smollm3\",\"num_hidden_layers\":2,\"no_rope_layers\":[1,2]}",
+         "no_rope_layers is 2; expected 1"},
+        {"{\"model_type\":\"smollm3\",\"no_rope_layer_interval\":0}",
+         "no_rope_layer_interval is 0; expected an integer"},
+        {"{\"model_type\":\"granite\",\"residual_multiplier\":0}",
+         "residual_multiplier is 0; expected a finite number"},
         {"{\"model_type\":\"mistral\",\"sliding_window\":0}", "sliding_window is 0; expected an integer from 1"},
         {"{\"model_type\":\"gemma2\",\"sliding_window\":null}", "sliding_window is null; expected an integer from 1"},
         {"{\"model_type\":\"gemma3_text\",\"sliding_window_pattern\":0}", "sliding_window_pattern is 0"},
