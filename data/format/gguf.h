@@ -51,6 +51,7 @@ int gguf_i32_array(const Gguf *g, const char *key, bool required, int32_t **out,
 // Of any integer type, none of them negative.
 int gguf_u64_array(const Gguf *g, const char *key, bool required, uint64_t **out, size_t *count, Err *err);
 int gguf_f32_array(const Gguf *g, const char *key, bool required, float **out, size_t *count, Err *err);
+int gguf_bool_array(const Gguf *g, const char *key, bool required, uint8_t **out, size_t *count, Err *err); // 0 or 1
 bool gguf_has(const Gguf *g, const char *key);
 bool gguf_has_array(const Gguf *g, const char *key);
 // i-th key for listings: returns its name, puts "u32 576", "string llama" or "string[49152]" in buf, cut to fit.
@@ -71,7 +72,8 @@ void gguf_writer_bool(GgufWriter *w, const char *key, bool value);
 void gguf_writer_strings(GgufWriter *w, const char *key, const GgufStr *values, size_t count);
 void gguf_writer_i32s(GgufWriter *w, const char *key, const int32_t *values, size_t count);
 void gguf_writer_f32s(GgufWriter *w, const char *key, const float *values, size_t count);
-void gguf_writer_key(GgufWriter *w, GgufStr raw); // as gguf_key_raw gives it
+void gguf_writer_bools(GgufWriter *w, const char *key, const uint8_t *values, size_t count); // 0 or 1
+void gguf_writer_key(GgufWriter *w, GgufStr raw);                                            // as gguf_key_raw gives it
 void gguf_writer_tensor(GgufWriter *w, const char *name, DType dtype, int n_dims, const int64_t *shape,
                         const void *data);
 int gguf_writer_begin(GgufWriter *w, const char *path, OwnCheck *own, Err *err); // own: overwrite.h

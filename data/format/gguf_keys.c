@@ -159,6 +159,16 @@ int gguf_f32_array(const Gguf *g, const char *name, bool required, float **out, 
     return rc;
 }
 
+int gguf_bool_array(const Gguf *g, const char *name, bool required, uint8_t **out, size_t *count, Err *err) {
+    const GgufKey *key;
+    int rc = find(g, name, required, (Wanted){true, TYPE_SET(GGUF_BOOL), "an array of bool"}, &key, err);
+    if (rc) return rc;
+    *out = mem_alloc(key->count, 1);
+    *count = key->count;
+    for (size_t i = 0; i < key->count; i++) (*out)[i] = key->value[i] != 0;
+    return 0;
+}
+
 // ---- listing ----
 
 size_t gguf_key_count(const Gguf *g) { return g->n_keys; }

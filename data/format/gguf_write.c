@@ -86,6 +86,11 @@ void gguf_writer_f32s(GgufWriter *w, const char *key, const float *values, size_
     str_add(&w->keys, (const char *)values, count * sizeof *values);
 }
 
+void gguf_writer_bools(GgufWriter *w, const char *key, const uint8_t *values, size_t count) {
+    begin_array(w, key, GGUF_BOOL, count);
+    str_add(&w->keys, (const char *)values, count);
+}
+
 void gguf_writer_key(GgufWriter *w, GgufStr raw) {
     str_add(&w->keys, raw.data, raw.len);
     w->n_keys++;

@@ -146,6 +146,20 @@ SHIPPED = {
         mlp_bias=False, num_attention_heads=32, num_hidden_layers=40, num_key_value_heads=8, pad_token_id=0,
         residual_multiplier=0.22, rms_norm_eps=1e-05, rope_scaling=None, rope_theta=10000000.0,
         tie_word_embeddings=True, torch_dtype="bfloat16", use_cache=True, vocab_size=49159),
+    "olmo-2-7b": shipped(
+        "Olmo2ForCausalLM", "olmo2", attention_bias=False, attention_dropout=0.0, eos_token_id=100257,
+        hidden_act="silu", hidden_size=4096, initializer_range=0.02, intermediate_size=11008,
+        max_position_embeddings=4096, num_attention_heads=32, num_hidden_layers=32, num_key_value_heads=32,
+        pad_token_id=100277, rms_norm_eps=1e-06, rope_scaling=None, rope_theta=500000, tie_word_embeddings=False,
+        torch_dtype="float32", use_cache=True, vocab_size=100352),
+    "olmo-3-7b": shipped(  # YaRN in the layers without a window
+        "Olmo3ForCausalLM", "olmo3", attention_bias=False, attention_dropout=0.0, eos_token_id=100257,
+        hidden_act="silu", hidden_size=4096, initializer_range=0.02, intermediate_size=11008,
+        layer_types=(["sliding_attention"] * 3 + ["full_attention"]) * 8, max_position_embeddings=65536,
+        num_attention_heads=32, num_hidden_layers=32, num_key_value_heads=32, pad_token_id=100277, rms_norm_eps=1e-06,
+        rope_scaling={"attention_factor": 1.2079441541679836, "beta_fast": 32.0, "beta_slow": 1.0, "factor": 8.0,
+                      "original_max_position_embeddings": 8192, "rope_type": "yarn"},
+        rope_theta=500000, sliding_window=4096, tie_word_embeddings=False, torch_dtype="bfloat16", vocab_size=100278),
     "gemma-2b": shipped(  # hidden_act is the approximation, whatever it says
         "GemmaForCausalLM", "gemma", attention_bias=False, attention_dropout=0.0, bos_token_id=2, eos_token_id=1,
         head_dim=256, hidden_act="gelu", hidden_activation=None, hidden_size=2048, initializer_range=0.02,
@@ -241,11 +255,11 @@ SHIPPED = {
         pad_token_id=0, position_embedding_type="absolute", type_vocab_size=2, use_cache=True, vocab_size=30522),
 }
 for name in ["llama", "mistral", "mixtral", "qwen2", "qwen3", "qwen3_moe", "gemma2", "gemma3_text", "phi3", "gpt2",
-             "bert", "smollm3", "granite", "gemma"]:
+             "bert", "smollm3", "granite", "gemma", "olmo2", "olmo3"]:
     SHIPPED["default-" + name] = {"model_type": name}  # every default of the class
 
 ACTIVATIONS = {"silu": "silu", "gelu_pytorch_tanh": "gelu_tanh", "gelu_new": "gelu_tanh", "gelu": "gelu"}
-GGUF = {"mistral": "llama", "mixtral": "llama", "qwen3_moe": "qwen3moe", "gemma3_text": "gemma3", "gemma3": "gemma3",
+GGUF = {"mistral": "llama", "mixtral": "llama", "qwen3_moe": "qwen3moe", "gemma3_text": "gemma3", "gemma3": "gemma3", "olmo3": "olmo2",
         "bert": "none"}
 
 
@@ -338,7 +352,7 @@ def facts(config):
                                         text.type_vocab_size if kind == "bert" else 0)
     if not gated:
         yield "rope", "none"
-    elif kind == "gemma3_text":
+    elif kind in ("gemma3_text", "olmo3"):
         yield "rope", rope_line(text.rope_parameters["full_attention"], text)
         yield "rope_local", rope_line(text.rope_parameters["sliding_attention"], text)
     else:
@@ -356,7 +370,7 @@ def angles(config):
     with torch.device("meta"):
         body = AutoModelForCausalLM.from_config(config).base_model
     rotary = type(getattr(body, "language_model", body).rotary_emb)(config=text)
-    kinds = ["full_attention", "sliding_attention"] if text.model_type == "gemma3_text" else [None]
+    kinds = ["full_attention", "sliding_attention"] if text.model_type in ("gemma3_text", "olmo3") else [None]
     for kind in kinds:
         for length in LENGTHS:
             layer = {"layer_type": kind} if kind else {}

@@ -78,6 +78,10 @@ FAMILIES = {
                                              attention_bias=True), QV, ""),
     "granite": ("GraniteConfig", dict(SMALL, embedding_multiplier=6.0, attention_multiplier=0.25, residual_multiplier=0.22,
                                       logits_scaling=4.0, tie_word_embeddings=True, rms_norm_eps=0.1), ALL, ""),
+    "olmo2": ("Olmo2Config", dict(SMALL), ALL, ""),
+    "olmo3": ("Olmo3Config", dict(SMALL, hidden_size=16, intermediate_size=24, num_hidden_layers=5, sliding_window=8,
+                                  rope_parameters=dict(full_attention=YARN, sliding_attention=dict(
+                                      rope_type="default", rope_theta=1e4))), QV, ""),
     "gemma": ("GemmaConfig", dict(SMALL, head_dim=16, num_key_value_heads=1), QV, ""),
     "gemma2": ("Gemma2Config", dict(SMALL, head_dim=16, query_pre_attn_scalar=24, sliding_window=8, attn_logit_softcapping=2.0,
                                     final_logit_softcapping=3.0, num_hidden_layers=3), QV, ""),

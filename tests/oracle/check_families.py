@@ -41,6 +41,8 @@ CASES = {
     "qwen3": (["all-linear"], families.ALL),
     "smollm3": (["all-linear"], QV),
     "granite": (QV, families.ALL),
+    "olmo2": (["all-linear"], families.ALL),
+    "olmo3": (QV, QV),
     "gemma": (QV, QV),
     "gemma2": (QV, families.ALL),
     "gemma3": (["all-linear"], families.ALL),

@@ -31,7 +31,8 @@ static Tensor *heads(const Pass *p, int64_t layer, NormSite site, Tensor *x, boo
     const ModelConfig *c = &p->m->config;
     const float *weight = p->m->layers[layer].norms[site].weight;
     RopeTable rope = rope_of(p, layer, last);
-    if (weight) x = op_head_rmsnorm(p->t, x, weight, c->norm_eps, c->head_size);
+    int64_t group = c->arch->wide_qk_norms ? tensor_cols(x) : c->head_size;
+    if (weight) x = op_head_rmsnorm(p->t, x, weight, c->norm_eps, group);
     return !is_rotated(c, layer) ? x : op_rope(p->t, x, tensor_cols(x), &rope);
 }
 
@@ -110,7 +111,8 @@ static Tensor *build_ffn_chunks(const Pass *p, int64_t layer, Tensor *h, Tensor 
     for (int64_t i = n; i-- > 0;) {
         int64_t first = i * chunk, count = min64(chunk, rows - first);
         Pass part = pass_from_row(p, first);
-        Tensor *part_h = op_rows(p->t, h, first, count), *part_x = op_rows(p->t, x, first, count);
+        Tensor *part_x = op_rows(p->t, x, first, count);
+        Tensor *part_h = h == x ? part_x : op_rows(p->t, h, first, count);
         parts[i] = build_ffn(&part, layer, part_h, part_x, token);
     }
     return op_stack(p->t, parts, (int)n);

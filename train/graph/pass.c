@@ -118,6 +118,7 @@ void pass_recompute_end(const Pass *p, Recompute level) {
 
 Tensor *pass_norm(const Pass *p, const Norm *n, Tensor *x) {
     const ModelConfig *c = &p->m->config;
+    if (!n->weight) return x;
     float eps = c->norm_eps / (c->residual_scale * c->residual_scale);
     if (c->arch->norm == NORM_KIND_LAYER) return op_layernorm(p->t, x, n->weight, n->bias, eps);
     return op_rmsnorm(p->t, x, n->weight, eps);

@@ -51,9 +51,9 @@ bool pass_is_narrow(const Pass *p, int64_t layer);
 // A range that is recomputed at this level (RECOMPUTE_BLOCKS: and at those above).
 void pass_recompute_begin(const Pass *p, Recompute level);
 void pass_recompute_end(const Pass *p, Recompute level);
-// The family's kind of norm, of the residual stream. Where a factor s scales each branch before it is added (Granite),
-// the stream x / s is computed instead: s f(x) is then added as f(x), and the norm of x is that of x / s with eps /
-// s^2.
+// The family's kind of norm, of the residual stream; x itself if n has no weight. Where a factor s scales each branch
+// before it is added (Granite), the stream x / s is computed instead: s f(x) is then added as f(x), and the norm of x
+// is that of x / s with eps / s^2.
 Tensor *pass_norm(const Pass *p, const Norm *n, Tensor *x);
 // The embedding with NEFTune's noise if it is on.
 Tensor *pass_noise(const Pass *p, Tensor *x, const PassInputs *in);

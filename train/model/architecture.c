@@ -36,6 +36,9 @@ static const Module llama_modules[] = {
 #define LLAMA_FILES                                                                                                    \
     .hf_prefixes = {{"model.", "model.", "lm_head", false}, {"", "model.", "", false}},                                \
     .hf_ignored = {".rotary_emb.inv_freq"}
+#define OLMO_NORMS                                                                                                     \
+    [NORM_POST_ATTN] = "post_attention_layernorm", [NORM_POST_FFN] = "post_feedforward_layernorm",                     \
+    [NORM_Q] = "self_attn.q_norm", [NORM_K] = "self_attn.k_norm"
 #define LLAMA_HF .hf = {LLAMA_NAMES, .norms = {LLAMA_NORMS}}, LLAMA_FILES
 
 // GGUF: llama.cpp has one set of names for all families.
@@ -130,7 +133,12 @@ static const Architecture table[] = {
         .hf_other = {"vision_tower.", "multi_modal_projector.", "model.vision_tower.", "model.multi_modal_projector."},
         GGUF_ALL,
         .norms = PRE_NORMS | POST_NORMS | QK_NORMS, .hf_norm_plus_one = true, .scaled_embedding = true,
-        .local_rope = true, .glu = GLU_GELU_TANH, .sliding_pattern = 6, .gguf_wide_layers = 62,
+        .local_rope = true, .glu = GLU_GELU_TANH, .sliding_pattern = 6, .gguf_wide_layers = 62, .gguf_local_base = 1e4f,
+    },
+    {
+        .gguf = "olmo2", .model_types = {"olmo2", "olmo3"}, .hf = {LLAMA_NAMES, .norms = {OLMO_NORMS}}, LLAMA_FILES,
+        GGUF_ALL, .norms = POST_NORMS | QK_NORMS, .wide_qk_norms = true, .local_rope = true, .sliding_pattern = 4,
+        .gguf_untied = true, .gguf_window_list = true,
     },
     { // Phi-3, Phi-3.5, Phi-4, Phi-4-mini
         .gguf = "phi3", .model_types = {"phi3"},
@@ -182,11 +190,13 @@ const Architecture *architecture_by_model_type(const char *model_type) {
 void architecture_list(StrBuf *out, bool hugging_face) {
     const char *before = "", *last = "";
     for (int i = 0; i < N_ARCHITECTURES; i++) {
-        const char *name = hugging_face ? table[i].model_types[0] : table[i].gguf;
-        if (!name || strcmp(name, last) == 0) continue;
-        str_printf(out, "%s%s", before, name);
-        before = ", ";
-        last = name;
+        const char *const gguf[] = {table[i].gguf, NULL};
+        for (const char *const *name = hugging_face ? table[i].model_types : gguf; *name; name++) {
+            if (strcmp(*name, last) == 0) continue;
+            str_printf(out, "%s%s", before, *name);
+            before = ", ";
+            last = *name;
+        }
     }
 }
 

@@ -25,7 +25,7 @@ typedef enum {
     NORM_POST_ATTN, // of the output of attention, before it is added (Gemma)
     NORM_FFN,       // of the input of the feed-forward
     NORM_POST_FFN,  // of the output of the feed-forward, before it is added (Gemma)
-    NORM_Q,         // of each head of q and k (Qwen3, Gemma 3)
+    NORM_Q,         // of each head of q and k (Qwen3, Gemma 3), or of all heads together (OLMo 2)
     NORM_K,
     NORM_SITES
 } NormSite;
@@ -61,6 +61,7 @@ typedef struct Architecture {
     const char *hf_linears[4]; // linear layers that are no targets (heads, poolers)
     NormKind norm;
     uint32_t norms;         // bit set of NormSite
+    bool wide_qk_norms;     // of all heads together
     bool experts;           // a mixture of experts
     bool encoder;           // BERT: bidirectional, norms after the residual sums
     bool hf_norm_plus_one;  // Hugging Face stores w where the norm multiplies by 1 + w
@@ -77,6 +78,9 @@ typedef struct Architecture {
     // Values that llama.cpp hard-codes and a GGUF file does not hold:
     int64_t sliding_pattern;  // every n-th layer is not sliding; 0: all are
     int64_t gguf_window;      // without attention.sliding_window
+    float gguf_local_base;    // of local_rope, without rope.freq_base_swa; 0: that of the other layers
+    bool gguf_untied;         // llama.cpp reads a head of its own only
+    bool gguf_window_list;    // its converter lists the sliding layers one by one
     int64_t gguf_wide_layers; // with this many layers queries are scaled by 1 / sqrt(hidden / heads)
     float gguf_attn_softcap, gguf_final_softcap;
 } Architecture;

@@ -31,6 +31,12 @@ void model_projection_shape(const ModelConfig *c, Projection p, int64_t *rows, i
     *cols = shapes[p][1];
 }
 
+int64_t model_norm_size(const ModelConfig *c, NormSite site) {
+    if (site != NORM_Q && site != NORM_K) return c->hidden;
+    int64_t heads = !c->arch->wide_qk_norms ? 1 : site == NORM_Q ? c->heads : c->kv_heads;
+    return heads * c->head_size;
+}
+
 // Replaces the model's own scaling whole; local layers (Gemma 3) keep theirs.
 int model_config_scale_rope(ModelConfig *c, RopeScaling scaling, float factor, Err *err) {
     if (c->rope.scaling == ROPE_NONE)

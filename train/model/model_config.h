@@ -68,6 +68,8 @@ typedef struct ModelConfig {
 void model_config_init(ModelConfig *c, const Architecture *a);
 // Shape of a projection's weight: rows [out], cols [in].
 void model_projection_shape(const ModelConfig *c, Projection p, int64_t *rows, int64_t *cols);
+// Elements of a norm's weight.
+int64_t model_norm_size(const ModelConfig *c, NormSite site);
 // True when the layers have this projection (no gate in a plain MLP; none of the MLP's in a mixture of experts).
 bool model_has_projection(const ModelConfig *c, Projection p);
 // Another RoPE scaling in place of the model's own; the context grows by `factor`. ROPE_LLAMA3 and ROPE_YARN have their

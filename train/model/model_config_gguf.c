@@ -112,11 +112,26 @@ static int read_heads(ModelConfig *c, const Reader *r) {
     return 0;
 }
 
+// A list of flags, one for each layer.
+static int read_sliding_layers(ModelConfig *c, const Reader *r, const char *name) {
+    AUTO_FREE uint8_t *flags = NULL;
+    size_t n;
+    if (gguf_bool_array(r->g, name, true, &flags, &n, r->err)) return -1;
+    if (n != (size_t)c->layers)
+        return err_input(r->err, "%s has %zu value%s; expected one for each of the %ld layer%s", name, n, plural(n),
+                         c->layers, plural(c->layers));
+    memcpy(c->layer_sliding, flags, n);
+    return 0;
+}
+
 // Sliding-window pattern n: every n-th layer has full attention; 0: no layer has.
 static int read_window(ModelConfig *c, const Reader *r) {
     int64_t pattern = c->arch->sliding_pattern;
     if (read_int(r, "attention.sliding_window", c->arch->gguf_window, 0, 1 << 24, &c->window)) return -1;
     if (c->window == 0) return 0;
+    char name[KEY_MAX];
+    full_key(name, r, "attention.sliding_window_pattern");
+    if (gguf_has_array(r->g, name)) return read_sliding_layers(c, r, name);
     if (read_int(r, "attention.sliding_window_pattern", pattern, 0, MODEL_MAX_LAYERS, &pattern)) return -1;
     for (int64_t i = 0; i < c->layers; i++) c->layer_sliding[i] = pattern == 0 || i % pattern != pattern - 1;
     return 0;
@@ -254,7 +269,8 @@ static int read_rope(ModelConfig *c, const Reader *r) {
     }
     if (!c->arch->local_rope || c->window == 0) return 0;
     c->rope_local = (RopeConfig){.scaling = ROPE_PLAIN, .rotated = rope->rotated};
-    return read_positive(r, "rope.freq_base_swa", 10000.0f, &c->rope_local.base);
+    float base = c->arch->gguf_local_base > 0 ? c->arch->gguf_local_base : rope->base;
+    return read_positive(r, "rope.freq_base_swa", base, &c->rope_local.base);
 }
 
 // ---- experts ----

@@ -62,8 +62,8 @@ static int check_unrotated(const ModelConfig *c, Err *err) {
     int64_t pattern = c->arch->unrotated_pattern;
     for (int64_t i = 0; i < c->layers; i++)
         if (c->layer_unrotated[i] != (pattern && (i + 1) % pattern == 0))
-            return err_input(err, "layer %ld has %s RoPE; llama.cpp computes %s with none in every %ldth layer", i,
-                             c->layer_unrotated[i] ? "no" : "", c->arch->model_types[0], pattern);
+            return err_input(err, "layer %ld has %sRoPE; llama.cpp computes %s with none in every %ldth layer", i,
+                             c->layer_unrotated[i] ? "no " : "", c->arch->model_types[0], pattern);
     return 0;
 }
 
@@ -74,7 +74,7 @@ static int check_attention(const ModelConfig *c, Err *err) {
     if (!c->arch->scales && fabsf(c->query_scale - expected) > 1e-6f * expected)
         return err_input(err, "query_pre_attn_scalar is %g; llama.cpp computes this model with %ld",
                          1 / ((double)c->query_scale * (double)c->query_scale), scaled);
-    if (is_sliding(c) && has_windows(c) && !is_family_pattern(c) && window_pattern(c) < 0)
+    if (is_sliding(c) && has_windows(c) && !c->arch->gguf_window_list && !is_family_pattern(c) && window_pattern(c) < 0)
         return err_input(err, "the layers with a sliding window follow no pattern that GGUF has a key for");
     return 0;
 }
@@ -87,6 +87,12 @@ int model_config_gguf_check(const ModelConfig *c, Err *err) {
     if (a->scaled_embedding && !c->tied_head)
         return err_input(err, "a head of its own (lm_head), which llama.cpp does not compute for %s",
                          a->model_types[0]);
+    bool has_local = c->rope_local.scaling != ROPE_NONE;
+    if (has_local && a->gguf_local_base == 0 && c->rope_local.base != c->rope.base)
+        return err_input(err, "layers with a sliding window have rope_theta %g; llama.cpp computes all with %g",
+                         (double)c->rope_local.base, (double)c->rope.base);
+    if (a->gguf_untied && c->tied_head)
+        return err_input(err, "a tied head, which llama.cpp does not compute for %s", a->model_types[0]);
     return check_attention(c, err) || check_unrotated(c, err) || check_rope(&c->rope, c, err) || check_experts(c, err)
                ? -1
                : 0;
@@ -116,6 +122,11 @@ static void put_int(const Keys *k, const char *key, int64_t value) {
 static void put_float(const Keys *k, const char *key, float value) {
     char name[96];
     gguf_writer_f32(k->w, full_key(name, k, key), value);
+}
+
+static void put_bools(const Keys *k, const char *key, const uint8_t *values, size_t count) {
+    char name[96];
+    gguf_writer_bools(k->w, full_key(name, k, key), values, count);
 }
 
 static void put_string(const Keys *k, const char *key, const char *value) {
@@ -173,7 +184,10 @@ static void put_attention(const Keys *k, const ModelConfig *c) {
     if (phi3) put_int(k, "attention.sliding_window", c->window); // 0 tells Phi-4 from others
     if (!is_sliding(c) || !has_windows(c)) return;
     if (!phi3) put_int(k, "attention.sliding_window", c->window);
-    if (!phi3 && !is_family_pattern(c)) put_int(k, "attention.sliding_window_pattern", window_pattern(c));
+    if (c->arch->gguf_window_list)
+        put_bools(k, "attention.sliding_window_pattern", c->layer_sliding, (size_t)c->layers);
+    else if (!phi3 && !is_family_pattern(c))
+        put_int(k, "attention.sliding_window_pattern", window_pattern(c));
 }
 
 void model_config_gguf_write(GgufWriter *w, const ModelConfig *c) {

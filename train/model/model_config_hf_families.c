@@ -70,6 +70,14 @@ static const HfFamily families[] = {
         .rope = {.base = 1e6f, .local_base = 1e4f}, .query_scalar = true,
     },
     {
+        .model_type = "olmo2", SIZES(50304, 4096, 11008, 32, 32, 2048), RMS(1e-5), SILU, ATTENTION_BIAS_KEY,
+        .rope = {.base = 1e4f},
+    },
+    {
+        .model_type = "olmo3", SIZES(50304, 4096, 11008, 32, 32, 2048), RMS(1e-5), SILU, ATTENTION_BIAS_KEY,
+        .window_rule = WINDOW_PATTERN, .window = 4096, .window_pattern = 4, .rope = {.base = 5e5f, .local_base = 5e5f},
+    },
+    {
         .model_type = "phi3", SIZES(32064, 3072, 8192, 32, 32, 4096), RMS(1e-5), SILU, .window_rule = WINDOW_ALL,
         .rope = {.base = 1e4f, .phi3 = true}, .noises = {{"embd_pdrop", 0}, {"resid_pdrop", 0}},
     },

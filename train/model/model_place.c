@@ -91,8 +91,7 @@ static void place_layer(Placer *p, int64_t index) {
     const ModelConfig *c = &p->m->config;
     ModelLayer *l = &p->m->layers[index];
     bool fp8 = p->b->fp8;
-    for (NormSite n = 0; n < NORM_SITES; n++)
-        place_norm(p, &l->norms[n], n == NORM_Q || n == NORM_K ? c->head_size : c->hidden);
+    for (NormSite n = 0; n < NORM_SITES; n++) place_norm(p, &l->norms[n], model_norm_size(c, n));
     if (index < c->layers - 1) {
         place_stacked(p, &l->qkv, &l->w[PROJ_Q], 3);
     } else {

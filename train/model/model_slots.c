@@ -98,9 +98,8 @@ static void list_layer(Loader *l, int index) {
     char prefix[48];
     architecture_layer_prefix(prefix, sizeof prefix, l->names, index);
     for (NormSite n = 0; n < NORM_SITES; n++) {
-        bool is_head = n == NORM_Q || n == NORM_K;
         if (c->arch->norms & PROJ_BIT(n))
-            add_norm(l, &layer->norms[n], is_head ? c->head_size : c->hidden, prefix, l->names->norms[n]);
+            add_norm(l, &layer->norms[n], model_norm_size(c, n), prefix, l->names->norms[n]);
     }
     bool dense = c->experts == 0 || c->layer_dense[index];
     const Module *modules = m->is_gguf ? m->gguf_modules : c->arch->hf.modules;

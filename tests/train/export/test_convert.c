@@ -12,8 +12,8 @@
 #include "test.h"
 
 static const char *const FAMILIES[] = {
-    "llama3", "llama-bias",     "llama-yarn",      "qwen2",   "qwen3",    "gemma2",  "gemma3",  "phi3",
-    "gpt2",   "phi4-mini-long", "phi4-mini-short", "mixtral", "qwen3moe", "smollm3", "granite", "gemma"};
+    "llama3",         "llama-bias",      "llama-yarn", "qwen2",    "qwen3",   "gemma2",  "gemma3", "phi3",  "gpt2",
+    "phi4-mini-long", "phi4-mini-short", "mixtral",    "qwen3moe", "smollm3", "granite", "gemma",  "olmo2", "olmo3"};
 
 typedef struct Case {
     Family family;
@@ -187,6 +187,17 @@ static void test_convert_refuses(void **state) {
     c.base->config.layer_sliding[3] = 1;
     c.base->config.tied_head = false;
     check_refused(&c, "a head of its own");
+    close_case(&c);
+    open_case(&c, "olmo3");
+    c.base->config.rope_local.base = 5e4f;
+    check_refused(&c, "rope_theta 50000; llama.cpp computes all with 10000");
+    c.base->config.rope_local.base = 1e4f;
+    c.base->config.tied_head = true;
+    check_refused(&c, "a tied head");
+    close_case(&c);
+    open_case(&c, "smollm3");
+    c.base->config.layer_unrotated[3] = 0;
+    check_refused(&c, "layer 3 has RoPE; llama.cpp computes smollm3 with none in every 4th layer");
     close_case(&c);
     open_case(&c, "llama3");
     c.base->config.glu = GLU_GELU_TANH;

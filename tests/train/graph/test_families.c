@@ -27,7 +27,8 @@ static void check_families(const char *const *names, int n, FamilyFile kind) {
 static void test_families_gguf(void **state) {
     (void)state;
     CHECK_FAMILIES(FAMILY_GGUF, "llama3", "llama-bias", "llama-yarn", "qwen2", "qwen3", "gemma2", "gemma3", "phi3",
-                   "phi4-mini-short", "phi4-mini-long", "gpt2", "mixtral", "qwen3moe", "smollm3", "granite", "gemma");
+                   "phi4-mini-short", "phi4-mini-long", "gpt2", "mixtral", "qwen3moe", "smollm3", "granite", "gemma",
+                   "olmo2", "olmo3");
     CHECK_FAMILIES(FAMILY_GGUF_FUSED, "llama-bias");
 }
 
@@ -42,7 +43,7 @@ static void test_families_hugging_face(void **state) {
     (void)state;
     CHECK_FAMILIES(FAMILY_HF, "llama3", "llama-bias", "llama-yarn", "llama-dynamic", "mistral", "qwen2", "qwen3",
                    "gemma2", "gemma3", "phi3", "phi3-all", "phi4-mini-short", "phi4-mini-long", "gpt2", "gpt2-all",
-                   "smollm3", "smollm3-window", "granite", "gemma");
+                   "smollm3", "smollm3-window", "granite", "gemma", "olmo2", "olmo3");
 }
 
 // Shards and their index, F16 (GPT-2: transposed at load).
