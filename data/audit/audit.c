@@ -142,8 +142,9 @@ static void detect(Audit *a, RecordPlace *place) {
         if (record_parse(&doc, s, NULL)) continue;
         Json record = *json_root(doc);
         if (place->rule && file_rule_rename(&record, place->rule, &pool, NULL)) continue;
-        place->format =
-            a->options.any_task && classify_fits(&record) ? FORMAT_CLASSIFICATION : dialog_detect(&record, NULL);
+        place->format = a->options.any_task && dialog_is_pair(&record)  ? FORMAT_PREFERENCE
+                        : a->options.any_task && classify_fits(&record) ? FORMAT_CLASSIFICATION
+                                                                        : dialog_detect(&record, NULL);
         place->detected = true;
     }
 }
@@ -198,6 +199,7 @@ int audit_read(Audit *a, AuditPart part, const char *path, const FileRule *rule,
     RecordPlace place = {.path = path, .number = range.from + 1, .is_text = records_are_text(r), .rule = rule};
     place.format = rule && rule->format != FORMAT_AUTO ? rule->format : a->options.format;
     if (a->options.classification) place.format = FORMAT_CLASSIFICATION;
+    if (a->options.preference) place.format = FORMAT_PREFERENCE;
     if (place.is_text) place.format = FORMAT_TEXT;
     if (!a->counts[part].records) a->part_begin[part] = a->count;
     bool archive = false;

@@ -79,6 +79,13 @@ static void add_ids(Reading *g, const Dialog *d) {
         }
 }
 
+// The other answer of preference data.
+static void add_rejected(Reading *g, const Dialog *d) {
+    if (d->kind == DIALOG_RAW) add_text(g, d->rejected.data, d->rejected.len, true);
+    for (size_t i = d->n_prompt; d->kind == DIALOG_CHAT && i < d->rejected_messages.count; i++)
+        add_value(g, &d->rejected_messages.items[i], true);
+}
+
 static bool is_blank(JsonStr s) { return strspn(s.data, " \t\r\n") == s.len; }
 
 static void add_dialog(Reading *g, const Dialog *d) {
@@ -96,6 +103,7 @@ static void add_dialog(Reading *g, const Dialog *d) {
     case DIALOG_IDS: add_ids(g, d); break;
     case DIALOG_SEGMENTS: add_value(g, d->segments, true); break;
     }
+    if (d->preference == PREFERENCE_PAIRS) add_rejected(g, d);
 }
 
 // ---- records ----
@@ -125,8 +133,11 @@ static int read_classified(Reading *g, const Json *record, Err *err) {
 
 static int read_dialog(Reading *g, const AuditOptions *o, const Json *record, const RecordPlace *place, Err *err) {
     AUTO_CALL(dialog_clear)
-    Dialog d = {
-        .template = o->template, .record = place->number, .learnt_turns = file_rule_learnt(place->rule, o->learnt)};
+    Dialog d = {.template = o->template,
+                .record = place->number,
+                .preference = o->preference,
+                .learnt_turns = file_rule_learnt(place->rule, o->learnt)};
+    if (!d.preference && place->format == FORMAT_PREFERENCE) d.preference = PREFERENCE_PAIRS;
     if (record_read_dialog(&d, record, place, o->has_template, o->raw_pairs, err)) return -1;
     if (dialog_check_answers(&d, err)) {
         g->r->empty = true;

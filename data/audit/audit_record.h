@@ -9,7 +9,8 @@
 typedef struct AuditOptions { // as in DatasetOptions
     DatasetFormat format;     // FORMAT_AUTO: of each file's first record
     bool classification, raw_pairs;
-    bool any_task; // without classification: also of files whose first record has text and label
+    PreferenceData preference;
+    bool any_task; // of causal_lm: also files whose first record is of classification or preference data
     LearntTurns learnt;
     bool has_template;
     const char *template; // its source, or NULL

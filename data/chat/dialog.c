@@ -76,8 +76,7 @@ int dialog_take_variables(Dialog *d, const Json *record, Err *err) {
 
 static const Json none = {.type = JSON_ARRAY};
 
-// a + separator + b, without the separator when b is empty.
-static JsonStr joined(Dialog *d, JsonStr a, const char *separator, JsonStr b) {
+JsonStr dialog_join(Dialog *d, JsonStr a, const char *separator, JsonStr b) {
     if (!b.len) return a;
     StrBuf text = {0};
     str_add(&text, a.data, a.len);
@@ -132,7 +131,7 @@ static int check_output(const Dialog *d, const Json *answer, Err *err) {
     return answer && answer->type == JSON_STRING ? 0 : dialog_fail_type(d->answer_key, answer, "a string", err);
 }
 
-static int read_alpaca(Dialog *d, const Json *record, bool has_template, Err *err) {
+int dialog_read_alpaca(Dialog *d, const Json *record, bool has_template, Err *err) {
     JsonStr instruction, input, output, system;
     const Json *history;
     const Json *answer = dialog_take_first(d, record, output_keys, &d->answer_key);
@@ -146,7 +145,7 @@ static int read_alpaca(Dialog *d, const Json *record, bool has_template, Err *er
         return -1;
     output = answer->str;
     if (!history) history = &none;
-    JsonStr user = instruction.len ? joined(d, instruction, "\n", input) : input;
+    JsonStr user = instruction.len ? dialog_join(d, instruction, "\n", input) : input;
     return has_template ? chat_of_strings(d, system, history, user, output, err)
                         : alpaca_raw(d, system, history, user, output);
 }
@@ -207,7 +206,7 @@ static int read_pair(Dialog *d, const Json *record, bool has_template, Err *err)
     if (prompt->type == JSON_ARRAY) return pair_of_lists(d, prompt, completion, system, err);
     if (has_template) return chat_of_strings(d, system, &none, prompt->str, completion->str, err);
     d->kind = DIALOG_RAW;
-    d->prompt = system.len ? joined(d, system, "\n", prompt->str) : prompt->str;
+    d->prompt = system.len ? dialog_join(d, system, "\n", prompt->str) : prompt->str;
     d->completion = completion->str;
     return 0;
 }
@@ -274,22 +273,24 @@ static bool is_list_pair(const Json *record) {
 
 int dialog_read(Dialog *d, const Json *record, DatasetFormat format, bool has_template, bool raw_pairs, Err *err) {
     static int (*const readers[FORMAT_COUNT])(Dialog *, const Json *, bool, Err *) = {
-        [FORMAT_ALPACA] = read_alpaca,          [FORMAT_ALPACA_PROMPT] = read_alpaca_prompt,
+        [FORMAT_ALPACA] = dialog_read_alpaca,   [FORMAT_ALPACA_PROMPT] = read_alpaca_prompt,
         [FORMAT_PROMPT_COMPLETION] = read_pair, [FORMAT_TEXT] = read_text,
         [FORMAT_INPUT_IDS] = read_ids,          [FORMAT_SEGMENTS] = read_segments,
     };
     bool turns = format == FORMAT_MESSAGES || format == FORMAT_SHAREGPT || format == FORMAT_GEMINI;
     bool is_list = turns && format != FORMAT_GEMINI && record->type == JSON_ARRAY;
-    CHECK(turns || readers[format], "format %d", format);
+    bool preference = format == FORMAT_PREFERENCE;
+    CHECK(turns || preference || readers[format], "format %d", format);
     if (record->type != JSON_OBJECT && !is_list)
         return err_input(err, "found %s; expected a record, an object", json_type_name(record));
-    if (record->type == JSON_OBJECT && dialog_check_preference(record, err)) return -1;
+    if (record->type == JSON_OBJECT && !preference && dialog_check_preference(record, err)) return -1;
     if (turns && !has_template)
         return err_input(err, "found %s data; the model has no chat template for it", dataset_format_name(format));
-    if (raw_pairs && !turns && !is_list_pair(record)) has_template = false;
-    if (format == FORMAT_GEMINI ? dialog_read_contents(d, record, err)
-        : turns                 ? dialog_read_turns(d, record, format == FORMAT_SHAREGPT, err)
-                                : readers[format](d, record, has_template, err))
+    bool as_chat = has_template && !(raw_pairs && !turns && !is_list_pair(record));
+    if (preference                ? dialog_read_preference(d, record, has_template, raw_pairs, err)
+        : format == FORMAT_GEMINI ? dialog_read_contents(d, record, err)
+        : turns                   ? dialog_read_turns(d, record, format == FORMAT_SHAREGPT, err)
+                                  : readers[format](d, record, as_chat, err))
         return -1;
     note_unread(d, record);
     return 0;
@@ -321,20 +322,28 @@ static bool is_empty(const Json *message) {
     return !(calls && calls->count) && !first_given(message, others);
 }
 
-int dialog_check_answers(const Dialog *d, Err *err) {
-    static const char expected[] = "text to learn";
-    if (d->kind == DIALOG_RAW && is_blank(d->completion))
-        return err_input(err, "%s: found an empty answer; expected %s", d->answer_key, expected);
-    for (size_t i = 0; d->kind == DIALOG_CHAT && i < d->messages.count; i++) {
-        const Json *m = &d->messages.items[i];
+static int fail_empty(const char *key, Err *err) {
+    return err_input(err, "%s: found an empty answer; expected text to learn", key);
+}
+
+static int check_messages(const Dialog *d, const Json *messages, const char *key, Err *err) {
+    for (size_t i = 0; d->kind == DIALOG_CHAT && i < messages->count; i++) {
+        const Json *m = &messages->items[i];
         bool answer = json_is_string(json_get(m, "role"), "assistant") && message_is_learnt(m, d->learnt_turns.roles);
         if (!answer || !is_empty(m)) continue;
-        if (d->turns || i + 1 < d->messages.count)
-            return err_input(err, "%s: message %zu: found an empty answer; expected %s, or \"train\": false",
-                             d->answer_key, i + 1, expected);
-        return err_input(err, "%s: found an empty answer; expected %s", d->answer_key, expected);
+        if (d->preference || !(d->turns || i + 1 < messages->count)) return fail_empty(key, err);
+        return err_input(err, "%s: message %zu: found an empty answer; expected text to learn, or \"train\": false",
+                         key, i + 1);
     }
     return 0;
+}
+
+int dialog_check_answers(const Dialog *d, Err *err) {
+    bool pair = d->preference == PREFERENCE_PAIRS;
+    if (d->kind == DIALOG_RAW && is_blank(d->completion)) return fail_empty(d->answer_key, err);
+    if (d->kind == DIALOG_RAW && pair && is_blank(d->rejected)) return fail_empty("rejected", err);
+    if (check_messages(d, &d->messages, d->answer_key, err)) return -1;
+    return pair ? check_messages(d, &d->rejected_messages, "rejected", err) : 0;
 }
 
 void dialog_clear(Dialog *d) {

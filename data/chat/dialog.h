@@ -16,9 +16,11 @@
 //                      or of a prompt_format; of that also [system]
 //   text               text
 //   segments           segments: [{"text", "label"}, ...], label true or false: is the text learnt?
+//   preference         only where asked for: dialog_preference.c
 // `tools` is a list; `chat_template_kwargs` is an object of further template variables. Lists and objects may be stored
-// as JSON text. null is absence, in a record as in its messages. Other keys are noted (key_notes.h). Preference data
-// (chosen, rejected, label true or false) is refused, as are roles that neither data formats nor the template know.
+// as JSON text. null is absence, in a record as in its messages. Other keys are noted (key_notes.h). In other
+// formats preference data (chosen, rejected, label true or false) is refused, as are roles that neither data formats
+// nor the template know.
 #pragma once
 
 #include "key_notes.h"
@@ -38,6 +40,10 @@ typedef struct Dialog { // init with {0}; borrows from the record, dialog_clear 
     const Json *tools, *extra;         // DIALOG_CHAT; may be NULL
     Json given_tools, given_extra;     // what these point to: tools as objects, extra without nulls
     JsonStr prompt, completion;        // DIALOG_RAW; completion alone for DIALOG_TEXT
+    PreferenceData preference;         // FORMAT_PREFERENCE, set by the caller: CHAT and RAW, of the chosen answer
+    size_t n_prompt;                   // preference data, DIALOG_CHAT: messages of the prompt
+    Json rejected_messages;            // PREFERENCE_PAIRS: the prompt's and those of the other answer
+    JsonStr rejected;                  // PREFERENCE_PAIRS: the other completion
     bool is_pair;                      // a record of prompt and completion
     bool apart;                        // DIALOG_RAW: the completion is tokenised as a text of its own
     JsonStr own[2]; // DIALOG_RAW: what the record has of a prompt with fixed words around it, or empty
@@ -56,6 +62,7 @@ extern const char *const dialog_mask_names[2];
 
 // FORMAT_AUTO: unknown, with err filled.
 DatasetFormat dialog_detect(const Json *record, Err *err);
+bool dialog_is_pair(const Json *record);                          // it has chosen and rejected: preference data
 bool dialog_has_key_of(const Json *record, DatasetFormat format); // its value may be null
 // has_template false: alpaca and prompt_completion become DIALOG_RAW, messages and sharegpt are refused. raw_pairs: as
 // strings they become DIALOG_RAW with a template, too.

@@ -61,14 +61,12 @@ static int check_labels(const Json *object, const char *where, bool answers, Err
         if (is_verdict(key, &object->items[i], answers)) label = key;
     }
     if (pair.len)
-        return err_input(err,
-                         "found preference data (%s%s); training on it is not in this version; expected only the "
-                         "wanted answers",
+        return err_input(err, "found preference data (%s%s); expected task: \"preference\", or only the wanted answers",
                          where, pair.data);
     if (label)
         return err_input(err,
-                         "found preference data (%s%s with true or false, as for KTO); training on it is not in this "
-                         "version; expected only the wanted answers, without the label",
+                         "found preference data (%s%s with true or false, as for KTO); expected task: \"preference\" "
+                         "with preference_loss: \"kto\", or only the wanted answers, without the label",
                          where, label);
     return 0;
 }
@@ -77,6 +75,8 @@ int dialog_check_preference(const Json *record, Err *err) {
     bool answers = first_given(record, turns_keys) || first_given(record, answer_keys) || json_given(record, "output");
     return check_labels(record, "", answers, err);
 }
+
+bool dialog_is_pair(const Json *record) { return json_given(record, "chosen") && json_given(record, "rejected"); }
 
 int dialog_check_turn(const Json *turn, Err *err) {
     return turn->type == JSON_OBJECT ? check_labels(turn, "a message's ", true, err) : 0;

@@ -28,6 +28,11 @@ int dialog_add_all(Dialog *d, Json *out, const Json *list, const char *key, Err 
 int dialog_set_messages(Dialog *d, const Json *messages, size_t n, Err *err);
 int dialog_read_contents(Dialog *d, const Json *record, Err *err);
 int dialog_read_turns(Dialog *d, const Json *record, bool sharegpt, Err *err);
+// As dialog_add_all, of turns {"from", "value"}.
+int dialog_add_turns(Dialog *d, Json *out, const Json *turns, const char *key, Err *err);
+int dialog_read_alpaca(Dialog *d, const Json *record, bool has_template, Err *err);
+int dialog_read_preference(Dialog *d, const Json *record, bool has_template, bool raw_pairs, Err *err);
+JsonStr dialog_join(Dialog *d, JsonStr a, const char *separator, JsonStr b); // without the separator when b is empty
 
 // Refuse labels of answers: of the record, of one of its messages.
 int dialog_check_preference(const Json *record, Err *err);

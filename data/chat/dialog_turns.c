@@ -100,9 +100,7 @@ static int fail_turn(const Json *turn, const char *what, Err *err) {
                      keys.len ? "}" : "");
 }
 
-static int read_turn(Dialog *d, Json *out, const Json *turn, size_t i, Err *err) {
-    char what[64];
-    snprintf(what, sizeof what, "%s[%zu]", d->answer_key, i);
+static int read_turn(Dialog *d, Json *out, const Json *turn, const char *what, Err *err) {
     if (turn->type == JSON_STRING && !(turn = json_pool_parse(&d->pool, turn->str, what, err))) return -1;
     const Json *from = json_get(turn, "from"), *value = json_get(turn, "value");
     if (!from || from->type != JSON_STRING || !value || value->type != JSON_STRING) return fail_turn(turn, what, err);
@@ -110,6 +108,15 @@ static int read_turn(Dialog *d, Json *out, const Json *turn, size_t i, Err *err)
     m = json_with(&d->pool, &m, "content", *value);
     m = message_of_turn(d, turn, &m);
     return read_message(d, out, &m, what, err);
+}
+
+int dialog_add_turns(Dialog *d, Json *out, const Json *turns, const char *key, Err *err) {
+    for (size_t i = 0; i < turns->count; i++) {
+        char what[64];
+        snprintf(what, sizeof what, "%s[%zu]", key, i);
+        if (read_turn(d, &out[i], &turns->items[i], what, err)) return -1;
+    }
+    return 0;
 }
 
 int dialog_read_turns(Dialog *d, const Json *record, bool sharegpt, Err *err) {
@@ -121,8 +128,6 @@ int dialog_read_turns(Dialog *d, const Json *record, bool sharegpt, Err *err) {
     if (sharegpt) d->turns = "conversations";
     Json *messages = dialog_new_messages(d, turns->count + 1);
     size_t n = dialog_add_system(d, messages, system);
-    if (!sharegpt && dialog_add_all(d, messages + n, turns, d->answer_key, err)) return -1;
-    for (size_t i = 0; sharegpt && i < turns->count; i++)
-        if (read_turn(d, &messages[n + i], &turns->items[i], i, err)) return -1;
+    if ((sharegpt ? dialog_add_turns : dialog_add_all)(d, messages + n, turns, d->answer_key, err)) return -1;
     return dialog_set_messages(d, messages, n + turns->count, err);
 }

@@ -18,11 +18,21 @@
     X(FORMAT_ALPACA_PROMPT, "alpaca_prompt", "as alpaca, but raw text with the prompt of Stanford Alpaca")             \
     X(FORMAT_SEGMENTS, "segments",                                                                                     \
       "{\"segments\": [{\"text\", \"label\"}, ...]}: raw text, learnt where label is true")                            \
-    X(FORMAT_GEMINI, "gemini", "{\"contents\": [{\"role\", \"parts\"}, ...]}")
+    X(FORMAT_GEMINI, "gemini", "{\"contents\": [{\"role\", \"parts\"}, ...]}")                                         \
+    X(FORMAT_PREFERENCE, "preference",                                                                                 \
+      "answers with a verdict: {\"prompt\", \"chosen\", \"rejected\"}; task preference")
 typedef enum { DATASET_FORMATS(ENUM_CONSTANT) FORMAT_COUNT } DatasetFormat;
 static inline const char *dataset_format_name(int64_t f) { // as in the config: "auto", "messages", ...
     return ENUM_WORDS(DATASET_FORMATS)[f].word;
 }
+
+// What preference data holds. Token caches hold the numbers.
+typedef enum {
+    PREFERENCE_NONE,  // other data
+    PREFERENCE_PAIRS, // a prompt with two answers, of which one was chosen
+    PREFERENCE_LABELS // a prompt with an answer that is desirable or not
+} PreferenceData;
+enum { LEARNT_PROMPT = 2 }; // in a mask of supervised tokens: one of a prompt, that is learnt as text
 
 // Where control tokens that are spelled out in data are tokens; in messages of a conversation they always stay text.
 #define PARSE_SPECIALS(X)                                                                                              \

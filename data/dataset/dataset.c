@@ -46,6 +46,7 @@ static int make_key(char key[TOKEN_KEY_LEN + 1], const DatasetInput *in, Err *er
         str_add(&what, o->labels->names[i], strlen(o->labels->names[i]) + 1);
     if (o->completion_only) str_puts(&what, "completion_only\n");
     if (o->raw_pairs) str_puts(&what, "raw_pairs\n");
+    if (o->preference) str_printf(&what, "preference %d %d %ld\n", o->preference, o->learn_chosen_prompt, o->kl_group);
     if (learnt_turns_differ(o->learnt)) str_printf(&what, "learnt %u %d\n", o->learnt.roles, o->learnt.eos);
     if (o->learnt.last_only) str_puts(&what, "last_only\n");
     for (size_t i = 0; i < o->n_files; i++) {
@@ -58,15 +59,34 @@ static int make_key(char key[TOKEN_KEY_LEN + 1], const DatasetInput *in, Err *er
 
 // ---- opening ----
 
+static int check_format(DatasetFormat f, const DatasetOptions *o, Err *err) {
+    DatasetFormat own = o->classification ? FORMAT_CLASSIFICATION : o->preference ? FORMAT_PREFERENCE : FORMAT_AUTO;
+    const char *task = o->classification ? "classification" : o->preference ? "preference" : "causal_lm";
+    bool other = own == FORMAT_AUTO && (f == FORMAT_CLASSIFICATION || f == FORMAT_PREFERENCE);
+    if (f == FORMAT_AUTO || f == own || (own == FORMAT_AUTO && !other)) return 0;
+    return err_input(err, "dataset_format: found \"%s\", but the task is %s%s", dataset_format_name(f), task,
+                     own == FORMAT_AUTO ? "" : "; expected \"auto\"");
+}
+
+// Preference data has its own mask.
+static int check_mask(const DatasetOptions *o, Err *err) {
+    bool turns = learnt_turns_differ(o->learnt) || o->learnt.last_only;
+    for (size_t i = 0; i < o->n_files && o->rules; i++) {
+        LearntTurns learnt = file_rule_learnt(&o->rules[i], o->learnt);
+        turns |= learnt_turns_differ(learnt);
+        if (check_format(o->rules[i].format, o, err)) return err_context(err, "%s", o->files[i]);
+    }
+    if (!o->train_on_inputs && !turns) return 0;
+    return err_input(err, "%s: preference data is trained on its answers; expected task causal_lm for it",
+                     turns ? "roles_to_train, train_on_eos, mask_history" : "train_on_inputs");
+}
+
 static int check_options(const DatasetOptions *o, Err *err) {
     if (!o->n_files) return err_input(err, "train_file: found no file; expected at least one");
     if (o->max_seq_length < 2 || o->max_seq_length > INT32_MAX)
         return err_input(err, "max_seq_length: found %ld; expected at least 2", o->max_seq_length);
-    if (o->classification ? o->format != FORMAT_AUTO && o->format != FORMAT_CLASSIFICATION
-                          : o->format == FORMAT_CLASSIFICATION)
-        return err_input(err, "dataset_format: found \"%s\", but the task is %s", dataset_format_name(o->format),
-                         o->classification ? "classification; expected \"auto\"" : "causal_lm");
-    return 0;
+    if (check_format(o->format, o, err)) return -1;
+    return o->preference ? check_mask(o, err) : 0;
 }
 
 // Files that changed while they were read: the cache mixes two states.
@@ -134,13 +154,15 @@ Sample dataset_sample(const Dataset *d, int64_t i) {
                     .count = e->count,
                     .supervised_count = d->labels ? 1 : e->value,
                     .record = head->record,
+                    .preference = d->preference,
+                    .desirable = head->desirable,
                     .label = d->labels ? (int32_t)e->value : -1,
                     .second = head->second};
 }
 
 // ---- as text ----
 
-void sample_show(StrBuf *out, const Sample *s, const Tokenizer *t, const char *open, const char *close) {
+static void show_tokens(StrBuf *out, const Sample *s, const Tokenizer *t, const char *open, const char *close) {
     for (int64_t i = 0, stop; i < s->count; i = stop) {
         AUTO_STR StrBuf text = {0};
         for (stop = i + 1; stop < s->count && s->supervised[stop] == s->supervised[i];) stop++;
@@ -149,4 +171,18 @@ void sample_show(StrBuf *out, const Sample *s, const Tokenizer *t, const char *o
         say_escape(out, text.data, text.len);
         str_puts(out, s->supervised[i] ? close : "");
     }
+}
+
+void sample_show(StrBuf *out, const Sample *s, const Tokenizer *t, const char *open, const char *close) {
+    Sample part = *s, second = *s;
+    if (s->preference) {
+        part.count = s->second;
+        second.count = s->count - s->second;
+        second.ids += s->second;
+        second.supervised += s->second;
+    }
+    show_tokens(out, &part, t, open, close);
+    if (!s->preference) return;
+    str_puts(out, s->preference == PREFERENCE_PAIRS ? "\n--- rejected\n" : "\n--- with another answer\n");
+    show_tokens(out, &second, t, open, close);
 }

@@ -36,11 +36,14 @@ typedef struct DatasetOptions {
     Unrendered unrendered;
     int64_t max_seq_length;
     Truncation truncation;
-    bool classification;     // records are text and label; format must be auto or classification
-    const LabelList *labels; // classification: the labels that may occur, in their order; NULL: found in the files
-    bool score_first;        // classification: a sample is scored at its first token (encoders), not at its last
-    const char *cache_dir;   // NULL: $XDG_CACHE_HOME/lorac or ~/.cache/lorac; not writable: only a warning
-    int64_t cache_limit;     // bytes of all token caches together (cache_dir.h); 0: 20 GiB
+    PreferenceData preference; // format must be auto or preference; not with train_on_inputs and learnt
+    bool learn_chosen_prompt;  // PREFERENCE_PAIRS: the prompt of the chosen answer is learnt, too (ORPO)
+    int64_t kl_group;          // PREFERENCE_LABELS: records whose answers are exchanged
+    bool classification;       // records are text and label; format must be auto or classification
+    const LabelList *labels;   // classification: the labels that may occur, in their order; NULL: found in the files
+    bool score_first;          // classification: a sample is scored at its first token (encoders), not at its last
+    const char *cache_dir;     // NULL: $XDG_CACHE_HOME/lorac or ~/.cache/lorac; not writable: only a warning
+    int64_t cache_limit;       // bytes of all token caches together (cache_dir.h); 0: 20 GiB
 } DatasetOptions;
 
 enum { DATASET_NAMED = 4 };
@@ -56,7 +59,7 @@ typedef struct DatasetStats {     // as a token cache stores them
     int64_t tokens;               // of the kept samples
     int64_t supervised;           // scored positions of the kept samples (never a sample's first token)
     int64_t left_out_bytes;       // of all records: characters without a token in the vocabulary
-    int64_t longest;              // longest record before the policy
+    int64_t longest;              // longest record (preference data: sequence) before the policy
     int64_t ignored_members;      // of .tar shards: members that are links, or neither .json, .txt nor .cls
     int64_t parsed_special;       // records whose text spells control tokens, read as tokens
     int64_t plain_special;        // records whose text spells control tokens, kept as text
@@ -67,15 +70,21 @@ typedef struct DatasetStats {     // as a token cache stores them
                                                                     // max_seq_length, from 1; 0: none
 } DatasetStats;
 
+// Of preference data a sample is two sequences, one behind the other: prompt and chosen answer, prompt and rejected
+// answer. Each has at most max_seq_length tokens and sees nothing of the other.
 typedef struct Sample { // borrowed from the dataset
     const int32_t *ids;
-    const uint8_t *supervised; // supervised[i]: token i is predicted (by position i - 1) and scored; supervised[0] is
-                               // 0; classification: all 0
+    const uint8_t *supervised; // supervised[i]: token i is predicted (by position i - 1) and scored; LEARNT_PROMPT: as
+                               // a prompt's (learn_chosen_prompt), else 1. The first token of a sequence has 0;
+                               // classification: all 0
     int64_t count;
     int64_t supervised_count; // classification: 1, the label
     int64_t record;           // 0-based record number over all files
     int32_t label;            // classification: index into Dataset.labels; -1: none
-    int64_t second;           // classification: index of the first token of the second text (token type 1); count: none
+    PreferenceData preference;
+    bool desirable; // PREFERENCE_LABELS: the verdict on the answer
+    int64_t second; // classification: index of the first token of the second text (token type 1); preference data: of
+                    // the second sequence; count: none
 } Sample;
 
 typedef struct SampleSize {
@@ -85,6 +94,7 @@ typedef struct SampleSize {
 typedef struct Dataset {  // read-only after dataset_open
     char fingerprint[33]; // hash of the files' content and all options that change tokens: its identity in snapshots
     DatasetStats stats;
+    PreferenceData preference;    // DatasetOptions.preference
     bool from_cache, score_first; // DatasetOptions.score_first
     int64_t count;                // samples
     size_t n_files;
@@ -102,5 +112,6 @@ SampleSize dataset_size(const Dataset *d, int64_t i); // cheaper: does not touch
 void dataset_release(const Dataset *d);               // pages read so far leave resident memory
 
 // Appends the text of a sample with `open` and `close` around its supervised parts, as say.h escapes it: data cannot
-// control a terminal. `open` and `close` may; print it with say_generated then.
+// control a terminal. A line parts the sequences of preference data. `open` and `close` may; print it with
+// say_generated then.
 void sample_show(StrBuf *out, const Sample *s, const Tokenizer *t, const char *open, const char *close);

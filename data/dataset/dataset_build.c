@@ -35,17 +35,18 @@ typedef struct Build {
 
 static void add_sample(Build *b, const RecordTokens *e, size_t begin, size_t count, int32_t label) {
     uint8_t *supervised = e->supervised + begin;
+    bool two = label >= 0 || b->o->preference;
     supervised[0] = 0; // nothing predicts a window's first token
     token_sink_add(b->sink, &(Sample){.ids = e->ids + begin,
                                       .supervised = supervised,
                                       .count = (int64_t)count,
                                       .record = b->stats.records,
                                       .label = label,
-                                      .second = label < 0 ? (int64_t)count : (int64_t)e->second});
+                                      .second = two ? (int64_t)e->second : (int64_t)count});
     b->stats.samples++;
     b->stats.tokens += (int64_t)count;
     b->stats.supervised += label >= 0;
-    for (size_t i = 0; i < count; i++) b->stats.supervised += supervised[i];
+    for (size_t i = 0; i < count; i++) b->stats.supervised += supervised[i] != 0;
 }
 
 // Full windows, then the rest. A rest of one token has no scored position, so the window before it is one shorter.
@@ -67,30 +68,71 @@ static void name_record(int64_t first[DATASET_NAMED], const Build *b) {
     }
 }
 
-static int add_too_long(Build *b, const RecordTokens *e, const RecordSpan *span) {
-    size_t max = (size_t)b->o->max_seq_length, whole = e->count + e->cut;
+// longest: tokens that must fit.
+static int add_too_long(Build *b, const RecordTokens *e, size_t longest, const RecordSpan *span) {
+    size_t max = (size_t)b->o->max_seq_length;
     if (b->o->truncation == TRUNCATION_ERROR)
         return err_input(b->err, "%s:%zu: found a sample of %zu token%s; expected at most %zu (max_seq_length)",
-                         span->name, span->line, whole, plural(whole), max);
+                         span->name, span->line, longest, plural(longest), max);
     name_record(b->stats.first_dropped, b);
     b->stats.dropped_long++;
-    b->stats.dropped_tokens += (int64_t)whole;
+    b->stats.dropped_tokens += (int64_t)(e->count + e->cut);
     return 0;
 }
 
-// Each record becomes exactly one of: sample(s), skipped, dropped. Labelled samples were shortened when they were
-// tokenised, so that special tokens stay (classify.c); other samples are cut here.
-static int add_record(Build *b, const RecordTokens *e, const RecordSpan *span) {
-    size_t max = (size_t)b->o->max_seq_length, keep = e->count, cut = e->cut;
+static void count_cut(Build *b, size_t cut, bool lost) {
+    b->stats.truncated += cut != 0;
+    b->stats.truncated_tokens += (int64_t)cut;
+    b->stats.answers_cut += lost;
+    if (lost) name_record(b->stats.first_cut, b);
+}
+
+// Cuts both sequences to max_seq_length, each at its end. Returns the number of tokens; *lost: learnt ones are gone.
+static size_t cut_pair(RecordTokens *e, size_t max, bool *lost) {
+    size_t first = e->second, second = e->count - first, before = e->count;
+    size_t keep[2] = {first < max ? first : max, second < max ? second : max};
+    *lost = memchr(e->supervised + keep[0], 1, first - keep[0]) ||
+            memchr(e->supervised + first + keep[1], 1, second - keep[1]);
+    memmove(e->ids + keep[0], e->ids + first, keep[1] * sizeof *e->ids);
+    memmove(e->supervised + keep[0], e->supervised + first, keep[1]);
+    e->second = keep[0];
+    e->count = keep[0] + keep[1];
+    return before - e->count;
+}
+
+// As add_kept, of preference data: both sequences must fit, and have something to learn.
+static int add_pair(Build *b, RecordTokens *e, const RecordSpan *span) {
+    size_t max = (size_t)b->o->max_seq_length, cut = 0;
+    size_t longest = e->second > e->count - e->second ? e->second : e->count - e->second;
+    bool lost = false;
+    if ((int64_t)longest > b->stats.longest) b->stats.longest = (int64_t)longest;
+    if (longest > max && b->o->truncation == TRUNCATION_TRUNCATE) cut = cut_pair(e, longest = max, &lost);
+    if (!memchr(e->supervised, 1, e->second) || !memchr(e->supervised + e->second, 1, e->count - e->second)) {
+        b->stats.skipped_unsupervised++;
+        return 0;
+    }
+    if (longest > max) return add_too_long(b, e, longest, span);
+    count_cut(b, cut, lost);
+    add_sample(b, e, 0, e->count, -1);
+    return 0;
+}
+
+static void count_notes(Build *b, const RecordTokens *e) {
     DatasetStats *s = &b->stats;
-    uint32_t label = 0;
-    int rc = 0;
     s->left_out_bytes += (int64_t)e->left_out;
     s->parsed_special += e->parsed_special;
     s->plain_special += e->plain_special;
     s->own_bos += e->own_bos;
     s->cannot_stop += e->cannot_stop;
     key_counts_add(&b->unread, &e->unread);
+}
+
+// Labelled samples were shortened when they were tokenised, so that special tokens stay (classify.c); other samples are
+// cut here.
+static int add_kept(Build *b, const RecordTokens *e, const RecordSpan *span) {
+    size_t max = (size_t)b->o->max_seq_length, keep = e->count, cut = e->cut;
+    DatasetStats *s = &b->stats;
+    uint32_t label = 0;
     if ((int64_t)(keep + cut) > s->longest) s->longest = (int64_t)(keep + cut);
     if (e->label && label_table_add(b->labels, e->label, e->label_kind, &label, b->err))
         return err_context(b->err, "%s:%zu", span->name, span->line);
@@ -104,17 +146,19 @@ static int add_record(Build *b, const RecordTokens *e, const RecordSpan *span) {
     } else if (e->windows) {
         add_windows(b, e);
     } else if (!keep || keep > max) {
-        rc = add_too_long(b, e, span);
+        return add_too_long(b, e, e->count + e->cut, span);
     } else {
-        s->truncated += cut != 0;
-        s->truncated_tokens += (int64_t)cut;
-        if (keep < e->count && memchr(e->supervised + keep, 1, e->count - keep)) {
-            name_record(s->first_cut, b);
-            s->answers_cut++;
-        }
+        count_cut(b, cut, keep < e->count && memchr(e->supervised + keep, 1, e->count - keep));
         add_sample(b, e, 0, keep, e->label ? (int32_t)label : -1);
     }
-    s->records++;
+    return 0;
+}
+
+// Each record becomes exactly one of: sample(s), skipped, dropped.
+static int add_record(Build *b, RecordTokens *e, const RecordSpan *span) {
+    count_notes(b, e);
+    int rc = b->o->preference ? add_pair(b, e, span) : add_kept(b, e, span);
+    b->stats.records++;
     return rc;
 }
 
@@ -149,10 +193,11 @@ static int check_columns(const Build *b, RecordSpan first) {
 }
 
 static int choose_format(Build *b, RecordSpan first) {
-    if (b->o->classification && b->place.is_text)
-        return err_input(b->err, "%s: found plain text; expected records with text and label", b->place.path);
-    b->place.format = FORMAT_CLASSIFICATION;
-    if (b->o->classification) return 0;
+    if ((b->o->classification || b->o->preference) && b->place.is_text)
+        return err_input(b->err, "%s: found plain text; expected records with %s", b->place.path,
+                         b->o->preference ? "answers and a verdict" : "text and label");
+    b->place.format = b->o->preference ? FORMAT_PREFERENCE : FORMAT_CLASSIFICATION;
+    if (b->o->classification || b->o->preference) return 0;
     if (b->place.is_text) {
         b->place.format = FORMAT_TEXT;
         if (b->o->format == FORMAT_AUTO || b->o->format == FORMAT_TEXT) return 0;
@@ -269,7 +314,7 @@ static int finish(Dataset **d, Build *b) {
     AUTO_FREE uint32_t *place = NULL;
     if (b->labels && label_table_finish(b->labels, &labels, &place, b->err))
         return err_context(b->err, "%s", b->o->files[0]);
-    TokenTables tables = {&b->stats, &b->unread, &labels, place};
+    TokenTables tables = {&b->stats, b->o->preference, &b->unread, &labels, place};
     return token_sink_finish(d, b->sink, &tables, b->tokenizer.tokenizer->vocab_size, b->err);
 }
 
@@ -289,6 +334,8 @@ int dataset_build(Dataset **d, const DatasetInput *in, const char *file, const c
                                  .learnt = o->learnt,
                                  .parse_special = o->parse_special,
                                  .unrendered = o->unrendered,
+                                 .preference = o->preference,
+                                 .learn_chosen_prompt = o->learn_chosen_prompt,
                                  .shorten_to = o->truncation == TRUNCATION_TRUNCATE ? o->max_seq_length : 0};
     AUTO_FREE Slot *slots = mem_calloc(BATCH_RECORDS, sizeof *slots);
     for (;; file = NULL) {

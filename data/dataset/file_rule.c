@@ -3,9 +3,9 @@
 #include <string.h>
 
 const char *column_name(RecordKey c) {
-    static const char *const names[] = {"messages",    "tools", "system",  "prompt",  "completion",
-                                        "instruction", "input", "output",  "history", "text",
-                                        "label",       "role",  "content", "train",   "reasoning_content"};
+    static const char *const names[] = {
+        "messages", "tools", "system", "prompt",   "completion", "instruction", "input", "output",           "history",
+        "text",     "label", "chosen", "rejected", "role",       "content",     "train", "reasoning_content"};
     return names[c];
 }
 

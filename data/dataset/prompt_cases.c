@@ -108,6 +108,8 @@ static int add_segments(Cases *c, const Dialog *d) {
 static int add_dialog(Cases *c, Dialog *d, const Json *given, const FileRule *rule) {
     Json record = *given;
     DatasetFormat format = rule && rule->format != FORMAT_AUTO ? rule->format : c->o->format;
+    if (c->o->preference) format = FORMAT_PREFERENCE;
+    d->preference = c->o->preference;
     d->prompt_format = file_rule_prompt(rule);
     if (rule && file_rule_rename(&record, rule, &d->pool, c->err)) return -1;
     if (format == FORMAT_AUTO) format = dialog_detect(&record, c->err);

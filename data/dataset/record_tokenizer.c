@@ -68,18 +68,27 @@ int record_take_tokens(RecordTokens *out, TokenIds *t, size_t n_masked, Err *err
     return 0;
 }
 
-// With a prompt: a raw pair. Else a text, which is all supervised.
-static int tokenize_texts(RecordTokens *out, const RecordTokenizer *e, const Dialog *d, bool learn_prompt, Err *err) {
-    const JsonStr *prompt = d->kind == DIALOG_RAW ? &d->prompt : NULL;
-    JsonStr text = d->completion;
+static int begin_text(RecordTokens *out, TokenIds *t, const RecordTokenizer *e, JsonStr text, Err *err) {
+    add_bos(t, e->tokenizer);
+    if (add_text(out, t, e, text, false, err)) return -1;
+    drop_second_bos(out, t, e->tokenizer);
+    return 0;
+}
+
+static int tokenize_raw(RecordTokens *out, const RecordTokenizer *e, const Dialog *d, bool learn_prompt, Err *err) {
     AUTO_IDS TokenIds t = {0};
-    add_bos(&t, e->tokenizer);
-    if (add_text(out, &t, e, prompt ? *prompt : text, false, err)) return -1;
-    drop_second_bos(out, &t, e->tokenizer);
-    size_t masked = prompt ? t.count : 0;
-    if (prompt && add_text(out, &t, e, text, !d->apart && prompt->len != 0, err)) return -1;
+    if (begin_text(out, &t, e, d->prompt, err)) return -1;
+    size_t masked = t.count;
+    if (add_text(out, &t, e, d->completion, !d->apart && d->prompt.len != 0, err)) return -1;
     add_eos(out, &t, e->tokenizer, masked);
     return record_take_tokens(out, &t, learn_prompt ? 0 : masked, err);
+}
+
+int record_tokenize_text(RecordTokens *out, const RecordTokenizer *e, JsonStr text, bool ends, Err *err) {
+    AUTO_IDS TokenIds t = {0};
+    if (begin_text(out, &t, e, text, err)) return -1;
+    if (ends) add_eos(out, &t, e->tokenizer, 0);
+    return record_take_tokens(out, &t, 0, err);
 }
 
 // ---- conversations ----
@@ -99,7 +108,7 @@ static int fail_unrendered(const char *list, const char *place, const Dialog *d,
     return d->record ? err_context(err, "record %ld", d->record) : -1;
 }
 
-static int tokenize_chat(RecordTokens *out, const RecordTokenizer *e, const Dialog *d, bool learn_prompt, Err *err) {
+int record_tokenize_chat(RecordTokens *out, const RecordTokenizer *e, const Dialog *d, bool learn_prompt, Err *err) {
     AUTO_CALL(chat_tokens_clear) ChatTokens t = {0};
     ChatInput in = {&d->messages, d->tools, d->extra, .train_on_inputs = learn_prompt, .learnt = d->learnt_turns};
     if (chat_tokenize(&t, e->chat, e->tokenizer, &in, err)) return -1;
@@ -213,12 +222,13 @@ static int tokenize_ids(RecordTokens *out, const RecordTokenizer *e, const Dialo
 
 static int tokenize_kind(RecordTokens *out, const RecordTokenizer *e, const Dialog *d, Err *err) {
     bool learn_prompt = e->train_on_inputs && !(e->completion_only && d->is_pair);
+    if (d->preference) return preference_tokenize(out, e, d, err);
     switch (d->kind) {
-    case DIALOG_CHAT: return tokenize_chat(out, e, d, learn_prompt, err);
-    case DIALOG_RAW: return tokenize_texts(out, e, d, learn_prompt, err);
+    case DIALOG_CHAT: return record_tokenize_chat(out, e, d, learn_prompt, err);
+    case DIALOG_RAW: return tokenize_raw(out, e, d, learn_prompt, err);
     case DIALOG_TEXT:
         out->windows = true;
-        return d->completion.len ? tokenize_texts(out, e, d, true, err) : 0; // of no text no EOS either
+        return d->completion.len ? record_tokenize_text(out, e, d->completion, true, err) : 0; // of no text no EOS
     case DIALOG_IDS: return tokenize_ids(out, e, d, err);
     case DIALOG_SEGMENTS: return tokenize_segments(out, e, d, err);
     }
@@ -279,6 +289,7 @@ static int tokenize_dialogs_record(RecordTokens *out, const RecordTokenizer *e, 
     AUTO_CALL(dialog_clear)
     Dialog d = {.template = e->chat ? chat_template_source(e->chat) : NULL,
                 .record = place->number,
+                .preference = e->preference,
                 .learnt_turns = file_rule_learnt(place->rule, e->learnt)};
     if (record_read_dialog(&d, record, place, e->chat != NULL, e->raw_pairs, err)) return -1;
     if (dialog_check_answers(&d, err)) return err_context(err, "record %ld", place->number);

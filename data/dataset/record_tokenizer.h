@@ -7,6 +7,7 @@
 //   segments         each text tokenised on its own, without BOS and EOS; those with label true are supervised
 //   ids              as given; labels and masks decide what is supervised, without them all is
 //   classification   one text or two, and a label (classify.c)
+//   preference       prompt and chosen answer, prompt and rejected answer (preference.c)
 // BOS where the tokenizer adds it; BOS and EOS where the model has them and the text does not spell them itself. The
 // first token of a record is never supervised: nothing predicts it.
 #pragma once
@@ -25,6 +26,8 @@ typedef struct RecordTokenizer {
     LearntTurns learnt;
     ParseSpecial parse_special;
     Unrendered unrendered;
+    PreferenceData preference;
+    bool learn_chosen_prompt;
     int64_t shorten_to; // classification: longer samples are shortened to this; 0: they are not
 } RecordTokenizer;
 
@@ -37,7 +40,7 @@ typedef struct RecordTokens { // init with {0}; record_tokens_clear frees
     bool windows;    // text: cut into windows when it is too long, not dropped
     char *label;     // classification: its name; else NULL
     LabelKind label_kind;
-    size_t second;   // classification: index of the first token of type 1; count: none
+    size_t second;   // as in Sample
     size_t cut;      // tokens that shortening removed
     KeyNotes unread; // keys of the record that nothing reads
 } RecordTokens;
@@ -46,6 +49,10 @@ void record_tokens_clear(RecordTokens *e);
 int record_take_tokens(RecordTokens *out, TokenIds *t, size_t n_masked, Err *err);
 
 // Its messages do not name file and line.
+// [BOS] text, with EOS if it ends there.
+int record_tokenize_text(RecordTokens *out, const RecordTokenizer *e, JsonStr text, bool ends, Err *err);
+int record_tokenize_chat(RecordTokens *out, const RecordTokenizer *e, const Dialog *d, bool learn_prompt, Err *err);
+int preference_tokenize(RecordTokens *out, const RecordTokenizer *e, const Dialog *d, Err *err);
 int record_tokenize_dialog(RecordTokens *out, const RecordTokenizer *e, const Dialog *d, Err *err);
 
 // Where a record comes from: for messages, and how to read it.

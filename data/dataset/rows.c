@@ -91,14 +91,20 @@ static void raise_to(uint32_t *most, uint32_t n) {
     if (n > *most) *most = n;
 }
 
+static uint32_t longest_sequence(const Dataset *d, int64_t sample, int64_t count) {
+    if (!d->preference) return (uint32_t)count;
+    int64_t second = dataset_sample(d, sample).second;
+    return (uint32_t)(second > count - second ? second : count - second);
+}
+
 static void count_row(RowPlan *p, const Dataset *d, int64_t row) {
     RowSize *size = &p->sizes[row];
-    *size = (RowSize){.samples = p->start[row + 1] - p->start[row]};
+    *size = (RowSize){.samples = (p->start[row + 1] - p->start[row]) * (d->preference ? 2 : 1)};
     for (int64_t i = p->start[row]; i < p->start[row + 1]; i++) {
         SampleSize s = dataset_size(d, p->samples[i]);
         size->tokens += (uint32_t)s.count;
         size->supervised += (uint32_t)s.supervised;
-        raise_to(&size->longest_sample, (uint32_t)s.count);
+        raise_to(&size->longest_sample, longest_sequence(d, p->samples[i], s.count));
     }
     raise_to(&p->most.tokens, size->tokens);
     raise_to(&p->most.supervised, size->supervised);
@@ -136,6 +142,7 @@ RowPlan *row_plan_new(const Dataset *d, const int64_t *samples, int64_t n, int64
         p->count = pack(&pieces, order, row_of);
     }
     fill_plan(p, &pieces, order, row_of);
+    if (d->preference) dataset_release(d);
     return p;
 }
 
@@ -164,6 +171,16 @@ RowSize row_plan_row(const RowPlan *p, int64_t row) {
     return p->sizes[row];
 }
 
+int64_t row_plan_chosen(const Dataset *d, const RowPlan *p, int64_t row) {
+    int64_t scored = 0;
+    CHECK(d->preference && row >= 0 && row < p->count, "row %ld of %ld", row, p->count);
+    for (uint32_t i = p->start[row]; i < p->start[row + 1]; i++) {
+        Sample s = dataset_sample(d, p->samples[i]);
+        for (int64_t k = 0; k < s.second; k++) scored += s.supervised[k] != 0;
+    }
+    return scored;
+}
+
 void row_plan_order(const RowPlan *p, uint64_t seed, int64_t epoch, bool shuffle, int64_t *order) {
     RngKey key = {.seed = seed, .stream = (uint32_t)epoch, .module = rng_module("row order")};
     if (shuffle)
@@ -174,8 +191,10 @@ void row_plan_order(const RowPlan *p, uint64_t seed, int64_t epoch, bool shuffle
 
 // ---- one row ----
 
-static void grow_row(Row *row, size_t rows, size_t tokens, size_t samples, size_t scored) {
-    size_t size = rows + 1 + samples + 1 + 3 * tokens + 2 * scored;
+static void grow_row(Row *row, PreferenceData preference, RowSize most, size_t rows) {
+    size_t tokens = rows * most.tokens, samples = rows * most.samples, scored = rows * most.supervised;
+    size_t answers = preference ? scored : 0, labels = preference == PREFERENCE_LABELS ? samples / 2 : 0;
+    size_t size = rows + 1 + samples + 1 + 3 * tokens + 2 * scored + answers + labels;
     if (size > row->capacity) row->row_start = mem_realloc(row->row_start, row->capacity = size, sizeof(int32_t));
     row->start = row->row_start + rows + 1;
     row->ids = row->start + samples + 1;
@@ -183,11 +202,18 @@ static void grow_row(Row *row, size_t rows, size_t tokens, size_t samples, size_
     row->type = row->pos + tokens;
     row->position = row->type + tokens;
     row->target = row->position + scored;
+    row->answer = preference ? row->target + scored : NULL;
+    row->label = preference == PREFERENCE_LABELS ? row->answer + answers : NULL;
 }
 
 static void add_scored(Row *row, int64_t position, int32_t target) {
     row->position[row->scored] = (int32_t)position;
     row->target[row->scored++] = target;
+}
+
+static void end_sequence(Row *row, int64_t count) {
+    row->tokens += count;
+    row->start[++row->samples] = (int32_t)row->tokens;
 }
 
 static void add_sample(Row *row, const Sample *s, bool score_first) {
@@ -199,8 +225,23 @@ static void add_sample(Row *row, const Sample *s, bool score_first) {
         if (s->supervised[i]) add_scored(row, base + i - 1, s->ids[i]); // supervised[0] is 0
     }
     if (s->label >= 0) add_scored(row, score_first ? base : base + s->count - 1, s->label);
-    row->tokens += s->count;
-    row->start[++row->samples] = (int32_t)row->tokens;
+    end_sequence(row, s->count);
+}
+
+// Of preference data: both sequences.
+static void add_sequences(Row *row, const Sample *s) {
+    int64_t base = row->tokens;
+    memcpy(row->ids + base, s->ids, (size_t)s->count * sizeof *row->ids);
+    memset(row->type + base, 0, (size_t)s->count * sizeof *row->type);
+    for (int64_t i = 0; i < s->count; i++) {
+        row->pos[base + i] = (int32_t)(i < s->second ? i : i - s->second);
+        if (!s->supervised[i]) continue;
+        row->answer[row->scored] = s->supervised[i] != LEARNT_PROMPT;
+        add_scored(row, base + i - 1, s->ids[i]);
+    }
+    if (row->label) row->label[row->samples / 2] = s->desirable;
+    end_sequence(row, s->second);
+    end_sequence(row, s->count - s->second);
 }
 
 // A pass over a large data set must not make all of it resident: its pages are released regularly.
@@ -213,10 +254,13 @@ static void count_touched(Row *row, const Dataset *d) {
 }
 
 static void add_row(Row *row, const Dataset *d, const RowPlan *p, int64_t r) {
-    RowSize size = row_plan_row(p, r);
-    for (uint32_t i = 0; i < size.samples; i++) {
-        Sample s = dataset_sample(d, p->samples[p->start[r] + i]);
-        add_sample(row, &s, d->score_first);
+    CHECK(r >= 0 && r < p->count, "row %ld of %ld", r, p->count);
+    for (uint32_t i = p->start[r]; i < p->start[r + 1]; i++) {
+        Sample s = dataset_sample(d, p->samples[i]);
+        if (d->preference)
+            add_sequences(row, &s);
+        else
+            add_sample(row, &s, d->score_first);
     }
     row->row_start[++row->rows] = (int32_t)row->tokens;
 }
@@ -224,8 +268,7 @@ static void add_row(Row *row, const Dataset *d, const RowPlan *p, int64_t r) {
 void row_fill_several(Row *row, const Dataset *d, const RowPlan *p, const int64_t *rows, int64_t n) {
     CHECK(n > 0 && n <= INT32_MAX / p->most.tokens, "%ld rows of up to %u tokens", n, p->most.tokens);
     // Once, for any n rows: they are filled in the step loop.
-    size_t k = (size_t)n;
-    grow_row(row, k, k * p->most.tokens, k * p->most.samples, k * p->most.supervised);
+    grow_row(row, d->preference, p->most, (size_t)n);
     row->rows = row->tokens = row->samples = row->scored = 0;
     row->start[0] = row->row_start[0] = 0;
     for (int64_t i = 0; i < n; i++) add_row(row, d, p, rows[i]);

@@ -3,15 +3,16 @@
 // A row is a list of whole samples; attention is block-diagonal over them and positions restart, so packing never
 // changes what a sample sees. Packing is best-fit decreasing, ties by sample index: a pure function of the samples.
 // Without packing a row is one sample. In classification each sample has one scored position: its last token, or its
-// first (DatasetOptions.score_first). The order of an epoch is a pure function of (seed, epoch).
+// first (DatasetOptions.score_first). Of preference data a sample is two sequences, which stay in one row; each has its
+// own entry in Row.start, so that neither sees the other. The order of an epoch is a pure function of (seed, epoch).
 #pragma once
 
 #include "base.h"
 #include "dataset.h"
 
 typedef struct RowSize {
-    uint32_t tokens, supervised, samples; // supervised: scored positions
-    uint32_t longest_sample;              // its tokens
+    uint32_t tokens, supervised, samples; // supervised: scored positions; samples: of preference data sequences
+    uint32_t longest_sample;              // tokens of the longest of these
 } RowSize;
 typedef struct RowPlan {
     int64_t count;     // rows
@@ -20,13 +21,19 @@ typedef struct RowPlan {
     uint32_t *start;   // [count + 1] into samples
     uint32_t *samples; // indices into the data set, row by row
 } RowPlan;
+// max_tokens of the rows of a data set: max_seq_length, of preference data twice that.
+static inline int64_t row_max_tokens(const Dataset *d, int64_t max_seq_length) {
+    return d->preference ? 2 * max_seq_length : max_seq_length;
+}
 // samples: n indices into d, which may repeat (weights); NULL: 0 to n-1. n < 2^31. Each sample has at most max_tokens
-// (the data set's truncation; CHECKed). Memory: about 20 bytes per sample during the call, then 4 per sample and per
-// row 20.
+// (row_max_tokens by the data set's truncation; CHECKed). Memory: about 20 bytes per
+// sample during the call, then 4 per sample and per row 20.
 RowPlan *row_plan_new(const Dataset *d, const int64_t *samples, int64_t n, int64_t max_tokens, bool packing);
 // For sizes alone, without data: `rows` rows of one sample of `tokens` tokens, all supervised.
 RowPlan *row_plan_assumed(int64_t rows, int64_t tokens);
 void row_plan_free(RowPlan *p);
+// Preference data: scored positions of a row's chosen sequences.
+int64_t row_plan_chosen(const Dataset *d, const RowPlan *p, int64_t row);
 RowSize row_plan_row(const RowPlan *p, int64_t row);
 // order[i] = the row trained as i-th in this epoch; shuffle false: 0, 1, 2, ...
 void row_plan_order(const RowPlan *p, uint64_t seed, int64_t epoch, bool shuffle, int64_t *order);
@@ -37,12 +44,15 @@ typedef struct Row {
     int64_t rows, tokens, samples;
     int32_t *row_start; // [rows + 1] first token of each row; NULL: one row
     int32_t *ids;       // [tokens]
-    int32_t *pos;       // [tokens] position within the sample
+    int32_t *pos;       // [tokens] position within the sample, of preference data within the sequence
     int32_t *type;      // [tokens] 1 in the second text of a pair (token type), else 0
-    int32_t *start;     // [samples + 1] first token of each sample
+    int32_t *start;     // [samples + 1] first token of each sample; preference data: of each sequence, 2 i the chosen
+                        // (labels: own) one and 2 i + 1 the rejected (labels: mismatched) one of sample i
     int64_t scored;     // M: positions that predict a supervised token
     int32_t *position;  // [M] these positions, ascending
     int32_t *target;    // [M] the token to predict; classification: the label
+    int32_t *answer;    // [M] preference data: 1 in an answer, 0 in a prompt that is learnt as text; else NULL
+    int32_t *label;     // [samples / 2] PREFERENCE_LABELS: 1 desirable, 0 not; else NULL
     size_t capacity;    // of the arrays together: one block, which begins with row_start
     int64_t touched;    // tokens read since the data set's pages were released
 } Row;

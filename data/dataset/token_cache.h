@@ -15,7 +15,7 @@
 #include "dataset.h"
 #include "fileio.h"
 
-#define TOKEN_MAGIC "lorac tokens 5\n"
+#define TOKEN_MAGIC "lorac tokens 6\n"
 enum { TOKEN_KEY_LEN = 32 };
 
 typedef struct TokenHeader {
@@ -26,7 +26,7 @@ typedef struct TokenHeader {
 typedef struct TokenHead { // before a sample's ids
     int64_t record;
     uint32_t second;
-    uint32_t zero;
+    uint32_t desirable; // PREFERENCE_LABELS: 0 or 1; else 0
 } TokenHead;
 
 typedef struct TokenEntry {
@@ -38,7 +38,8 @@ typedef struct TokenEntry {
 typedef struct TokenFooter {
     DatasetStats stats;
     uint64_t n_entries, entries_offset, n_files, n_labels, n_unread, tables_offset;
-    uint64_t hash[2]; // XXH3-128 of all bytes before it
+    uint64_t preference; // PreferenceData
+    uint64_t hash[2];    // XXH3-128 of all bytes before it
 } TokenFooter;
 _Static_assert(sizeof(TokenHeader) % 8 == 0 && sizeof(TokenFooter) % 8 == 0, "parts are aligned to 8 bytes");
 
@@ -66,6 +67,7 @@ void token_sink_free(TokenSink *s); // without finish: nothing stays on disk
 
 typedef struct TokenTables {
     const DatasetStats *stats;
+    PreferenceData preference;
     const KeyCounts *unread;
     const LabelList *labels; // empty unless of classification data
     const uint32_t *place;   // for each id given to token_sink_add its place among the labels; NULL without labels

@@ -58,9 +58,9 @@ void token_sink_add(TokenSink *s, const Sample *sample) {
     TokenEntry e = {.offset = s->size, .count = (uint32_t)count, .value = (uint32_t)sample->label};
     if (sample->label < 0) {
         e.value = 0;
-        for (size_t i = 0; i < count; i++) e.value += sample->supervised[i];
+        for (size_t i = 0; i < count; i++) e.value += sample->supervised[i] != 0;
     }
-    TokenHead head = {.record = sample->record, .second = (uint32_t)sample->second};
+    TokenHead head = {.record = sample->record, .second = (uint32_t)sample->second, .desirable = sample->desirable};
     put(s, &head, sizeof head);
     put(s, sample->ids, count * sizeof *sample->ids);
     put(s, sample->supervised, count);
@@ -105,6 +105,7 @@ static void put_tables(TokenSink *s, const TokenTables *t) {
 
 int token_sink_finish(Dataset **d, TokenSink *s, const TokenTables *t, int32_t vocab_size, Err *err) {
     TokenFooter footer = {.stats = *t->stats, .n_entries = s->n_entries, .entries_offset = s->size};
+    footer.preference = t->preference;
     footer.n_files = s->n_files;
     footer.n_unread = t->unread->count;
     footer.n_labels = t->labels->count;

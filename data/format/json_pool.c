@@ -84,3 +84,14 @@ Json json_without_nulls(JsonPool *pool, const Json *object, const char *keep) {
 }
 
 Json json_list(const Json *items, size_t count) { return (Json){.type = JSON_ARRAY, .count = count, .items = items}; }
+
+bool json_equal(const Json *a, const Json *b) {
+    bool list = a->type == JSON_ARRAY || a->type == JSON_OBJECT;
+    if (a->type != b->type || (list && a->count != b->count)) return false;
+    if (a->type == JSON_STRING || json_is_number(a)) return json_str_equal(a->str, b->str);
+    for (size_t i = 0; list && i < a->count; i++) {
+        if (a->type == JSON_OBJECT && !json_str_equal(a->keys[i], b->keys[i])) return false;
+        if (!json_equal(&a->items[i], &b->items[i])) return false;
+    }
+    return true;
+}

@@ -24,3 +24,5 @@ Json json_list(const Json *items, size_t count); // borrowed
 Json json_with(JsonPool *pool, const Json *object, const char *key, Json value);
 // `object` without its null keys: null is absence. `keep` stays (NULL: none).
 Json json_without_nulls(JsonPool *pool, const Json *object, const char *keep);
+// Of the same type and content; keys of objects are compared in their order, which keeps it linear.
+bool json_equal(const Json *a, const Json *b);

@@ -24,9 +24,13 @@ static int64_t length_at(const int64_t *with_length, int64_t i) {
 }
 
 static void print_lengths(const Dataset *d, int64_t max_tokens) {
-    int64_t n = d->count;
+    int64_t n = d->preference ? 2 * d->count : d->count;
     AUTO_FREE int64_t *with_length = mem_calloc((size_t)max_tokens + 1, sizeof *with_length);
-    for (int64_t i = 0; i < n; i++) with_length[dataset_size(d, i).count]++;
+    for (int64_t i = 0; i < d->count; i++) {
+        int64_t count = dataset_size(d, i).count, second = d->preference ? dataset_sample(d, i).second : 0;
+        if (second) with_length[second]++;
+        with_length[count - second]++;
+    }
     say("  lengths   shortest %ld, median %ld, mean %.1f, longest %ld (max_seq_length %ld)\n",
         length_at(with_length, 0), length_at(with_length, n / 2), (double)d->stats.tokens / (double)n,
         length_at(with_length, n - 1), max_tokens);
@@ -45,13 +49,14 @@ static int print_rows(const Dataset *d, const Config *c, const FileList *files, 
     mem_free(eval.items);
     mem_free(from.items);
     if (rc) return -1;
-    RowPlan *p = row_plan_new(d, list.items, list.count, max_tokens, c->packing);
+    int64_t capacity = row_max_tokens(d, max_tokens);
+    RowPlan *p = row_plan_new(d, list.items, list.count, capacity, c->packing);
     int64_t rows = p->count, tokens = 0;
     for (int64_t r = 0; r < rows; r++) tokens += row_plan_row(p, r).tokens;
     if (weighted) say("  weighted  %ld sample%s per epoch\n", list.count, plural(list.count));
-    say("  rows      %ld (%s), %.1f%% full, at most %u sample%s and %u token%s\n", rows,
-        c->packing ? "packed" : "one sample each", percent(tokens, rows * max_tokens), p->most.samples,
-        plural(p->most.samples), p->most.tokens, plural(p->most.tokens));
+    say("  rows      %ld (%s), %.1f%% full, at most %u %s%s and %u token%s\n", rows,
+        c->packing ? "packed" : "one sample each", percent(tokens, rows * capacity), p->most.samples,
+        d->preference ? "sequence" : "sample", plural(p->most.samples), p->most.tokens, plural(p->most.tokens));
     row_plan_free(p);
     mem_free(list.items);
     return 0;
@@ -112,6 +117,7 @@ static void print_samples(const Dataset *d, const Tokenizer *t, int64_t n_shown)
             s.supervised_count);
         say_generated(text.data, text.len, true); // escaped, but for the colours
         say("\n");
+        if (s.preference == PREFERENCE_LABELS) say("=> %s\n", s.desirable ? "desirable" : "undesirable");
         if (s.label >= 0) say("=> %s\n", d->labels->names[s.label]);
     }
 }

@@ -169,7 +169,8 @@ static int plan_train(RunData *d, const Config *c, const FileList *files, Sample
     SampleList list;
     if (run_weigh(&list, d->train, files, c, samples, err)) return -1;
     d->train_samples = list.count;
-    d->rows = row_plan_new(d->train, list.items ? list.items : samples.items, list.count, d->max_tokens, c->packing);
+    d->rows = row_plan_new(d->train, list.items ? list.items : samples.items, list.count,
+                           row_max_tokens(d->train, d->max_tokens), c->packing);
     mem_free(list.items);
     return 0;
 }
@@ -177,7 +178,7 @@ static int plan_train(RunData *d, const Config *c, const FileList *files, Sample
 static void plan_eval(RunData *d, const Config *c, const Dataset *from, SampleList samples) {
     d->eval_set = from;
     d->eval_samples = samples.count;
-    d->eval_rows = row_plan_new(from, samples.items, samples.count, d->max_tokens, c->packing);
+    d->eval_rows = row_plan_new(from, samples.items, samples.count, row_max_tokens(from, d->max_tokens), c->packing);
 }
 
 static void note_held_out(RunData *d, SampleList eval) {

@@ -1,0 +1,266 @@
+// Preference data: forms of records, masks, lengths, the token cache, rows.
+#include "dataset_fixture.h"
+
+static Bench pairs_bench(bool add_bos) {
+    Bench b = bench_new(add_bos);
+    b.o.preference = PREFERENCE_PAIRS;
+    return b;
+}
+
+static void open_text(Dataset **d, Bench *b, const char *text) {
+    Err err;
+    put_text("d.jsonl", text);
+    if (bench_open(d, b, true, &err)) fail_msg("%s: %s", text, err.msg);
+}
+
+static void check(Bench *b, const char *record, const char *want) {
+    Dataset *d;
+    open_text(&d, b, record);
+    char *got = shown(d, b->t);
+    if (strcmp(got, want) != 0) fail_msg("%s: got\n%s\nexpected\n%s", record, got, want);
+    mem_free(got);
+    dataset_close(d);
+}
+
+static void check_refused(Bench *b, const char *record, const char *part) {
+    Dataset *d;
+    Err err = {0};
+    put_text("d.jsonl", record);
+    ASSERT_REFUSED(bench_open(&d, b, true, &err), &err, part);
+}
+
+#define PAIR(prompt, chosen, rejected) "{\"prompt\":" prompt ",\"chosen\":" chosen ",\"rejected\":" rejected "}"
+#define MESSAGE(role, text) "{\"role\":\"" role "\",\"content\":\"" text "\"}"
+#define TURN(from, text) "{\"from\":\"" from "\",\"value\":\"" text "\"}"
+#define IM(role, text) "<|im_start|>" role "\n" text "<|im_end|>\n"
+#define USER MESSAGE("user", "Q")
+#define YES MESSAGE("assistant", "yes")
+#define NO MESSAGE("assistant", "no")
+#define SIMPLE PAIR("\"Q\"", "\"a\"", "\"b\"")
+#define TALK IM("system", "S") IM("user", "Q") IM("assistant", "A") IM("user", "R") "<|im_start|>assistant\n"
+#define ASKED IM("user", "Q") "<|im_start|>assistant\n"
+#define CHAT_PAIR ASKED "[[yes<|im_end|>\n]]\n--- rejected\n" ASKED "[[no<|im_end|>\n]]|"
+
+// ---- forms ----
+
+static void test_preference_texts_are_raw(void **state) {
+    (void)state;
+    Bench b = pairs_bench(true);
+    check(&b, PAIR("\"Q: \"", "\"yes\"", "\"no</s>\""), "<s>Q: [[yes</s>]]\n--- rejected\n<s>Q: [[no</s>]]|");
+    check(&b, "{\"system\":\"S\",\"question\":\"Q\",\"chosen\":\"a\",\"rejected\":\"b\"}",
+          "<s>S\nQ[[a</s>]]\n--- rejected\n<s>S\nQ[[b</s>]]|");
+    check(
+        &b,
+        "{\"chosen\":\"\\n\\nHuman: Q\\n\\nAssistant: I think so\",\"rejected\":\"\\n\\nHuman: Q\\n\\nAssistant: I do "
+        "not\"}",
+        "<s>\n\nHuman: Q\n\nAssistant: I[[ think so</s>]]\n--- rejected\n<s>\n\nHuman: Q\n\nAssistant: I[[ do "
+        "not</s>]]|");
+    // the difference is in the second byte of a character
+    check(&b, "{\"chosen\":\"a\\u00e9\",\"rejected\":\"a\\u00e8\"}",
+          "<s>a[[\xC3\xA9</s>]]\n--- rejected\n<s>a[[\xC3\xA8</s>]]|");
+    check(&b, "{\"chosen\":\"ab\",\"rejected\":\"abc\"}", "<s>a[[b</s>]]\n--- rejected\n<s>a[[bc</s>]]|");
+    bench_free(&b);
+}
+
+static void test_preference_messages(void **state) {
+    (void)state;
+    Bench b = pairs_bench(false);
+    static const char *const records[] = {
+        PAIR("[" MESSAGE("user", "Q") "]", "[" MESSAGE("assistant", "yes") "]", "[" MESSAGE("assistant", "no") "]"),
+        PAIR("\"Q\"", "[" MESSAGE("assistant", "yes") "]", MESSAGE("assistant", "no")),
+        PAIR("\"Q\"", "[" MESSAGE("user", "Q") "," MESSAGE("assistant", "yes") "]",
+             "[" MESSAGE("user", "Q") "," MESSAGE("assistant", "no") "]"),
+        "{\"chosen\":[" MESSAGE("user", "Q") "," MESSAGE("assistant", "yes") "],\"rejected\":[" MESSAGE(
+            "user", "Q") "," MESSAGE("assistant", "no") "]}",
+        "{\"conversations\":[" TURN("human", "Q") "],\"chosen\":" TURN("gpt", "yes") ",\"rejected\":" TURN("gpt",
+                                                                                                           "no") "}",
+        "{\"messages\":[" MESSAGE("user", "Q") "],\"chosen\":" MESSAGE("assistant", "yes") ",\"rejected\":" MESSAGE(
+            "assistant", "no") "}",
+        "{\"instruction\":\"Q\",\"input\":\"\",\"chosen\":\"yes\",\"rejected\":\"no\"}",
+        "{\"instruction\":\"Q\",\"output\":\"unread\",\"chosen\":\"yes\",\"rejected\":\"no\",\"score_chosen\":1}",
+        PAIR("\"Q\"", "\"[{\\\"role\\\":\\\"assistant\\\",\\\"content\\\":\\\"yes\\\"}]\"",
+             "\"{\\\"role\\\":\\\"assistant\\\",\\\"content\\\":\\\"no\\\"}\""),
+    };
+    for (size_t i = 0; i < sizeof records / sizeof *records; i++) check(&b, records[i], CHAT_PAIR);
+    check(&b,
+          "{\"system\":\"S\",\"prompt\":[" MESSAGE("user", "Q") "," MESSAGE("assistant", "A") "," MESSAGE(
+              "user", "R") "],"
+                           "\"chosen\":[" MESSAGE("assistant", "a") "," MESSAGE("user", "b") "," MESSAGE(
+                               "assistant", "c") "],"
+                                                 "\"rejected\":[" MESSAGE("assistant", "d") "]}",
+          TALK "[[a<|im_end|>\n" IM("user", "b") IM("assistant", "c") "]]\n--- rejected\n" TALK "[[d<|im_end|>\n]]|");
+    bench_free(&b);
+}
+
+static void test_preference_learns_the_prompt_of_the_chosen(void **state) {
+    (void)state;
+    Bench b = pairs_bench(true);
+    b.o.learn_chosen_prompt = true;
+    check(&b, SIMPLE, "<s>[[Q]][[a</s>]]\n--- rejected\n<s>Q[[b</s>]]|");
+    Dataset *d;
+    open_text(&d, &b, SIMPLE);
+    Sample s = dataset_sample(d, 0);
+    static const uint8_t want[] = {0, LEARNT_PROMPT, 1, 1, 0, 0, 1, 1};
+    assert_int_equal(s.count, 8);
+    assert_int_equal(s.second, 4);
+    assert_int_equal(s.supervised_count, 5);
+    assert_int_equal(dataset_size(d, 0).supervised, 5);
+    assert_memory_equal(s.supervised, want, sizeof want);
+    dataset_close(d);
+    bench_free(&b);
+}
+
+static void test_preference_refuses_by_name(void **state) {
+    (void)state;
+    Bench b = pairs_bench(false);
+    static const struct {
+        const char *record, *part;
+    } bad[] = {
+        {SIMPLE "\n" PAIR("\"p\"", "\"a\"", "\"a\""), "d.jsonl:2: found chosen and rejected that are equal"},
+        {PAIR(USER, "[" YES "]", YES), "d.jsonl:1: found chosen and rejected that are equal"},
+        {PAIR("\"p\"", "\"a\"", "null"), "d.jsonl:1: rejected: found null; expected a string or a list of messages"},
+        {"{\"prompt\":\"p\",\"chosen\":\"a\"}", "rejected: found nothing"},
+        {"{\"prompt\":\"p\",\"completion\":\"a\"}", "keys {prompt, completion}; expected prompt, chosen and rejected"},
+        {PAIR("\"p\"", "\" \"", "\"b\""), "chosen: found an empty answer"},
+        {PAIR("\"p\"", "\"a\"", "\"\""), "rejected: found an empty answer"},
+        {PAIR("\"p\"", "[" YES "]", MESSAGE("assistant", "")), "rejected: found an empty answer"},
+        {PAIR("\"p\"", "[]", "[" NO "]"), "chosen: found an empty list"},
+        {PAIR("\"p\"", "\"a\"", "[" NO "]"), "found a list of messages in rejected and a string in chosen"},
+        {PAIR("[" USER "]", "\"a\"", "\"b\""), "prompt: found an array; expected a string"},
+        {PAIR("[" USER "]", "[" USER "," YES "]", "[" USER "," NO "]"),
+         "chosen: found a first message of another role"},
+        {PAIR("4", YES, NO), "prompt: found an integer"},
+        {"{\"chosen\":\"a\",\"rejected\":\"b\"}", "without a prompt that begin differently"},
+        {"{\"chosen\":" YES ",\"rejected\":" NO "}", "without a prompt"},
+        {"{\"chosen\":[" USER "],\"rejected\":[" MESSAGE("user", "q") "]}", "begin with different messages"},
+        {"{\"chosen\":[" USER "," MESSAGE("user", "q") "],\"rejected\":[" USER "," NO "]}",
+         "chosen: found no message of an assistant"},
+        {"{\"messages\":[" USER "],\"chosen\":\"a\",\"rejected\":\"b\"}", "as messages has them"},
+        {"[1]", "found an integer; expected a record"},
+        {PAIR("\"p\"", MESSAGE("poet", "a"), NO), "chosen[0]: found the role \"poet\""},
+        {PAIR("\"p\"", "[" YES "," MESSAGE("poet", "a") "]", NO), "chosen[1]: found the role \"poet\""},
+        {PAIR("\"p\"", "[7]", "[8]"), "chosen[0]: found an integer"},
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) check_refused(&b, bad[i].record, bad[i].part);
+    bench_free(&b);
+}
+
+static void test_preference_refuses_other_options(void **state) {
+    (void)state;
+    Bench b = pairs_bench(false);
+    b.o.train_on_inputs = true;
+    check_refused(&b, SIMPLE, "train_on_inputs: preference data is trained on its answers");
+    b.o.train_on_inputs = false;
+    b.o.learnt.last_only = true;
+    check_refused(&b, SIMPLE, "mask_history");
+    b.o.learnt.last_only = false;
+    b.o.format = FORMAT_ALPACA;
+    check_refused(&b, SIMPLE, "\"alpaca\", but the task is preference");
+    b.o.preference = PREFERENCE_NONE;
+    b.o.format = FORMAT_PREFERENCE;
+    check_refused(&b, SIMPLE, "\"preference\", but the task is causal_lm");
+    b.o.format = FORMAT_AUTO;
+    check_refused(&b, SIMPLE, "expected task: \"preference\"");
+    bench_free(&b);
+}
+
+// ---- lengths ----
+
+// Each sequence counts alone, and each record once.
+static void test_preference_counts_each_sequence(void **state) {
+    (void)state;
+    static const char records[] = PAIR("\"Q\"", "\"12345\"", "\"6\"") "\n" // 7 and 3 tokens
+        PAIR("\"Q\"", "\"1\"", "\"234567\"") "\n"                          // 3 and 8
+        PAIR("\"Q234567\"", "\"1\"", "\"2\"");                             // 9 and 9; the prompt alone fills 7
+    Bench b = pairs_bench(false);
+    Dataset *d;
+    open_text(&d, &b, records);
+    assert_int_equal(d->count, 3);
+    assert_int_equal(d->stats.longest, 9);
+    assert_int_equal(d->stats.tokens, 7 + 3 + 3 + 8 + 9 + 9);
+    dataset_close(d);
+    b.o.max_seq_length = 7;
+    open_text(&d, &b, records);
+    assert_int_equal(d->count, 1);
+    assert_int_equal(d->stats.records, 3);
+    assert_int_equal(d->stats.dropped_long, 2);
+    assert_int_equal(d->stats.dropped_tokens, 3 + 8 + 9 + 9);
+    assert_int_equal(d->stats.first_dropped[0], 2);
+    dataset_close(d);
+    b.o.truncation = TRUNCATION_TRUNCATE;
+    open_text(&d, &b, records);
+    assert_int_equal(d->count, 2);
+    assert_int_equal(d->stats.skipped_unsupervised, 1);
+    assert_int_equal(d->stats.truncated, 1);
+    assert_int_equal(d->stats.truncated_tokens, 1);
+    assert_int_equal(d->stats.answers_cut, 1);
+    char *got = shown(d, b.t);
+    assert_string_equal(got, "Q[[12345</s>]]\n--- rejected\nQ[[6</s>]]|Q[[1</s>]]\n--- rejected\nQ[[234567]]|");
+    mem_free(got);
+    dataset_close(d);
+    b.o.truncation = TRUNCATION_ERROR;
+    check_refused(&b, records, "d.jsonl:2: found a sample of 8 tokens; expected at most 7");
+    bench_free(&b);
+}
+
+// ---- cache and rows ----
+
+static void test_preference_is_in_the_cache(void **state) {
+    (void)state;
+    Bench b = pairs_bench(true);
+    Dataset *d, *again, *learnt;
+    open_text(&d, &b, SIMPLE);
+    open_text(&again, &b, SIMPLE);
+    assert_true(again->from_cache && again->preference == PREFERENCE_PAIRS);
+    assert_int_equal(dataset_sample(again, 0).second, 4);
+    b.o.learn_chosen_prompt = true;
+    open_text(&learnt, &b, SIMPLE);
+    assert_string_not_equal(learnt->fingerprint, d->fingerprint);
+    dataset_close(d);
+    dataset_close(again);
+    dataset_close(learnt);
+    bench_free(&b);
+}
+
+static void test_preference_rows_hold_both_sequences(void **state) {
+    (void)state;
+    Bench b = pairs_bench(false);
+    b.o.learn_chosen_prompt = true;
+    b.o.max_seq_length = 6;
+    Dataset *d;
+    // 5 and 4, 3 and 3, 4 and 6 tokens
+    open_text(&d, &b,
+              PAIR("\"PQ\"", "\"ab\"", "\"c\"") "\n" PAIR("\"R\"", "\"d\"", "\"e\"") "\n" PAIR("\"S\"", "\"fg\"",
+                                                                                               "\"hijk\""));
+    RowPlan *p = row_plan_new(d, NULL, d->count, row_max_tokens(d, b.o.max_seq_length), true);
+    assert_int_equal(p->count, 3);
+    assert_int_equal(p->most.samples, 2);
+    assert_int_equal(p->most.longest_sample, 6);
+    row_plan_free(p);
+    p = row_plan_new(d, NULL, d->count, 15, true); // the last one alone, the first with the second
+    assert_int_equal(p->count, 2);
+    assert_int_equal(p->most.samples, 4);
+    assert_int_equal(row_plan_chosen(d, p, 1), 4 + 2);
+    Row row = {0};
+    row_fill(&row, d, p, 1);
+    static const int32_t start[] = {0, 5, 9, 12, 15}, pos[] = {0, 1, 2, 3, 4, 0, 1, 2, 3, 0, 1, 2, 0, 1, 2};
+    static const int32_t position[] = {0, 1, 2, 3, 6, 7, 9, 10, 12, 13}, answer[] = {0, 1, 1, 1, 1, 1, 1, 1, 1, 1};
+    assert_int_equal(row.samples, 4);
+    assert_memory_equal(row.start, start, sizeof start);
+    assert_memory_equal(row.pos, pos, sizeof pos);
+    assert_int_equal(row.scored, 10);
+    assert_memory_equal(row.position, position, sizeof position);
+    assert_memory_equal(row.answer, answer, sizeof answer);
+    for (int64_t i = 0; i < row.scored; i++) assert_int_equal(row.target[i], row.ids[row.position[i] + 1]);
+    for (int64_t i = 0; i < row.tokens; i++) assert_int_equal(row.type[i], 0);
+    assert_null(row.label);
+    row_clear(&row);
+    row_plan_free(p);
+    dataset_close(d);
+    bench_free(&b);
+}
+
+TEST_MAIN(SCRATCH_TEST(test_preference_texts_are_raw), SCRATCH_TEST(test_preference_messages),
+          SCRATCH_TEST(test_preference_learns_the_prompt_of_the_chosen), SCRATCH_TEST(test_preference_refuses_by_name),
+          SCRATCH_TEST(test_preference_refuses_other_options), SCRATCH_TEST(test_preference_counts_each_sequence),
+          SCRATCH_TEST(test_preference_is_in_the_cache), SCRATCH_TEST(test_preference_rows_hold_both_sequences))
