@@ -25,7 +25,8 @@
     X(GATHER_ROWS, "gather_rows") X(CACHE_WRITE, "cache_write") \
     X(MOE_ROUTE, "moe_route") X(MOE_GATHER, "moe_gather") X(GROUPED_LINEAR, "grouped_linear") \
     X(MOE_SCALE, "moe_scale") X(MOE_COMBINE, "moe_combine") \
-    X(HEAD_LOSS, "head_loss") X(CLASS_LOSS, "class_loss") X(LOGITS, "logits") X(OFFLOAD, "offload")
+    X(HEAD_LOSS, "head_loss") X(PREFERENCE_LOSS, "preference_loss") X(CLASS_LOSS, "class_loss") \
+    X(LOGITS, "logits") X(OFFLOAD, "offload")
 // clang-format on
 #define TAPE_OP_ID(id, name) TAPE_OP_##id,
 typedef enum TapeOp { TAPE_OPS(TAPE_OP_ID) N_TAPE_OPS } TapeOp;
@@ -92,6 +93,12 @@ Tensor *op_moe_scale(Tape *t, Tensor *x, const MoeRouting *r);                  
 Tensor *op_moe_combine(Tape *t, Tensor *x, Tensor *residual /* or NULL */, const MoeRouting *r); // [T, C]
 // Ends a training or evaluation graph. result: device memory for one HeadResult.
 void op_head_loss(Tape *t, Tensor *x, const Weight *w, const HeadLoss *loss, HeadResult *result);
+// The same head under a loss of preferences: loss->token_loss is p->policy.
+typedef struct PreferenceHead {
+    HeadLoss head;
+    PreferenceLoss preference;
+} PreferenceHead;
+void op_preference_loss(Tape *t, Tensor *x, const Weight *w, const PreferenceHead *loss, HeadResult *result);
 // The same with a classifier's head; training adds to the head's gradients.
 void op_class_loss(Tape *t, Tensor *x, const ClassHead *head, HeadResult *result);
 // Ends an inference graph: out = x W^T + bias, soft-capped unless softcap is 0, in device memory of the caller.

@@ -3,9 +3,12 @@
 
 // ---- head: out[0] is the gradient of in[0], written by forward chunk by chunk, from the logits ----
 
+static Mat gradient_of(const Node *n, const Exec *x) {
+    return x->training && n->in[0]->needs_grad ? mat_out(n, 0) : (Mat){0};
+}
+
 static void head_forward(const Node *n, const Exec *x) {
-    bool wants_dx = x->training && n->in[0]->needs_grad;
-    Mat dx = wants_dx ? mat_out(n, 0) : (Mat){0};
+    Mat dx = gradient_of(n, x);
     CALL(x, head_loss, n->args.head.result, dx, mat_in(n, 0), n->args.head.w, &n->args.head.loss, x->ws);
 }
 
@@ -22,7 +25,31 @@ static const Op HEAD_LOSS = {TAPE_OP_HEAD_LOSS, head_forward, NULL, head_workspa
 void op_head_loss(Tape *t, Tensor *x, const Weight *w, const HeadLoss *loss, HeadResult *result) {
     CHECK(x->cols == w->cols);
     Node *n = node_add(t, &HEAD_LOSS, x, NULL, NULL);
-    n->args = (NodeArgs){.head = {w, *loss, result}};
+    n->args = (NodeArgs){.head = {.w = w, .loss = *loss, .result = result}};
+    n->parameter_bytes = cost_weight_bytes(t, w);
+    node_output(t, n, x->rows, x->cols);
+}
+
+// ---- preference_loss: the gradients of the token losses, then of what the preference makes of them ----
+
+static void preference_forward(const Node *n, const Exec *x) {
+    head_forward(n, x);
+    CALL(x, preference_loss, n->args.head.result, gradient_of(n, x), &n->args.head.preference, x->ws);
+}
+
+static size_t preference_workspace(const Node *n, Backend *b, bool backward) {
+    size_t head = head_workspace(n, b, backward);
+    size_t samples = b->k->preference_loss_workspace(b, &n->args.head.preference);
+    return head > samples ? head : samples;
+}
+
+static const Op PREFERENCE_LOSS = {TAPE_OP_PREFERENCE_LOSS, preference_forward, NULL,
+                                   preference_workspace,    head_flops,         .makes_grad = true};
+
+void op_preference_loss(Tape *t, Tensor *x, const Weight *w, const PreferenceHead *loss, HeadResult *result) {
+    CHECK(x->cols == w->cols && loss->head.token_loss == loss->preference.policy);
+    Node *n = node_add(t, &PREFERENCE_LOSS, x, NULL, NULL);
+    n->args = (NodeArgs){.head = {w, loss->head, loss->preference, result}};
     n->parameter_bytes = cost_weight_bytes(t, w);
     node_output(t, n, x->rows, x->cols);
 }

@@ -77,6 +77,7 @@ typedef union NodeArgs {
     struct {
         const Weight *w;
         HeadLoss loss;
+        PreferenceLoss preference;
         HeadResult *result;
     } head;
     struct {

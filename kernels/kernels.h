@@ -24,6 +24,7 @@
 #include "base.h"
 #include "dtype.h"
 #include "group.h"
+#include "heads.h"
 #include "rng.h"
 #include "slots.h"
 
@@ -52,10 +53,13 @@ static inline Mat mat_rows(Mat m, int64_t first, int64_t n) {
 }
 
 // Values that change from pass to pass, in device memory.
-typedef struct PassState {
-    float grad_scale; // d(total loss) / d(token loss): 1 / supervised tokens of the global batch, times the loss scale
+struct PassState {
+    float grad_scale; // d(total loss) / d(token loss): 1 / supervised tokens of the global batch, times the loss scale;
+                      // of preferences 1 / samples instead
     uint32_t stream;  // of random numbers: the optimizer step
-} PassState;
+    float nll_scale;  // of preferences: factor of the chosen tokens' losses beside the samples' losses
+    float kl;         // of preferences, KTO: the estimate of the divergence from the reference
+};
 
 // Keys of the random numbers of each token: token t of the pass is token index[t] of packed row row[t] of the global
 // batch, so the numbers do not depend on how the batch is split into passes and ranks. index NULL: index[t] = first +
@@ -179,45 +183,6 @@ HOST_DEVICE static inline MoePlan moe_plan_at(void *memory, int64_t tokens, int6
     MoePlan plan = {tokens, experts, used, p, p + n, p + 2 * n, p + 3 * n};
     return plan;
 }
-
-// Results of the head, in device memory.
-typedef struct HeadResult {
-    double loss;     // sum of the token losses of the row (unscaled, natural log)
-    int64_t correct; // positions whose arg max is the target (lowest index wins ties)
-} HeadResult;
-
-// Results of many passes as integers: the sum is bit-identical for any order of passes and any split over ranks. The
-// loss of a pass is rounded to a multiple of 2^-32; the sum is whole + fraction * 2^-32 (at most 2^31 passes).
-typedef struct HeadTally {
-    int64_t whole, fraction, correct;
-    int64_t bad; // passes whose loss is not finite or at least 2^30; not in the sum
-} HeadTally;
-enum { HEAD_TALLY_LIMIT = 1 << 30 };
-HOST_DEVICE static inline void head_tally_add(HeadTally *t, const HeadResult *r, int64_t loss_in_units) {
-    t->whole += loss_in_units >> 32;
-    t->fraction += loss_in_units & 0xffffffff;
-    t->correct += r->correct;
-}
-
-typedef struct HeadLoss {
-    const int32_t *targets; // [M], all in [0, V); -1 (padding): ignored, dx is 0
-    const PassState *state; // its grad_scale
-    float label_smoothing;  // 0: none; loss = (1-e) * nll + e * mean over V of -log p (Szegedy et al. 2016)
-    float softcap;          // 0: none; else logits = c tanh(logits / c) before the loss (Gemma 2)
-} HeadLoss;
-
-// A classifier's head: small, float32 and trained, unlike the head of the language model. Loss as in HeadLoss, over
-// `classes` instead of V.
-typedef struct ClassHead {
-    const float *w;         // [N, C]
-    const float *bias;      // [N] or NULL
-    float *dw, *dbias;      // += gradients, same shapes; NULL: no gradient
-    const int32_t *labels;  // [M], all in [0, N); -1 (padding): ignored, dx is 0
-    int64_t classes;        // N here
-    const PassState *state; // its grad_scale
-    float label_smoothing;
-    int32_t *predicted; // [M] or NULL: arg max of each row (lowest index wins ties), -1 for a row with a NaN
-} ClassHead;
 
 // One named run of the flat trainable buffer for AdamW.
 typedef struct AdamwSegment {
@@ -445,6 +410,11 @@ struct Kernels {
     // logits = x W^T + bias; result is written; dx [M, C] = grad_scale * d(loss)/dx, written (data NULL: no gradient).
     // x [M, C]. A row's results depend on that row alone.
     void (*class_loss)(Backend *b, HeadResult *result, Mat dx, Mat x, const ClassHead *h, void *ws);
+    size_t (*preference_loss_workspace)(Backend *b, const PreferenceLoss *p);
+    // result is written: loss of each sample plus, if it is paired, nll_scale times the token losses of its chosen
+    // sequence; correct: samples whose chosen reward is the larger one. dx [M, C], the gradient of the sum of all token
+    // losses, becomes that of this loss (data NULL: no gradient).
+    void (*preference_loss)(Backend *b, HeadResult *result, Mat dx, const PreferenceLoss *p, void *ws);
     // out[m] = arg max of logits[m, :], lowest index wins ties; NaN: -1.
     void (*argmax)(Backend *b, int32_t *out, Mat logits);
     // *t += *r, one pass.

@@ -186,6 +186,8 @@ TIMED_COST(head_loss, head_cost(x, dx, w),
 TIMED(softcap, 0, 2 * mat_bytes(x), (Backend *b, Mat x, float cap), (b, x, cap))
 TIMED_COST(class_loss, class_cost(x, dx, h),
       (Backend *b, HeadResult *result, Mat dx, Mat x, const ClassHead *h, void *ws), (b, result, dx, x, h, ws))
+TIMED(preference_loss, 0, 2 * mat_bytes(dx),
+      (Backend *b, HeadResult *result, Mat dx, const PreferenceLoss *p, void *ws), (b, result, dx, p, ws))
 TIMED(argmax, 0, mat_bytes(logits), (Backend *b, int32_t *out, Mat logits), (b, out, logits))
 TIMED(tally, 0, sizeof *t, (Backend *b, HeadTally *t, const HeadResult *r), (b, t, r))
 TIMED(fixed_add, 0, 20 * (double)n,

@@ -146,10 +146,11 @@ RowPlan *row_plan_new(const Dataset *d, const int64_t *samples, int64_t n, int64
     return p;
 }
 
-RowPlan *row_plan_assumed(int64_t rows, int64_t tokens) {
+RowPlan *row_plan_assumed(int64_t rows, int64_t sequences, int64_t tokens) {
     RowPlan *p = mem_calloc(1, sizeof *p);
     p->count = rows;
-    p->most = (RowSize){(uint32_t)tokens, (uint32_t)(tokens - 1), 1, (uint32_t)tokens};
+    p->most = (RowSize){(uint32_t)(sequences * tokens), (uint32_t)(sequences * (tokens - 1)), (uint32_t)sequences,
+                        (uint32_t)tokens};
     p->sizes = mem_alloc((size_t)rows, sizeof *p->sizes);
     p->start = mem_alloc((size_t)rows + 1, sizeof *p->start);
     p->samples = mem_calloc((size_t)rows, sizeof *p->samples);

@@ -29,8 +29,8 @@ static inline int64_t row_max_tokens(const Dataset *d, int64_t max_seq_length) {
 // (row_max_tokens by the data set's truncation; CHECKed). Memory: about 20 bytes per
 // sample during the call, then 4 per sample and per row 20.
 RowPlan *row_plan_new(const Dataset *d, const int64_t *samples, int64_t n, int64_t max_tokens, bool packing);
-// For sizes alone, without data: `rows` rows of one sample of `tokens` tokens, all supervised.
-RowPlan *row_plan_assumed(int64_t rows, int64_t tokens);
+// For sizes alone, without data: `rows` rows of `sequences` of `tokens` tokens each, all supervised.
+RowPlan *row_plan_assumed(int64_t rows, int64_t sequences, int64_t tokens);
 void row_plan_free(RowPlan *p);
 // Preference data: scored positions of a row's chosen sequences.
 int64_t row_plan_chosen(const Dataset *d, const RowPlan *p, int64_t row);

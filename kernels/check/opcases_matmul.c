@@ -1,4 +1,4 @@
-// opcases_matmul: linear, LoRA and the head with its loss.
+// opcases_matmul: linear and LoRA.
 // Tolerances are those of sums, OP_SUM. PRODUCT: where activations are not float32, a product's weights (expanded
 // blocks, LoRA's parameters) and what goes from one product to the next are rounded to their type: each term errs by a
 // unit, and the worst of many sums by about four times their root mean square. TWO_PRODUCTS: one after the other.
@@ -186,62 +186,6 @@ static void case_lora_mask(OpRun *r) {
     OP_CALL(r, lora_forward, y, xa, x, &l, OP_WORKSPACE(r, lora, &l, t, k));
 }
 
-static void case_head_loss(OpRun *r) {
-    int64_t m = r->size.t, v = r->size.n, c = r->size.k;
-    Weight w = op_weight(r, v, c);
-    Mat x = op_input(r, m, c);
-    AUTO_FREE int32_t *targets = mem_alloc((size_t)m, sizeof *targets);
-    for (int64_t i = 0; i < m; i++) targets[i] = (int32_t)(i % 5 ? i * 7919 % v : v - 1);
-    HeadLoss h = {.targets = op_copy(r, targets, (size_t)m * sizeof *targets),
-                  .state = pass_state(r),
-                  .label_smoothing = r->size.smoothing,
-                  .softcap = r->size.softcap};
-    // The loss is a sum of m terms, each as exact as its logits. dx mixes probabilities whose relative error is the
-    // absolute error of their logits: twice a sum's; summed up over the vocabulary, the target's part among the others.
-    HeadResult *result = op_workspace(r, sizeof *result);
-    op_output_at(r, "loss", &result->loss, sizeof result->loss, OP_DOUBLES, 1e-6), op_rounded(r, 1);
-    op_output_at(r, "correct", &result->correct, sizeof result->correct, OP_EXACT, 0), op_rounded(r, 1);
-    Mat dx = absent();
-    if (!r->size.no_dx) dx = op_output(r, "dx", m, c, 2 * OP_SUM(c) + OP_SUM(v)), op_rounded(r, TWO_PRODUCTS);
-    OP_CALL(r, head_loss, result, dx, x, &w, &h, OP_WORKSPACE(r, head_loss, &w, &h, m));
-}
-
-// t samples, n classes.
-static void case_class_loss(OpRun *r) {
-    int64_t m = r->size.t, n = r->size.n, c = r->size.k;
-    Mat x = op_input(r, m, c);
-    AUTO_FREE float *w = op_input_floats(r, n * c);
-    for (int64_t i = 0; i < n * c; i++) w[i] /= sqrtf((float)c);
-    ClassHead h = {.w = op_copy(r, w, (size_t)(n * c) * sizeof *w), .classes = n, .state = pass_state(r)};
-    if (r->size.bias) h.bias = op_input_f32(r, 1, n).data;
-    h.label_smoothing = r->size.smoothing;
-    AUTO_FREE int32_t *labels = mem_alloc((size_t)m, sizeof *labels);
-    for (int64_t i = 0; i < m; i++) labels[i] = (int32_t)(i * 7919 % n);
-    h.labels = op_copy(r, labels, (size_t)m * sizeof *labels);
-    if (!r->size.no_da) h.dw = op_inout_f32(r, "dw", n, c, OP_SUM(m + c)).data;
-    if (!r->size.no_db && r->size.bias) h.dbias = op_inout_f32(r, "dbias", 1, n, OP_SUM(m + c)).data;
-    h.predicted = op_output_bytes(r, "predicted", (size_t)m * sizeof *h.predicted, OP_EXACT, 0, NULL);
-    HeadResult *result = op_workspace(r, sizeof *result);
-    op_output_at(r, "loss", &result->loss, sizeof result->loss, OP_DOUBLES, 1e-6);
-    op_output_at(r, "correct", &result->correct, sizeof result->correct, OP_EXACT, 0);
-    Mat dx = r->size.no_dx ? absent() : op_output(r, "dx", m, c, 2 * OP_SUM(c + n));
-    OP_CALL(r, class_loss, result, dx, x, &h, OP_WORKSPACE(r, class_loss, &h, m));
-}
-
-// All logits are equal: only the rows whose target is 0, the lowest index, are correct.
-static void case_head_ties(OpRun *r) {
-    enum { M = 40 };
-    Weight w = op_weight(r, r->size.n, r->size.k);
-    AUTO_FREE float *zeros = mem_calloc((size_t)(M * r->size.k), sizeof *zeros);
-    int32_t targets[M];
-    for (int32_t i = 0; i < M; i++) targets[i] = i % 4 ? i * 73 : 0;
-    Mat x = op_values(r, zeros, M, r->size.k);
-    HeadLoss h = {.targets = op_copy(r, targets, sizeof targets)};
-    HeadResult *result = op_workspace(r, sizeof *result);
-    op_output_at(r, "correct", &result->correct, sizeof result->correct, OP_EXACT, 0);
-    OP_CALL(r, head_loss, result, absent(), x, &w, &h, OP_WORKSPACE(r, head_loss, &w, &h, M));
-}
-
 // ---- sizes ----
 
 static const OpSize linears[] = {
@@ -294,43 +238,10 @@ static const OpSize masks[] = {
     {.t = 127, .n = 3, .k = 101, .dropout = 0.1f},
     {.t = 513, .n = 3, .k = 64, .dropout = 0.9f, .row_offset = 1},
 };
-static const OpSize heads[] = {
-    {.t = 1, .n = 1000, .k = 576, .dtype = DTYPE_Q8_0},
-    {.t = 3, .n = 4099, .k = 96, .dtype = DTYPE_Q8_0, .smoothing = 0.1f},
-    {.t = 127, .n = 300, .k = 100, .dtype = DTYPE_F32, .bias = true},
-    {.t = 128, .n = 1001, .k = 64, .dtype = DTYPE_Q4_1, .no_dx = true},
-    {.t = 300, .n = 257, .k = 256, .dtype = DTYPE_Q6_K, .smoothing = 0.3f},
-    {.t = 513, .n = 1, .k = 32, .dtype = DTYPE_F16},
-    {.t = 5, .n = 9000, .k = 64, .dtype = DTYPE_BF16, .no_dx = true, .smoothing = 0.1f},
-    {.t = 1, .n = 1000, .k = 576, .dtype = DTYPE_Q8_0, .softcap = 30},
-    {.t = 67, .n = 4099, .k = 96, .dtype = DTYPE_Q8_0, .softcap = 1.5f},
-    {.t = 127, .n = 300, .k = 100, .dtype = DTYPE_F32, .bias = true, .softcap = 2, .smoothing = 0.2f},
-    {.t = 5, .n = 9000, .k = 64, .dtype = DTYPE_BF16, .softcap = 3, .smoothing = 0.1f},
-    {.t = 5, .n = 9000, .k = 64, .dtype = DTYPE_BF16, .no_dx = true, .softcap = 1, .smoothing = 0.1f},
-};
-
-static const OpSize ties[] = {
-    {.t = 1000, .n = 3000, .k = 32, .dtype = DTYPE_Q8_0}}; // t: a NaN in W would hide in 0 * W
-static const OpSize classes[] = {
-    {.t = 1, .n = 2, .k = 64},
-    {.t = 3, .n = 3, .k = 100, .bias = true},
-    {.t = 37, .n = 7, .k = 33, .bias = true, .smoothing = 0.1f},
-    {.t = 130, .n = 1, .k = 16, .no_dx = true},
-    {.t = 20, .n = 2, .k = 768, .bias = true, .no_da = true, .no_db = true},
-    {.t = 9, .n = 1000, .k = 64, .smoothing = 0.2f},
-};
 const OpCase op_cases_matmul[] = {
-    OP_CASE(linear_forward, linears),
-    OP_CASE(linear_forward_in_place, linears),
-    OP_CASE(linear_backward, linears),
-    OP_CASE(linears_forward, linears),
-    OP_CASE(linears_backward, linears),
-    OP_CASE(lora_forward, loras),
-    OP_CASE(lora_backward, loras),
-    OP_CASE(lora_pairs, lora_pairs),
-    OP_CASE(lora_mask, masks),
-    OP_CASE(head_loss, heads),
-    OP_CASE(head_ties, ties),
-    OP_CASE(class_loss, classes),
-    {0},
+    OP_CASE(linear_forward, linears),   OP_CASE(linear_forward_in_place, linears),
+    OP_CASE(linear_backward, linears),  OP_CASE(linears_forward, linears),
+    OP_CASE(linears_backward, linears), OP_CASE(lora_forward, loras),
+    OP_CASE(lora_backward, loras),      OP_CASE(lora_pairs, lora_pairs),
+    OP_CASE(lora_mask, masks),          {0},
 };

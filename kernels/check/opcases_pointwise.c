@@ -136,14 +136,14 @@ static void case_argmax_special(OpRun *r) {
 
 // Several passes, one of them with a loss that is no number or too large.
 static void case_tally(OpRun *r) {
-    const HeadResult passes[] = {{1234.56789, 3},
-                                 {-0x1p-33 * 3, 1},
-                                 {(double)r->size.n / 7, r->size.n},
-                                 {0, 0},
-                                 {HEAD_TALLY_LIMIT - 0x1p-23, 2},
-                                 {r->size.bias ? -HEAD_TALLY_LIMIT : 1, 1},
-                                 {r->size.bias ? NAN : -1e-3, 5}};
-    const HeadTally start = {5, 0xfffffff0, 7, 0};
+    const HeadResult passes[] = {{1234.56789, 3, {0}},
+                                 {-0x1p-33 * 3, 1, {-1, 2.5, 0x1p-33, -1e3}},
+                                 {(double)r->size.n / 7, r->size.n, {3}},
+                                 {0, 0, {0}},
+                                 {HEAD_TALLY_LIMIT - 0x1p-23, 2, {0}},
+                                 {r->size.bias ? -HEAD_TALLY_LIMIT : 1, 1, {0}},
+                                 {r->size.bias ? NAN : -1e-3, 5, {0, r->size.bias ? -1 : INFINITY}}};
+    const HeadTally start = {.loss = {5, 0xfffffff0}, .preference = {{1, 2}}, .correct = 7};
     HeadTally *t = op_output_bytes(r, "tally", sizeof start, OP_EXACT, 0, &start);
     for (size_t i = 0; i < sizeof passes / sizeof *passes; i++)
         OP_CALL(r, tally, t, op_copy(r, &passes[i], sizeof passes[i]));

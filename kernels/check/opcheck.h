@@ -165,7 +165,7 @@ bool op_shows_nan(const OpRun *r);
 
 // End with name NULL.
 extern const OpCase op_cases_pointwise[], op_cases_activation[], op_cases_matmul[], op_cases_attention[],
-    op_cases_moe[];
+    op_cases_moe[], op_cases_head[];
 // All of them; ends with NULL.
 extern const OpCase *const op_groups[];
 

@@ -175,8 +175,8 @@ bool op_shows_nan(const OpRun *r) {
 
 // ---- a whole op of a device against the reference ----
 
-const OpCase *const op_groups[] = {op_cases_pointwise, op_cases_activation, op_cases_matmul,
-                                   op_cases_attention, op_cases_moe,        NULL};
+const OpCase *const op_groups[] = {
+    op_cases_pointwise, op_cases_activation, op_cases_matmul, op_cases_attention, op_cases_moe, op_cases_head, NULL};
 
 // In turn: rows back to back, with gaps that keep them aligned to 16 bytes, and with gaps that do not.
 static OpSetup setup_of(const Backend *b, int size, bool with_gaps) {

@@ -334,6 +334,7 @@ void CPU_FN(head_loss)(Backend *b, HeadResult *result, Mat dx, Mat x, const Weig
     *result = (HeadResult){0};
     for (int64_t m = 0; m < x.rows; m++) {
         result->loss += a.states[m].others;
+        if (h->token_loss) h->token_loss[m] = a.states[m].others;
         result->correct += a.states[m].argmax == h->targets[m];
     }
 }

@@ -8,10 +8,11 @@
 enum { BLOCK = 4096, NORM_PARTS = 64 };
 
 void CPU_FN(tally)(Backend *b, HeadTally *t, const HeadResult *r) {
-    if (fabs(r->loss) < HEAD_TALLY_LIMIT) // false for NaN
-        head_tally_add(t, r, llrint(r->loss * 0x1p32));
-    else
-        t->bad++;
+    t->bad += !head_result_fits(r);
+    if (!head_result_fits(r)) return;
+    exact_sum_add(&t->loss, llrint(r->loss * 0x1p32));
+    for (int i = 0; i < PREFERENCE_SUMS; i++) exact_sum_add(&t->preference[i], llrint(r->preference[i] * 0x1p32));
+    t->correct += r->correct;
 }
 
 static bool fixed_add_block(int64_t *acc, const float *g, int64_t n, float limit, float unscale) {

@@ -18,6 +18,7 @@ set(CUDA_KERNEL_SOURCES
   ${CMAKE_CURRENT_LIST_DIR}/ops/norm.cu
   ${CMAKE_CURRENT_LIST_DIR}/ops/optim.cu
   ${CMAKE_CURRENT_LIST_DIR}/ops/pointwise.cu
+  ${CMAKE_CURRENT_LIST_DIR}/ops/preference.cu
   ${CMAKE_CURRENT_LIST_DIR}/ops/rope.cu
   ${CMAKE_CURRENT_LIST_DIR}/ops/rows.cu
   ${CMAKE_CURRENT_LIST_DIR}/products/class_loss.cu

@@ -1,5 +1,7 @@
 #include "sizes.h"
 
+#include "preference_math.h"
+
 enum {
     WORKSPACE_MB = 32, // what NVIDIA recommends for cuBLASLt; Hopper and later: twice as much
     EXPANDED_MB = 64,
@@ -159,4 +161,8 @@ size_t cuda_head_loss_workspace(Backend *b, const Weight *w, const HeadLoss *h, 
 
 size_t cuda_class_loss_workspace(Backend *b, const ClassHead *h, int64_t m) {
     return cuda_align((size_t)(m * h->classes) * sizeof(float)) + (size_t)m * sizeof(RowLoss);
+}
+
+size_t cuda_preference_loss_workspace(Backend *b, const PreferenceLoss *p) {
+    return (size_t)p->sequences * sizeof(PreferenceTerms);
 }

@@ -66,8 +66,10 @@ void ref_head_loss(Backend *b, HeadResult *result, Mat dx, Mat x, const Weight *
     for (int64_t m = 0; m < x.rows; m++) {
         logits_of(logits, (float *)(logits + w->rows + w->cols), f32_row(x, m), w, h->softcap);
         double lse = log_sum_exp(logits, w->rows);
-        result->loss += cross_entropy(logits, w->rows, lse, h->targets[m], h->label_smoothing);
+        double loss = cross_entropy(logits, w->rows, lse, h->targets[m], h->label_smoothing);
+        result->loss += loss;
         result->correct += arg_max(logits, w->rows) == h->targets[m];
+        if (h->token_loss) h->token_loss[m] = loss;
         if (dx.data) head_backward(f32_row(dx, m), logits, lse, h->targets[m], w, h);
     }
 }

@@ -4,10 +4,11 @@
 #include <math.h>
 
 void ref_tally(Backend *b, HeadTally *t, const HeadResult *r) {
-    if (fabs(r->loss) < HEAD_TALLY_LIMIT)
-        head_tally_add(t, r, llrint(r->loss * 0x1p32));
-    else
-        t->bad++;
+    t->bad += !head_result_fits(r);
+    if (!head_result_fits(r)) return;
+    exact_sum_add(&t->loss, llrint(r->loss * 0x1p32));
+    for (int i = 0; i < PREFERENCE_SUMS; i++) exact_sum_add(&t->preference[i], llrint(r->preference[i] * 0x1p32));
+    t->correct += r->correct;
 }
 
 void ref_fixed_add(Backend *b, int64_t *acc, const float *g, int64_t n, float limit, float unscale, int64_t *bad) {

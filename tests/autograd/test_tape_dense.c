@@ -140,7 +140,9 @@ static double toy_run(Toy *y, TapeMode mode) {
     if (y->graph == BERT)
         op_class_loss(t, op_activation(t, op_gather_rows(t, x, FIRST, SAMPLES), ACTIVATION_TANH), &head, &y->result);
     else
-        op_head_loss(t, x, &y->table, &(HeadLoss){TARGETS, &UNSCALED, 0.1f, 3}, &y->result);
+        op_head_loss(t, x, &y->table,
+                     &(HeadLoss){.targets = TARGETS, .state = &UNSCALED, .label_smoothing = 0.1f, .softcap = 3},
+                     &y->result);
     size_t bytes = tape_plan(t, mode);
     if (bytes > y->arena_bytes) {
         y->b->k->free(y->b, y->arena, y->arena_bytes);

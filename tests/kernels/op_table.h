@@ -12,6 +12,7 @@ static inline const OpCase *op_table(const char *name) {
         const OpCase *cases;
     } tables[] = {{"activation", op_cases_activation},
                   {"attention", op_cases_attention},
+                  {"head", op_cases_head},
                   {"matmul", op_cases_matmul},
                   {"moe", op_cases_moe},
                   {"pointwise", op_cases_pointwise}};

@@ -33,6 +33,7 @@ static void check_table(const char *name) {
 static void test_amx_products(void **state) {
     (void)state;
     check_table("matmul");
+    check_table("head");
 }
 
 static void test_amx_attention(void **state) {

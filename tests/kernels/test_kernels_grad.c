@@ -18,6 +18,7 @@ typedef struct Context {
     AttentionShape shape;
     HeadLoss head;
     ClassHead classes;
+    PreferenceLoss preference;
 } Context;
 
 static Context *new_context(int64_t t, int64_t n, int64_t k) {
@@ -318,7 +319,9 @@ static void test_kernels_grad_head_loss(void **state) {
         Backend b = ref();
         HeadResult result;
         c->w = (Weight){"head", {{.data = c->y, .dtype = DTYPE_F32, .rows = 17}}, 1, 17, 9, NULL, NULL};
-        c->head = (HeadLoss){targets, &QUARTER, variant & 1 ? 0.2f : 0, variant & 2 ? 2.5f : 0};
+        c->head = (HeadLoss){.targets = targets, .state = &QUARTER};
+        c->head.label_smoothing = variant & 1 ? 0.2f : 0;
+        c->head.softcap = variant & 2 ? 2.5f : 0;
         kernels_ref.head_loss(&b, &result, mat(c->dx, 4, 9), mat(c->x, 4, 9), &c->w, &c->head, c->ws);
         check_gradient("head dx", head_loss, c, c->x, c->dx, 4 * 9);
         mem_free(c);
@@ -362,7 +365,44 @@ static void test_kernels_grad_class_loss(void **state) {
     }
 }
 
+// ---- preferences: token losses x; dx, one column, begins as the gradient of their sum: 1 ----
+
+enum { SCORED = 11 };
+
+static double preference_loss(void *context) {
+    Context *c = context;
+    Backend b = ref();
+    HeadResult result;
+    double policy[SCORED];
+    for (int i = 0; i < SCORED; i++) policy[i] = (double)c->x[i];
+    PreferenceLoss p = c->preference;
+    p.policy = policy;
+    kernels_ref.preference_loss(&b, &result, (Mat){0}, &p, c->ws);
+    return result.loss;
+}
+
+static void test_kernels_grad_preference_loss(void **state) {
+    (void)state;
+    static const int32_t start[] = {0, 4, 7, 9, 11}, desirable[] = {1, 0, 0, 1};
+    static const int32_t answer[SCORED] = {0, 1, 1, 1, 1, 1, 1, 0, 1, 1, 1};
+    static const PassState pass = {.nll_scale = 0.25f, .kl = 0.5f};
+    static const double reference[SCORED] = {1, 0.5, 0.25, 2, 1, 1, 3, 2, 0.5, 1, 1};
+    for (int kind = PREFERENCE_DPO; kind <= PREFERENCE_KTO; kind++) {
+        Context *c = new_context(SCORED, 0, 1);
+        Backend b = ref();
+        HeadResult result;
+        double policy[SCORED];
+        for (int i = 0; i < SCORED; i++) policy[i] = (double)(c->x[i] = 0.5f + c->x[i] * c->x[i]), c->dx[i] = 1;
+        c->preference = (PreferenceLoss){kind,  0.4f,   0.1f,      0.5f,   {1.5f, 0.75f}, 4,
+                                         start, answer, desirable, policy, reference,     &pass};
+        kernels_ref.preference_loss(&b, &result, mat(c->dx, SCORED, 1), &c->preference, c->ws);
+        check_gradient("preference", preference_loss, c, c->x, c->dx, SCORED);
+        mem_free(c);
+    }
+}
+
 TEST_MAIN(TEST(test_kernels_grad_rmsnorm), TEST(test_kernels_grad_layernorm), TEST(test_kernels_grad_linear),
           TEST(test_kernels_grad_lora), TEST(test_kernels_grad_rope), TEST(test_kernels_grad_attention),
           TEST(test_kernels_grad_glu), TEST(test_kernels_grad_activation), TEST(test_kernels_grad_gather_rows),
-          TEST(test_kernels_grad_head_loss), TEST(test_kernels_grad_class_loss))
+          TEST(test_kernels_grad_head_loss), TEST(test_kernels_grad_class_loss),
+          TEST(test_kernels_grad_preference_loss))

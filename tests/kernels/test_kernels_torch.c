@@ -186,7 +186,9 @@ static void check_head(Backend *b, Buffers *m) {
         fill(m->in[0], 32, 1), fill(m->in[1], 88, 2);
         Weight w = {"head", {{.data = m->in[1], .dtype = DTYPE_F32, .rows = 11}}, 1, 11, 8, NULL, NULL};
         PassState pass = {.grad_scale = 0.25f};
-        HeadLoss h = {targets, &pass, variant & 1 ? 0.1f : 0, variant & 2 ? 5.0f : 0};
+        HeadLoss h = {.targets = targets, .state = &pass};
+        h.label_smoothing = variant & 1 ? 0.1f : 0;
+        h.softcap = variant & 2 ? 5.0f : 0;
         HeadResult result;
         b->k->head_loss(b, &result, mat(m->out[0], 4, 8), mat(m->in[0], 4, 8), &w, &h,
                         workspace(m, b->k->head_loss_workspace(b, &w, &h, 4)));

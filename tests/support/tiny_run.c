@@ -84,7 +84,11 @@ static void open_all(TinyRun *r, TinyOpen open, void *user, const char *const *o
 static void open_trainer(TinyRun *r, Group *g, int64_t rows_per_step) {
     Err err;
     r->ranks.group = g;
-    TrainerInputs in = {&r->config, r->model, r->adapter, &r->data, g ? &r->ranks : NULL, 0, NULL};
+    TrainerInputs in = {.config = &r->config,
+                        .model = r->model,
+                        .adapter = r->adapter,
+                        .data = &r->data,
+                        .ranks = g ? &r->ranks : NULL};
     r->trainer = trainer_new(&in, rows_per_step);
     CHECK(trainer_fit_memory(r->trainer, &err) == 0, "%s", err.msg);
 }

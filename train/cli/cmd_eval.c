@@ -38,22 +38,23 @@ typedef struct EvalRun {
     Config config;
     Backend *backend;
     Model *model;
-    Adapter *adapter; // NULL: the base alone
+    Adapter *adapter;   // NULL: the base alone
+    Adapter *reference; // of preferences; NULL: the base alone
     RunData data;
 } EvalRun;
 
 enum { DEFAULT_BATCH = 16 };
 
-// Without an adapter key, the config of a run means the adapter that the run wrote.
+// The config of a run means the adapter that the run wrote; the one that its file names is what the run started from,
+// and the reference of its preferences.
 static int load_adapter(EvalRun *r, Err *err) {
     const Config *c = &r->config;
-    AUTO_FREE char *path = NULL;
-    if (c->adapter_name_or_path) {
-        path = mem_strdup(c->adapter_name_or_path);
-    } else if (c->output_dir) {
-        path = path_join(c->output_dir, "adapter");
-    }
-    return path && strcmp(path, "none") != 0 ? adapter_load(&r->adapter, r->model, path, false, err) : 0;
+    AUTO_FREE char *written = c->output_dir ? path_join(c->output_dir, "adapter") : NULL;
+    bool of_file = c->line[CONFIG_adapter_name_or_path] != 0;
+    bool named = c->adapter_name_or_path && !(of_file && written && path_exists(written));
+    const char *path = named ? c->adapter_name_or_path : written;
+    if (path && strcmp(path, "none") != 0 && adapter_load(&r->adapter, r->model, path, false, err)) return -1;
+    return named ? 0 : run_reference_new(&r->reference, c, r->model, err);
 }
 
 // The adapter determines the task: an adapter with a classifier overrides the config.
@@ -85,6 +86,7 @@ static int open_run(EvalRun *r, Err *err) {
 static void close_run(EvalRun *r) {
     run_data_close(&r->data);
     adapter_free(r->adapter);
+    adapter_free(r->reference);
     model_free(r->model);
     backend_close(r->backend);
     config_clear(&r->config);
@@ -181,6 +183,22 @@ static void print_classifier(const EvalRun *r, const Options *o, const EvalResul
     print_json(j);
 }
 
+static void print_preference(const Options *o, const EvalResult *e) {
+    const PreferenceReport *p = &e->preference;
+    double margin = p->reward_chosen - p->reward_rejected;
+    if (!o->json) {
+        say("eval_loss=%.4f rewards/margins=%.4f rewards/accuracies=%.4f (%ld pair%s)\n", e->loss, margin, p->accuracy,
+            p->samples, plural(p->samples));
+        return;
+    }
+    cJSON *j = result_json(e, "eval_rewards/accuracies", "tokens");
+    cJSON_AddNumberToObject(j, "pairs", (double)p->samples);
+    cJSON_AddNumberToObject(j, "eval_rewards/chosen", p->reward_chosen);
+    cJSON_AddNumberToObject(j, "eval_rewards/rejected", p->reward_rejected);
+    cJSON_AddNumberToObject(j, "eval_rewards/margins", margin);
+    print_json(j);
+}
+
 static void print_result(const Options *o, const EvalResult *e, const MatchResult *m) {
     if (!o->json) {
         say("eval_loss=%.4f perplexity=%.4g token_accuracy=%.4f (%ld token%s)\n", e->loss, e->perplexity, e->accuracy,
@@ -207,12 +225,18 @@ static int64_t rows_per_pass(const Config *c) {
 static int evaluate_run(EvalRun *r, const Options *o, Err *err) {
     bool classifier = r->config.task == TASK_CLASSIFICATION;
     MatchResult match = {0};
+    bool preference = r->config.task == TASK_PREFERENCE;
+    if (o->generate && preference)
+        return err_input(err, "eval --generate: preferences have no reference answer; expected task causal_lm");
     if (o->generate && classifier) return err_input(err, "eval --generate: a classifier does not generate text");
-    EvalResult e = evaluate_model(r->model, r->adapter, &r->data, rows_per_pass(&r->config));
+    PassPreference loss = preference_of(&r->config, r->reference);
+    EvalResult e = evaluate_model(r->model, r->adapter, &r->data, rows_per_pass(&r->config), preference ? &loss : NULL);
     if (o->generate && exact_match(r, o, &match, err)) return -1;
     if (r->backend->k->status(r->backend, err)) return -1;
     if (classifier)
         print_classifier(r, o, &e);
+    else if (preference)
+        print_preference(o, &e);
     else
         print_result(o, &e, &match);
     return 0;
@@ -232,7 +256,7 @@ const Verb verb_eval = {
     .summary = "Print loss, perplexity and accuracy of a model with an adapter",
     .help =
         "With the config of a run, or RUN, its output_dir, the adapter is output_dir/adapter, unless "
-        "adapter_name_or_path names another one\n"
+        "--adapter_name_or_path names another one\n"
         "(\"none\": the base model alone). --generate ignores white space at both ends of answer and reference and\n"
         "generates per_device_eval_batch_size answers at once (16 if it is not set). For an adapter with a\n"
         "classifier: loss, accuracy and macro-F1 over the samples.",

@@ -120,7 +120,7 @@ static int merge_check_open(MergeCheck *c, const Model *m, Adapter *a, const cha
     if (!validation_file) return 0;
     c->has_data = true;
     if (open_data(c, m, validation_file, err)) return -1;
-    c->eval = evaluate_model(m, a, &c->data, 1);
+    c->eval = evaluate_model(m, a, &c->data, 1, NULL);
     return 0;
 }
 
@@ -163,7 +163,7 @@ static void print_losses(const char *what, const Loaded *l, double before, doubl
 // On the validation data; raises *worst to the difference of the losses.
 static int compare_on_data(const MergeCheck *c, const Loaded *l, const Model *merged, double *worst, Err *err) {
     MergeQuality q;
-    EvalResult e = evaluate_model(merged, NULL, &c->data, 1);
+    EvalResult e = evaluate_model(merged, NULL, &c->data, 1, NULL);
     print_losses("the validation data", l, c->eval.loss, e.loss);
     if (!(fabs(e.loss - c->eval.loss) <= *worst)) *worst = fabs(e.loss - c->eval.loss);
     if (merge_quality(&q, l->model, l->adapter, merged, &c->data, err)) return -1;

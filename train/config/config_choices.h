@@ -6,8 +6,21 @@
 
 #define TASKS(X)                                                                                                       \
     X(TASK_CAUSAL_LM, "causal_lm", "predict the next token")                                                           \
-    X(TASK_CLASSIFICATION, "classification", "predict the label of a text")
+    X(TASK_CLASSIFICATION, "classification", "predict the label of a text")                                            \
+    X(TASK_PREFERENCE, "preference", "prefer the chosen to the rejected completion")
 typedef enum { TASKS(ENUM_CONSTANT) } Task;
+
+#define PREFERENCE_LOSSES(X)                                                                                           \
+    X(LOSS_DPO, "dpo", "both completions against the reference (Rafailov et al. 2023)")                                \
+    X(LOSS_IPO, "ipo", "their difference by token, squared (Azar et al. 2023)")                                        \
+    X(LOSS_ORPO, "orpo", "odds ratio, and the chosen text learnt too; no reference (Hong et al. 2024)")                \
+    X(LOSS_SIMPO, "simpo", "log probabilities by token, with a margin; no reference (Meng et al. 2024)")
+typedef enum { PREFERENCE_LOSSES(ENUM_CONSTANT) } PreferenceLossWord;
+
+#define REFERENCES(X)                                                                                                  \
+    X(REFERENCE_START, "start", "the model as the run starts: the base, with the adapter that the run starts from")    \
+    X(REFERENCE_BASE, "base", "the base model alone")
+typedef enum { REFERENCES(ENUM_CONSTANT) } ReferenceWord;
 
 #define EVAL_STRATEGIES(X)                                                                                             \
     X(EVAL_NO, "no", "once, at the end")                                                                               \

@@ -172,6 +172,32 @@ static void check_hot_swap(Loading *l) {
         refuse_key(l, CONFIG_hot_swap_url, "with task classification; engines load adapters of causal_lm");
 }
 
+// given: with another value than the default, which the config of a run has too.
+static void refuse_given(Loading *l, ConfigKey key, bool given, const char *what) {
+    if (given && !l->wrong[CONFIG_task] && !l->wrong[CONFIG_preference_loss]) refuse_key(l, key, what);
+}
+
+static void check_preference(Loading *l) {
+    static const char no_task[] = "needs task \"preference\"", other_task[] = "not with task \"preference\"";
+    const Config *c = l->c;
+    PreferenceLossWord loss = c->preference_loss;
+    bool preference = c->task == TASK_PREFERENCE, smoothed = loss == LOSS_DPO || loss == LOSS_SIMPO,
+         compared = loss == LOSS_DPO || loss == LOSS_IPO;
+    refuse_given(l, CONFIG_preference_loss, !preference && loss != LOSS_DPO, no_task);
+    refuse_given(l, CONFIG_beta, !preference && c->beta != 0.1, no_task);
+    refuse_given(l, CONFIG_label_smoothing, c->label_smoothing > 0 && !(preference && smoothed),
+                 "needs task \"preference\" with preference_loss dpo or simpo");
+    refuse_given(l, CONFIG_simpo_gamma, c->simpo_gamma != 0.5 && !(preference && loss == LOSS_SIMPO),
+                 "needs task \"preference\" with preference_loss simpo");
+    refuse_given(l, CONFIG_rpo_alpha, c->rpo_alpha > 0 && !preference, no_task);
+    refuse_given(l, CONFIG_rpo_alpha, c->rpo_alpha > 0 && preference && loss == LOSS_ORPO,
+                 "orpo learns the chosen text already; expected another loss");
+    refuse_given(l, CONFIG_reference, c->reference != REFERENCE_START && !(preference && compared),
+                 "needs task \"preference\" with preference_loss dpo or ipo");
+    refuse_given(l, CONFIG_label_smoothing_factor, preference && c->label_smoothing_factor > 0, other_task);
+    refuse_given(l, CONFIG_train_on_inputs, preference && c->train_on_inputs, other_task);
+}
+
 void check_rules(Loading *l, ConfigPurpose purpose) {
     const Config *c = l->c;
     if (c->runs.count && purpose <= CONFIG_FOR_PLAN) return; // each run is checked (config_runs)
@@ -186,6 +212,7 @@ void check_rules(Loading *l, ConfigPurpose purpose) {
     check_rope(l);
     check_precision(l);
     check_hot_swap(l);
+    check_preference(l);
     if (c->max_steps == 0) refuse_key(l, CONFIG_max_steps, "0 steps; expected -1 (by epochs) or more than 0");
     if (c->lora_target_modules.count == 0) refuse_key(l, CONFIG_lora_target_modules, "an empty list");
     if (config_global_batch(c) >= 1 << 24)

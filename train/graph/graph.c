@@ -100,24 +100,57 @@ static void class_loss(const Pass *p, Tensor *x, const PassInputs *in) {
     op_class_loss(p->t, x, &h, in->result);
 }
 
+static Pass scored_pass(Tape *t, const Model *m, const Adapter *a, const PassInputs *in, const PassOptions *o) {
+    return (Pass){.t = t,
+                  .m = m,
+                  .a = a,
+                  .o = o,
+                  .state = in->at.state,
+                  .pos = in->at.pos,
+                  .places = {.index = in->at.key_index, .row = in->at.key_row}};
+}
+
+// The reference's losses are rounded as those of the policy are.
+static HeadLoss token_losses(const Pass *p, const PassInputs *in, double *out) {
+    return (HeadLoss){.targets = in->at.target,
+                      .state = in->at.state,
+                      .label_smoothing = out ? 0 : p->o->label_smoothing,
+                      .softcap = p->m->config.final_softcap,
+                      .token_loss = out,
+                      .as_in_training = out != NULL};
+}
+
+static void build_reference(Tape *t, const Model *m, const PassInputs *in, const PassPreference *preference) {
+    Pass p = scored_pass(t, m, preference->reference, in, &PASS_OPTIONS_EVAL);
+    Tensor *x = hidden(&p, in, true);
+    HeadLoss loss = token_losses(&p, in, in->reference_loss);
+    op_head_loss(t, x, &m->head, &loss, in->result);
+}
+
+static void preference_loss(const Pass *p, Tensor *x, const PassInputs *in) {
+    PreferenceHead h = {token_losses(p, in, in->token_loss), p->o->preference->loss};
+    h.preference.sequences = in->shape.samples;
+    h.preference.start = in->at.q_start;
+    h.preference.answer = in->at.answer;
+    h.preference.desirable = in->at.desirable;
+    h.preference.policy = in->token_loss;
+    h.preference.reference = in->reference_loss;
+    h.preference.state = in->at.state;
+    op_preference_loss(p->t, x, &p->m->head, &h, in->result);
+}
+
 void graph_build_loss(Tape *t, const Model *m, const Adapter *a, const PassInputs *in, const PassOptions *o) {
     bool classifier = a && a->config.labels;
     CHECK(in->shape.scored > 0, "a row without supervised tokens has no loss");
     CHECK(classifier || !m->config.arch->encoder, "an encoder is trained as a classifier");
-    Pass p = {.t = t,
-              .m = m,
-              .a = a,
-              .o = o,
-              .state = in->at.state,
-              .pos = in->at.pos,
-              .places = {.index = in->at.key_index, .row = in->at.key_row}};
+    if (o->preference && preference_has_reference(o->preference->loss.kind)) build_reference(t, m, in, o->preference);
+    Pass p = scored_pass(t, m, a, in, o);
     Tensor *x = hidden(&p, in, true);
-    HeadLoss loss = {.targets = in->at.target,
-                     .state = in->at.state,
-                     .label_smoothing = o->label_smoothing,
-                     .softcap = m->config.final_softcap};
+    HeadLoss loss = token_losses(&p, in, NULL);
     if (classifier)
         class_loss(&p, x, in);
+    else if (o->preference)
+        preference_loss(&p, x, in);
     else
         op_head_loss(t, x, &m->head, &loss, in->result);
 }

@@ -8,6 +8,13 @@
 #include "config_choices.h"
 #include "pass_inputs.h"
 
+// The loss of a pass of preferences: kind, beta and so on; its arrays are those of the pass.
+typedef struct PassPreference {
+    PreferenceLoss loss;
+    const Adapter *reference; // of the reference model; NULL: the base alone
+    double nll_weight;        // of the mean token loss of the chosen sequences
+} PassPreference;
+
 // Options of one pass.
 typedef struct PassOptions {
     Recompute recompute;
@@ -15,13 +22,15 @@ typedef struct PassOptions {
     float neftune_alpha; // 0: none
     float label_smoothing;
     uint64_t seed;
-    uint32_t row; // key of dropout and NEFTune: the row's index in its global batch
+    uint32_t row;                     // key of dropout and NEFTune: the row's index in its global batch
+    const PassPreference *preference; // NULL: the token losses themselves
 } PassOptions;
 static const PassOptions PASS_OPTIONS_EVAL = {0}; // neither dropout nor noise nor label smoothing
 
 // Loss of one row into in->result, of the language model or of the adapter's classifier (an encoder has no other);
 // adapter gradients are added to adapter->grad (adapter NULL: base alone). After the keys and values of the last block
-// only the scored positions are computed.
+// only the scored positions are computed. Preferences: the reference's token losses first, without gradients, so in the
+// same run.
 void graph_build_loss(Tape *t, const Model *m, const Adapter *a, const PassInputs *in, const PassOptions *o);
 // Logits of all positions of a row, [T, V], into out (device memory). Not for encoders.
 void graph_build_logits(Tape *t, const Model *m, const Adapter *a, const PassInputs *in, Mat out);

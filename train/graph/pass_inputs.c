@@ -34,6 +34,10 @@ static size_t lay_out(PassArrays *a, char *base, PassShape s, const PassInputs *
     a->position = take_ints(&c, s.scored);
     a->target = take_ints(&c, s.scored);
     a->q_pos = take_ints(&c, s.scored);
+    if (in->preferences) {
+        a->answer = take_ints(&c, s.scored);
+        a->desirable = take_ints(&c, s.samples);
+    }
     if (has_keys(in)) {
         a->key_index = take_ints(&c, s.tokens);
         a->key_row = take_ints(&c, s.tokens);
@@ -48,9 +52,10 @@ static size_t lay_out(PassArrays *a, char *base, PassShape s, const PassInputs *
     return c.used;
 }
 
-PassInputs *pass_inputs_new(const Model *m, int64_t max_tokens, int64_t max_samples) {
+static PassInputs *inputs_new(const Model *m, int64_t max_tokens, int64_t max_samples, bool preferences) {
     PassInputs *in = mem_calloc(1, sizeof *in);
     Backend *b = m->backend;
+    in->preferences = preferences;
     PassShape capacity = {.tokens = max_tokens, .samples = max_samples, .scored = max_tokens};
     in->backend = b;
     in->rope = rope_is_by_length(&m->config.rope) ? &m->config.rope : NULL;
@@ -61,7 +66,18 @@ PassInputs *pass_inputs_new(const Model *m, int64_t max_tokens, int64_t max_samp
     in->predicted = b->k->alloc(b, (size_t)capacity.scored * sizeof *in->predicted);
     in->result = b->k->alloc(b, sizeof *in->result);
     in->staging = mem_calloc(1, in->block_bytes);
+    if (!preferences) return in;
+    in->token_loss = b->k->alloc(b, 2 * (size_t)capacity.scored * sizeof *in->token_loss);
+    in->reference_loss = in->token_loss + capacity.scored;
     return in;
+}
+
+PassInputs *pass_inputs_new(const Model *m, int64_t max_tokens, int64_t max_samples) {
+    return inputs_new(m, max_tokens, max_samples, false);
+}
+
+PassInputs *pass_inputs_new_preferences(const Model *m, int64_t max_tokens, int64_t max_samples) {
+    return inputs_new(m, max_tokens, max_samples, true);
 }
 
 void pass_inputs_free(PassInputs *in) {
@@ -70,6 +86,7 @@ void pass_inputs_free(PassInputs *in) {
     b->k->free(b, in->block, in->block_bytes);
     b->k->free(b, in->predicted, (size_t)in->capacity.scored * sizeof *in->predicted);
     b->k->free(b, in->result, sizeof *in->result);
+    if (in->token_loss) b->k->free(b, in->token_loss, 2 * (size_t)in->capacity.scored * sizeof *in->token_loss);
     mem_free(in->staging);
     mem_free(in);
 }
@@ -123,6 +140,7 @@ static void pack_scored(const PassArrays *a, const Row *row, PassShape s) {
     copy(a->target, row->target, row->scored, s.scored, -1);
     for (int64_t i = 0; i < row->scored; i++) a->q_pos[i] = row->pos[row->position[i]];
     fill(a->q_pos, row->scored, s.scored, 0);
+    if (a->answer) copy(a->answer, row->answer, row->scored, s.scored, 0);
 }
 
 static void pack_keys(const PassArrays *a, const Row *row, PassShape s, int64_t first_row) {

@@ -15,11 +15,12 @@ typedef struct PassShape {
 // so that passes of similar size have the same shape.
 typedef struct PassArrays {
     PassState *state;
-    int32_t *ids, *pos, *type;  // [tokens]; type: 0 or 1
-    int32_t *start, *length;    // [samples + 1], [samples]
-    int32_t *position, *target; // [scored]
-    int32_t *q_start, *q_pos;   // [samples + 1], [scored]: the scored positions as queries of the last block
-    float *neftune;             // [tokens] noise magnitude for alpha = 1: 1 / sqrt(sample length * C)
+    int32_t *ids, *pos, *type;   // [tokens]; type: 0 or 1
+    int32_t *start, *length;     // [samples + 1], [samples]
+    int32_t *position, *target;  // [scored]
+    int32_t *q_start, *q_pos;    // [samples + 1], [scored]: the scored positions as queries of the last block
+    int32_t *answer, *desirable; // [scored], [samples] of preferences (Row), which have two samples in each; else NULL
+    float *neftune;              // [tokens] noise magnitude for alpha = 1: 1 / sqrt(sample length * C)
     // Keys of random numbers (TokenKeys) of all tokens and of the scored ones; NULL in host memory, where a pass is one
     // row and its key is in PassOptions.
     int32_t *key_index, *key_row;               // [tokens]
@@ -35,14 +36,17 @@ typedef struct PassInputs {
     Backend *backend;
     const RopeConfig *rope; // of the model if it is by length, else NULL
     PassShape capacity, shape;
-    PassArrays at;      // in device memory, at the offsets of the shape
-    int32_t *predicted; // device [scored]: the predicted classes of a classifier, after the run
-    HeadResult *result; // device
-    char *block;        // device
-    char *staging;      // host, the same layout
+    PassArrays at;                       // in device memory, at the offsets of the shape
+    int32_t *predicted;                  // device [scored]: the predicted classes of a classifier, after the run
+    double *token_loss, *reference_loss; // device [scored], of preferences; else NULL
+    HeadResult *result;                  // device
+    char *block;                         // device
+    char *staging;                       // host, the same layout
     size_t block_bytes, used_bytes;
+    bool preferences;
 } PassInputs;
 PassInputs *pass_inputs_new(const Model *m, int64_t max_tokens, int64_t max_samples); // m is borrowed
+PassInputs *pass_inputs_new_preferences(const Model *m, int64_t max_tokens, int64_t max_samples);
 void pass_inputs_free(PassInputs *in);
 // Sets the shape, for planning, without touching the arrays' contents. Within the capacity (CHECKed).
 void pass_inputs_shape(PassInputs *in, PassShape shape);

@@ -128,6 +128,16 @@ static void add_config(EventFile *e, const Config *c) {
     add_event(e, 0, &summary);
 }
 
+// Tags as TRL's.
+static void add_preference(StrBuf *summary, const char *kind, const PreferenceReport *p) {
+    static const char *const names[] = {"chosen", "rejected", "accuracies", "margins"};
+    const double values[] = {p->reward_chosen, p->reward_rejected, p->accuracy, p->reward_chosen - p->reward_rejected};
+    for (size_t i = 0; i < sizeof names / sizeof *names && p->samples; i++) {
+        AUTO_FREE char *tag = mem_printf("%s/rewards/%s", kind, names[i]);
+        add_scalar(summary, tag, values[i]);
+    }
+}
+
 void event_file_step(EventFile *e, const StepReport *r, size_t peak_memory) {
     StrBuf summary = {0};
     if (!e) return;
@@ -137,6 +147,7 @@ void event_file_step(EventFile *e, const StepReport *r, size_t peak_memory) {
     add_scalar(&summary, "train/epoch", r->epoch);
     add_scalar(&summary, "train/tokens_per_second", (double)r->tokens / fmax(r->seconds, 1e-9));
     add_scalar(&summary, "train/peak_memory_bytes", (double)peak_memory);
+    add_preference(&summary, "train", &r->preference);
     add_event(e, r->step, &summary);
 }
 
@@ -145,11 +156,12 @@ void event_file_eval(EventFile *e, int64_t step, const EvalResult *r) {
     StrBuf summary = {0};
     if (!e) return;
     add_scalar(&summary, "eval/loss", r->loss);
-    add_scalar(&summary, r->labels ? "eval/accuracy" : "eval/token_accuracy", r->accuracy);
-    if (r->labels)
-        add_scalar(&summary, "eval/macro_f1", r->macro_f1);
-    else
-        add_scalar(&summary, "eval/perplexity", r->perplexity);
+    bool tokens = !r->labels && !r->preference.samples;
+    if (tokens) add_scalar(&summary, "eval/token_accuracy", r->accuracy);
+    if (tokens) add_scalar(&summary, "eval/perplexity", r->perplexity);
+    if (r->labels) add_scalar(&summary, "eval/accuracy", r->accuracy);
+    if (r->labels) add_scalar(&summary, "eval/macro_f1", r->macro_f1);
+    add_preference(&summary, "eval", &r->preference);
     add_event(e, step, &summary);
 }
 

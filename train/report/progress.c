@@ -70,9 +70,12 @@ static void clear_bar(const Progress *p) {
 }
 
 static void print_step(const Progress *p, const StepReport *r, const char *left, size_t peak) {
-    say("step %ld/%ld  epoch %.2f  loss %.4f  lr %.3g  grad_norm %.4f  %.0f tok/s  %s left  %.0f MB\n", r->step,
-        p->total, r->epoch, r->loss, r->learning_rate, r->grad_norm, (double)r->tokens / fmax(r->seconds, 1e-9), left,
-        (double)peak / MB);
+    const PreferenceReport *pairs = &r->preference;
+    say("step %ld/%ld  epoch %.2f  loss %.4f  ", r->step, p->total, r->epoch, r->loss);
+    if (pairs->samples)
+        say("margin %.4f  accuracy %.1f%%  ", pairs->reward_chosen - pairs->reward_rejected, 100 * pairs->accuracy);
+    say("lr %.3g  grad_norm %.4f  %.0f tok/s  %s left  %.0f MB\n", r->learning_rate, r->grad_norm,
+        (double)r->tokens / fmax(r->seconds, 1e-9), left, (double)peak / MB);
     fflush(stdout);
 }
 
@@ -94,7 +97,10 @@ void progress_step(Progress *p, const StepReport *r, size_t peak, bool logged) {
 void progress_eval(Progress *p, int64_t step, const EvalResult *r, bool best) {
     clear_bar(p);
     say("step %ld/%ld  eval_loss %.4f  ", step, p->total, r->loss);
-    if (r->labels)
+    if (r->preference.samples)
+        say("margin %.4f  accuracy %.1f%%", r->preference.reward_chosen - r->preference.reward_rejected,
+            100 * r->preference.accuracy);
+    else if (r->labels)
         say("accuracy %.1f%%  macro-F1 %.4f", 100 * r->accuracy, r->macro_f1);
     else
         say("perplexity %.4g  token accuracy %.1f%%", r->perplexity, 100 * r->accuracy);

@@ -104,6 +104,20 @@ static void write_line(TrainLog *log, cJSON *object) {
 
 enum { DIGITS = 9 };
 
+// TRL's names.
+static void add_preference(cJSON *o, const char *prefix, const PreferenceReport *p) {
+    const struct {
+        const char *key;
+        double value;
+    } all[] = {{"rewards/chosen", p->reward_chosen}, {"rewards/rejected", p->reward_rejected},
+               {"rewards/accuracies", p->accuracy},  {"rewards/margins", p->reward_chosen - p->reward_rejected},
+               {"logps/chosen", p->logp_chosen},     {"logps/rejected", p->logp_rejected}};
+    for (size_t i = 0; i < sizeof all / sizeof *all && p->samples; i++) {
+        AUTO_FREE char *key = mem_printf("%s%s", prefix, all[i].key);
+        json_add_number(o, key, DIGITS, all[i].value);
+    }
+}
+
 void train_log_step(TrainLog *log, const StepReport *r, double elapsed, size_t host, size_t device) {
     cJSON *o = mem_checked(cJSON_CreateObject());
     json_add_int(o, "step", r->step);
@@ -117,6 +131,7 @@ void train_log_step(TrainLog *log, const StepReport *r, double elapsed, size_t h
     json_add_number(o, "elapsed_seconds", DIGITS, elapsed);
     json_add_int(o, "peak_memory_bytes", (int64_t)(device ? device : host));
     if (device) json_add_int(o, "host_memory_bytes", (int64_t)host);
+    add_preference(o, "", &r->preference);
     if (r->loss_scale > 1) json_add_number(o, "loss_scale", DIGITS, r->loss_scale);
     if (r->ranks > 1) json_add_int(o, "ranks", r->ranks);
     if (r->ranks > 1 && r->compute > 0) { // unknown in the first step
@@ -132,9 +147,12 @@ void train_log_step(TrainLog *log, const StepReport *r, double elapsed, size_t h
 void train_log_eval(TrainLog *log, int64_t step, const EvalResult *r) {
     cJSON *o = mem_checked(cJSON_CreateObject());
     json_add_int(o, "step", step);
+    bool tokens = !r->labels && !r->preference.samples;
     json_add_number(o, "eval_loss", DIGITS, r->loss);
-    if (!r->labels) json_add_number(o, "eval_perplexity", DIGITS, r->perplexity);
-    json_add_number(o, r->labels ? "eval_accuracy" : "eval_token_accuracy", DIGITS, r->accuracy);
+    if (tokens) json_add_number(o, "eval_perplexity", DIGITS, r->perplexity);
+    if (tokens) json_add_number(o, "eval_token_accuracy", DIGITS, r->accuracy);
+    if (r->labels) json_add_number(o, "eval_accuracy", DIGITS, r->accuracy);
+    add_preference(o, "eval_", &r->preference);
     if (r->labels) json_add_number(o, "eval_macro_f1", DIGITS, r->macro_f1);
     if (!isfinite(r->loss)) cJSON_AddTrueToObject(o, "nonfinite");
     write_line(log, o);

@@ -26,7 +26,7 @@ typedef struct Run {
     Backend *backend; // borrowed, as is the model: all runs of the process share them
     Model *model;
     RunData data;
-    Adapter *adapter;
+    Adapter *adapter, *reference; // reference: NULL: the base alone
     Trainer *trainer;
     TrainLog *log;     // rank 0
     EventFile *events; // rank 0's, NULL: none

@@ -1,5 +1,7 @@
 #include "run_model.h"
 
+#include "preference.h"
+
 #include <math.h>
 #include <string.h>
 
@@ -264,4 +266,11 @@ int run_adapter_new(Adapter **a, const Config *c, const Model *m, const LabelLis
     if (config_is_set(c, CONFIG_lora_target_modules)) adapter_narrow(a, m, targets);
     (*a)->config.dropout = (float)c->lora_dropout;
     return check_loaded(*a, c, targets, err) || check_labels(*a, labels, c->adapter_name_or_path, err) ? -1 : 0;
+}
+
+int run_reference_new(Adapter **a, const Config *c, const Model *m, Err *err) {
+    *a = NULL;
+    bool none = c->task != TASK_PREFERENCE || !preference_has_reference(preference_of(c, NULL).loss.kind);
+    if (none || c->reference == REFERENCE_BASE || !c->adapter_name_or_path) return 0;
+    return adapter_load(a, m, c->adapter_name_or_path, false, err);
 }

@@ -12,3 +12,5 @@ int run_model_options_for(ModelOptions *o, const Config *runs, size_t count, Err
 // A new or a loaded adapter, for training. A loaded one determines r, alpha and targets; a different explicit value is
 // refused. labels: of classification data, else NULL.
 int run_adapter_new(Adapter **a, const Config *c, const Model *m, const LabelList *labels, Err *err);
+// The adapter that the reference of preferences has, NULL: none.
+int run_reference_new(Adapter **a, const Config *c, const Model *m, Err *err);

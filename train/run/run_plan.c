@@ -32,7 +32,13 @@ static int set_up_run(RunPlan *p, PlanRun *r, const Config *c, Err *err) {
                 : run_data_open(&r->data, c, p->model, NULL, true, err))
         return -1;
     if (run_adapter_new(&r->adapter, c, p->model, assumed ? NULL : r->data.train->labels, err)) return -1;
-    TrainerInputs in = {c, p->model, r->adapter, &r->data, NULL, adapter_verify_bytes(p->model, r->adapter), NULL};
+    if (run_reference_new(&r->reference, c, p->model, err)) return -1;
+    TrainerInputs in = {.config = c,
+                        .model = p->model,
+                        .adapter = r->adapter,
+                        .data = &r->data,
+                        .end_bytes = adapter_verify_bytes(p->model, r->adapter),
+                        .reference = r->reference};
     if (p->count > 1 && p->backend->host_memory) in.team = &p->team;
     r->trainer = trainer_new(&in, rows);
     return 0;
@@ -122,6 +128,7 @@ void run_plan_close(RunPlan *p) {
     for (size_t i = 0; i < p->count; i++) {
         trainer_free(p->runs[i].trainer);
         adapter_free(p->runs[i].adapter);
+        adapter_free(p->runs[i].reference);
         run_data_close(&p->runs[i].data);
     }
     mem_free(p->runs);

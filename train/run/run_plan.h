@@ -16,7 +16,7 @@ typedef struct PlanLevel {
 enum { PLAN_LEVELS = RECOMPUTE_OFFLOAD + 1 };
 typedef struct PlanRun { // one run over the base model
     const Config *config;
-    Adapter *adapter;
+    Adapter *adapter, *reference;
     RunData data;
     Trainer *trainer;
 } PlanRun;

@@ -46,6 +46,7 @@ int run_open_data(Run *r, Err *err) {
 int run_open_adapter(Run *r, Err *err) {
     const Config *c = r->config;
     int rc = run_adapter_new(&r->adapter, c, r->model, r->data.train->labels, err);
+    if (!rc) rc = run_reference_new(&r->reference, c, r->model, err);
     if (run_agree(r, rc, err)) return -1;
     bool of_config = c->chat_template || !r->model->tokenizer->chat_template;
     const char *own = of_config ? chat_template_source(r->data.chat) : NULL;
@@ -93,7 +94,8 @@ int run_open_trainer(Run *r, Err *err) {
                         .data = &r->data,
                         .ranks = &r->ranks,
                         .end_bytes = adapter_verify_bytes(r->model, r->adapter),
-                        .team = r->team};
+                        .team = r->team,
+                        .reference = r->reference};
     r->trainer = trainer_new(&in, rows);
     plan_events(r);
     return 0;

@@ -202,6 +202,7 @@ static void close_run(Run *r) {
     event_file_close(r->events);
     trainer_free(r->trainer);
     adapter_free(r->adapter);
+    adapter_free(r->reference);
     run_data_close(&r->data);
     output_dir_close(&r->dir);
 }

@@ -47,6 +47,19 @@ static void identify_targets(RunIdentity *id, const AdapterConfig *a) {
     identify(id, IDENTITY_TARGETS, "%s", names.data);
 }
 
+// The loss and, where an adapter is the reference, its hash.
+static void identify_preference(RunIdentity *id, const TrainerInputs *in) {
+    char hash[33] = "the base";
+    if (in->config->task != TASK_PREFERENCE) return;
+    if (in->reference) {
+        AUTO_FREE float *copy = NULL;
+        const Adapter *a = in->reference;
+        hash_bytes(hash, adapter_on_host(a, a->params, &copy), (size_t)a->count * sizeof(float));
+    }
+    identify(id, IDENTITY_PREFERENCE, "%s against %s", ENUM_WORDS(PREFERENCE_LOSSES)[in->config->preference_loss].word,
+             hash);
+}
+
 RunIdentity run_identity(const Trainer *t) {
     RunIdentity id = {0};
     const TrainerInputs *in = trainer_inputs(t);
@@ -58,6 +71,7 @@ RunIdentity run_identity(const Trainer *t) {
     identify_targets(&id, a);
     identify_layers(&id, a);
     if (a->labels) identify(&id, IDENTITY_LABELS, "%ld", a->labels);
+    identify_preference(&id, in);
     identify(&id, IDENTITY_DEVICE, "%s", in->model->backend->k->name); // with the CPU's instruction set
     identify(&id, IDENTITY_DTYPE, "%s", run_device_dtype(in->model->backend));
     identify(&id, IDENTITY_ROWS_PER_STEP, "%ld", p->rows_per_step);

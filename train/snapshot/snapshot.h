@@ -25,6 +25,7 @@
     X(TARGETS, "targets")                                                                                              \
     X(LAYERS, "layers")                                                                                                \
     X(LABELS, "labels")                                                                                                \
+    X(PREFERENCE, "preference")                                                                                        \
     X(DEVICE, "device")                                                                                                \
     X(DTYPE, "dtype")                                                                                                  \
     X(ROWS_PER_STEP, "rows_per_step")                                                                                  \

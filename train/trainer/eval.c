@@ -39,61 +39,88 @@ static double macro_f1(const ClassCount *classes, int64_t labels) {
     return n ? sum / (double)n : 0;
 }
 
-static void run_pass(PassRunner *r, const Dataset *d, const RowPlan *p, int64_t first, int64_t *rows, EvalSums *sums) {
-    int64_t left = p->count - first;
-    PassRows pass = {.dataset = d, .plan = p, .rows = rows, .count = left < r->eval_rows ? left : r->eval_rows};
+// What the passes of an evaluation share.
+typedef struct EvalRun {
+    const Dataset *dataset;
+    const RowPlan *plan;
+    PassState state;
+    PreferenceCounts pairs;
+    int64_t tokens; // scored
+} EvalRun;
+
+static EvalRun eval_run(const PassRunner *r, const Dataset *d, const RowPlan *p) {
+    EvalRun run = {.dataset = d, .plan = p, .state = {.grad_scale = 1}};
+    for (int64_t i = 0; i < p->count; i++) {
+        run.tokens += row_plan_row(p, i).supervised;
+        if (r->preference) preference_count(&run.pairs, d, p, i);
+    }
+    if (r->preference) run.state = preference_state(r->preference, &run.pairs, 1);
+    return run;
+}
+
+static void run_pass(PassRunner *r, const EvalRun *run, int64_t first, int64_t *rows, EvalSums *sums) {
+    int64_t left = run->plan->count - first;
+    PassRows pass = {
+        .dataset = run->dataset, .plan = run->plan, .rows = rows, .count = left < r->eval_rows ? left : r->eval_rows};
     for (int64_t i = 0; i < pass.count; i++) rows[i] = first + i;
     heartbeat_set_phase(r->ranks.heartbeat, pass_runner_phase(r), 0);
-    sums->scored +=
-        pass_runner_start(r, &pass, &PASS_OPTIONS_EVAL, (PassState){.grad_scale = 1}, TAPE_FORWARD, r->tally);
+    sums->scored += pass_runner_start(r, &pass, &PASS_OPTIONS_EVAL, run->state, TAPE_FORWARD, r->tally);
     if (r->predicted) count_classes(sums->classes, r);
 }
 
 // This rank's passes, until a stop is requested.
-static void run_passes(PassRunner *r, const Dataset *d, const RowPlan *p, bool (*stop)(void), EvalSums *sums) {
+static void run_passes(PassRunner *r, const EvalRun *run, bool (*stop)(void), EvalSums *sums) {
     enum { QUEUED = 64 }; // passes queued on a device: bounds the time until a stop takes effect
     Backend *b = r->model->backend;
     const Group *g = r->ranks.group;
     AUTO_FREE int64_t *rows = mem_alloc((size_t)r->eval_rows, sizeof *rows);
     int64_t n = 0;
-    for (int64_t i = g->rank * r->eval_rows; i < p->count; i += g->ranks * r->eval_rows) {
+    for (int64_t i = g->rank * r->eval_rows; i < run->plan->count; i += g->ranks * r->eval_rows) {
         if ((sums->stopped = stop && stop())) break;
-        run_pass(r, d, p, i, rows, sums);
+        run_pass(r, run, i, rows, sums);
         if (++n % QUEUED == 0) b->k->sync(b);
     }
     b->k->download(b, &sums->heads, r->tally, sizeof sums->heads);
 }
 
-static EvalResult result_of(const EvalSums *sums, int64_t tokens, int64_t labels) {
-    double n = tokens ? (double)tokens : 1, loss = pass_runner_loss(&sums->heads) / n;
-    double accuracy = (double)sums->heads.correct / n, f1 = labels ? macro_f1(sums->classes, labels) : 0;
-    return (EvalResult){loss, exp(loss), accuracy, tokens, labels, f1};
+static EvalResult result_of(const EvalSums *sums, const EvalRun *run, int64_t labels) {
+    int64_t units = run->pairs.samples ? run->pairs.samples : run->tokens;
+    double n = units ? (double)units : 1, loss = pass_runner_loss(&sums->heads) / n;
+    EvalResult r = {.loss = loss, .perplexity = exp(loss), .tokens = run->tokens, .labels = labels};
+    r.accuracy = (double)sums->heads.correct / n;
+    if (labels) r.macro_f1 = macro_f1(sums->classes, labels);
+    if (run->pairs.samples) r.preference = preference_report(&sums->heads, &run->pairs);
+    return r;
 }
 
 int evaluate(PassRunner *r, const Dataset *d, const RowPlan *p, bool (*stop)(void), EvalResult *result, Err *err) {
     Backend *b = r->model->backend;
-    int64_t labels = r->adapter ? r->adapter->config.labels : 0, tokens = 0;
+    int64_t labels = r->adapter ? r->adapter->config.labels : 0;
+    EvalRun run = eval_run(r, d, p);
     size_t bytes = sizeof(EvalSums) + (size_t)labels * sizeof(ClassCount);
     AUTO_FREE EvalSums *sums = mem_calloc(1, bytes);
     b->k->zero(b, r->tally, sizeof *r->tally);
-    run_passes(r, d, p, stop, sums);
+    run_passes(r, &run, stop, sums);
     heartbeat_set_phase(r->ranks.heartbeat, PHASE_WAITING, 0);
     int rc = group_sum(r->ranks.group, (int64_t *)sums, (int64_t)(bytes / sizeof(int64_t)), err);
     heartbeat_set_phase(r->ranks.heartbeat, PHASE_UNTIMED, 0);
-    for (int64_t i = 0; i < p->count; i++) tokens += row_plan_row(p, i).supervised;
     if (!rc && sums->stopped) rc = 1;
-    if (!rc && sums->scored != tokens)
+    if (!rc && sums->scored != run.tokens)
         rc = err_runtime(err, "evaluation: %ld token%s were scored; expected %ld: rows were lost or counted twice",
-                         sums->scored, plural(sums->scored), tokens);
-    if (!rc) *result = result_of(sums, tokens, labels);
+                         sums->scored, plural(sums->scored), run.tokens);
+    if (!rc) *result = result_of(sums, &run, labels);
     return rc;
 }
 
-EvalResult evaluate_model(const Model *m, Adapter *a, const RunData *d, int64_t rows) {
+EvalResult evaluate_model(const Model *m, Adapter *a, const RunData *d, int64_t rows,
+                          const PassPreference *preference) {
     EvalResult result = {0};
     Group alone = group_alone();
-    PassRunnerOptions o = {
-        .model = m, .adapter = a, .eval_rows = rows_in_pass(m->backend, rows), .ranks = {.group = &alone}};
+    PassRunnerOptions o = {.model = m,
+                           .adapter = a,
+                           .eval_rows = rows_in_pass(m->backend, rows),
+                           .ranks = {.group = &alone},
+                           .preference = preference};
     pass_bounds_add(&o.bounds, d->eval_rows, o.eval_rows);
     PassRunner *runner = pass_runner_new(&o);
     pass_runner_reserve(runner, pass_runner_build_largest(runner, &PASS_OPTIONS_EVAL, TAPE_FORWARD).arena);

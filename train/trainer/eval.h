@@ -4,6 +4,7 @@
 #pragma once
 
 #include "pass_runner.h"
+#include "preference.h"
 #include "run_data.h"
 
 typedef struct EvalResult {
@@ -11,10 +12,12 @@ typedef struct EvalResult {
     int64_t tokens;  // scored; of a classifier: samples
     int64_t labels;  // of a classifier, else 0
     double macro_f1; // of a classifier: mean F1 over the classes that occur or were predicted
+    PreferenceReport preference;
 } EvalResult;
 
 // Collective over the runner's ranks. 0; 1: stopped, because `stop` (NULL: never) became true on any rank, *result is
 // not set; -1: error.
 int evaluate(PassRunner *r, const Dataset *d, const RowPlan *p, bool (*stop)(void), EvalResult *result, Err *err);
 // Over the evaluation data of d, in this process alone; a NULL: the base alone; rows: per pass on a device.
-EvalResult evaluate_model(const Model *m, Adapter *a, const RunData *d, int64_t rows);
+// preference: NULL: the token losses.
+EvalResult evaluate_model(const Model *m, Adapter *a, const RunData *d, int64_t rows, const PassPreference *preference);

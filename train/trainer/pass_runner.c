@@ -57,7 +57,9 @@ PassRunner *pass_runner_new(const PassRunnerOptions *o) {
     r->team = o->team;
     r->tape = tape_new(b);
     if (r->team) tape_share_workspace(r->tape);
-    r->inputs = pass_inputs_new(r->model, r->bounds.tokens, r->bounds.samples);
+    r->preference = o->preference;
+    r->inputs =
+        (o->preference ? pass_inputs_new_preferences : pass_inputs_new)(r->model, r->bounds.tokens, r->bounds.samples);
     r->tally = b->k->alloc(b, sizeof *r->tally);
     if (r->adapter && r->adapter->config.labels)
         r->predicted = mem_calloc((size_t)r->bounds.scored + 1, sizeof *r->predicted);
@@ -92,8 +94,10 @@ void pass_runner_free(PassRunner *r) {
 }
 
 static size_t build(PassRunner *r, const PassOptions *o, TapeMode mode) {
+    PassOptions all = *o;
+    all.preference = r->preference;
     tape_reset(r->tape);
-    graph_build_loss(r->tape, r->model, r->adapter, r->inputs, o);
+    graph_build_loss(r->tape, r->model, r->adapter, r->inputs, &all);
     return tape_plan(r->tape, mode);
 }
 
@@ -255,7 +259,11 @@ void pass_team_clear(PassTeam *t) {
     t->bytes = 0;
 }
 
-double pass_runner_loss(const HeadTally *t) { return t->bad ? NAN : (double)t->whole + (double)t->fraction * 0x1p-32; }
+double pass_runner_sum(const HeadTally *t, const ExactSum *sum) {
+    return t->bad ? NAN : (double)sum->whole + (double)sum->fraction * 0x1p-32;
+}
+
+double pass_runner_loss(const HeadTally *t) { return pass_runner_sum(t, &t->loss); }
 
 const int32_t *pass_runner_predicted(PassRunner *r) {
     Backend *b = r->model->backend;

@@ -23,11 +23,12 @@ void pass_team_clear(PassTeam *t);
 
 typedef struct PassRunnerOptions { // all borrowed
     const Model *model;
-    Adapter *adapter;  // NULL: the base alone
-    PassShape bounds;  // of the largest pass (pass_bounds_add)
-    int64_t eval_rows; // rows in a pass of an evaluation
-    RankContext ranks; // evaluations are divided over them
-    PassTeam *team;    // NULL: alone
+    Adapter *adapter;                 // NULL: the base alone
+    PassShape bounds;                 // of the largest pass (pass_bounds_add)
+    int64_t eval_rows;                // rows in a pass of an evaluation
+    RankContext ranks;                // evaluations are divided over them
+    PassTeam *team;                   // NULL: alone
+    const PassPreference *preference; // of all passes; NULL: none
 } PassRunnerOptions;
 
 PassRunner *pass_runner_new(const PassRunnerOptions *o);
@@ -74,4 +75,6 @@ typedef struct PassStart {
     int64_t scored; // set
 } PassStart;
 void pass_runners_start(PassStart *starts, size_t n, TapeMode mode);
-double pass_runner_loss(const HeadTally *t); // t on the host; NAN if the loss of any pass was not finite
+// t on the host; NAN if a sum of any pass was not finite.
+double pass_runner_loss(const HeadTally *t);
+double pass_runner_sum(const HeadTally *t, const ExactSum *sum); // one of t's

@@ -134,6 +134,8 @@ DatasetOptions run_dataset_options(const Config *c, const FileList *files, int64
                             .unrendered = (Unrendered)c->unrendered,
                             .max_seq_length = max_tokens,
                             .truncation = (Truncation)c->truncation,
+                            .preference = c->task == TASK_PREFERENCE ? PREFERENCE_PAIRS : PREFERENCE_NONE,
+                            .learn_chosen_prompt = c->preference_loss == LOSS_ORPO,
                             .classification = c->task == TASK_CLASSIFICATION};
 }
 
@@ -262,8 +264,10 @@ int run_data_open(RunData *d, const Config *c, const Model *m, const LabelList *
 int run_data_assume(RunData *d, const Config *c, const Model *m, int64_t rows, Err *err) {
     *d = (RunData){0};
     if (run_max_tokens(c, &m->config, &d->max_tokens, err)) return -1;
-    d->rows = row_plan_assumed(rows, d->max_tokens);
-    if (c->validation_file.count || c->val_set_size > 0) d->eval_rows = row_plan_assumed(rows, d->max_tokens);
+    int64_t sequences = c->task == TASK_PREFERENCE ? 2 : 1;
+    d->rows = row_plan_assumed(rows, sequences, d->max_tokens);
+    if (c->validation_file.count || c->val_set_size > 0)
+        d->eval_rows = row_plan_assumed(rows, sequences, d->max_tokens);
     return 0;
 }
 

@@ -51,13 +51,16 @@ static TrainerPlan plan_steps(const TrainerInputs *in, int64_t rows_per_step) {
     return p;
 }
 
-static PassRunner *new_runner(const Trainer *t) {
+static PassRunner *new_runner(Trainer *t) {
     const TrainerInputs *in = &t->in;
+    bool preference = in->config->task == TASK_PREFERENCE;
+    t->preference = preference_of(in->config, in->reference);
     PassRunnerOptions o = {.model = in->model,
                            .adapter = in->adapter,
                            .eval_rows = eval_rows_per_pass(in->config, in->model->backend),
                            .ranks = *in->ranks,
-                           .team = in->team};
+                           .team = in->team,
+                           .preference = preference ? &t->preference : NULL};
     pass_bounds_add(&o.bounds, in->data->rows, t->plan.rows_per_pass);
     pass_bounds_add(&o.bounds, in->data->eval_rows, o.eval_rows);
     return pass_runner_new(&o);

@@ -10,6 +10,7 @@
 #include "config.h"
 #include "eval.h"
 #include "lr_schedule.h"
+#include "preference.h"
 #include "run_data.h"
 
 typedef struct Trainer Trainer;
@@ -23,6 +24,7 @@ typedef struct TrainerInputs {
     const RankContext *ranks; // NULL: alone
     size_t end_bytes;         // host memory needed after trainer_end, besides the model (adapter_verify_bytes)
     PassTeam *team;           // of trainers whose passes run together; NULL: none
+    const Adapter *reference; // of preferences (PassPreference); NULL: the base alone
 } TrainerInputs;
 
 // How a run is divided into steps.
@@ -123,7 +125,8 @@ typedef struct StepReport {
     bool skipped;               // the gradient was not finite
     bool error_on_all_ranks;    // trainer_step failed with the same error on every rank
     double loss_scale;          // of this step
-    double data;                // time this rank has waited for the rows of its passes
+    PreferenceReport preference;
+    double data; // time this rank has waited for the rows of its passes
     int ranks, slowest_rank;
     double compute;                  // of the slowest rank
     double reduce;                   // without waiting for other ranks

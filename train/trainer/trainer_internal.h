@@ -13,6 +13,7 @@ struct PassRunner {
     int64_t eval_rows;
     RankContext ranks;
     PassTeam *team; // NULL: alone
+    const PassPreference *preference;
     Tape *tape;
     PassInputs *inputs;
     Row row;
@@ -50,6 +51,7 @@ typedef struct StepRows {
 typedef struct StepNow {
     StepReport report;
     StepRows rows;
+    PreferenceCounts pairs;
     double start;
     int64_t pass; // the next one of this rank
 } StepNow;
@@ -60,7 +62,8 @@ struct Trainer {
     TrainerState state;
     StepNow now;
     Group alone_group;
-    RankContext alone; // where no ranks were given
+    RankContext alone;         // where no ranks were given
+    PassPreference preference; // task "preference"
     PassRunner *runner;
     Optimizer *optimizer;
     StepCounts *counts;          // this rank's, on the host

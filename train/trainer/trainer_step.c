@@ -34,11 +34,13 @@ bool trainer_pass(Trainer *t, int64_t step, int64_t p, PassRows *pass) {
     return true;
 }
 
-static void count_tokens(const Trainer *t, const StepRows *rows, StepReport *report) {
-    for (int64_t i = 0; i < rows->count; i++) {
-        int64_t row = t->order[rows->first + i];
-        report->tokens += row_plan_row(t->in.data->rows, row).tokens;
-        report->supervised += row_plan_row(t->in.data->rows, row).supervised;
+static void count_tokens(const Trainer *t, StepNow *now) {
+    const RunData *d = t->in.data;
+    for (int64_t i = 0; i < now->rows.count; i++) {
+        int64_t row = t->order[now->rows.first + i];
+        now->report.tokens += row_plan_row(d->rows, row).tokens;
+        now->report.supervised += row_plan_row(d->rows, row).supervised;
+        if (t->runner->preference) preference_count(&now->pairs, d->train, d->rows, row);
     }
 }
 
@@ -61,15 +63,23 @@ bool trainer_step_has_pass(Trainer *t) {
     return trainer_pass(t, t->state.step, t->now.pass, &pass);
 }
 
+static PassState pass_state(const Trainer *t) {
+    const StepNow *now = &t->now;
+    double scale = t->state.loss_scale;
+    PassState s = {.grad_scale = (float)(scale / (double)now->report.supervised)};
+    if (t->runner->preference) s = preference_state(&t->preference, &now->pairs, scale);
+    s.stream = (uint32_t)t->state.step;
+    return s;
+}
+
 // Prepares this rank's next pass.
 static PassStart begin_pass(Trainer *t) {
     const StepNow *now = &t->now;
     double scale = t->state.loss_scale;
-    PassStart s = {
-        .runner = t->runner,
-        .options = trainer_options(t, t->recompute),
-        .state = {.grad_scale = (float)(scale / (double)now->report.supervised), .stream = (uint32_t)t->state.step},
-        .tally = &((StepCounts *)t->optimizer->counts)->heads};
+    PassStart s = {.runner = t->runner,
+                   .options = trainer_options(t, t->recompute),
+                   .state = pass_state(t),
+                   .tally = &((StepCounts *)t->optimizer->counts)->heads};
     CHECK(trainer_pass(t, t->state.step, now->pass, &s.pass), "no pass is left");
     t->optimizer->unscale = (float)(1 / scale);
     lay_out(t, &s.pass, now->pass == t->in.ranks->group->rank);
@@ -251,7 +261,7 @@ void trainer_step_begin(Trainer *t) {
                        .pass = t->in.ranks->group->rank};
     begin(t);
     set_order(t, t->now.rows.epoch);
-    count_tokens(t, &t->now.rows, &t->now.report);
+    count_tokens(t, &t->now);
 }
 
 int trainer_step_end(Trainer *t, bool stopped, StepReport *report, Err *err) {
@@ -269,7 +279,9 @@ int trainer_step_end(Trainer *t, bool stopped, StepReport *report, Err *err) {
     const StepCounts *all = (const StepCounts *)counts;
     if (all->stopped) return 1;
     if (check_tokens(report, all->supervised, err)) return -1;
-    report->loss = pass_runner_loss(&all->heads) / (double)report->supervised;
+    int64_t units = t->runner->preference ? t->now.pairs.samples : report->supervised;
+    report->loss = pass_runner_loss(&all->heads) / (double)units;
+    if (t->runner->preference) report->preference = preference_report(&all->heads, &t->now.pairs);
     report_ranks(t, all, report);
     count_step(t, report, t->now.start);
     if (report->skipped) return note_skipped(t, &t->now.rows, report, err);

@@ -53,10 +53,12 @@ void cuda_optim_close(Backend *b) {
 // ---- tallies and the clock ----
 
 static __global__ void tally(HeadTally *t, const HeadResult *r) {
-    if (fabs(r->loss) < HEAD_TALLY_LIMIT) // false for NaN
-        head_tally_add(t, r, __double2ll_rn(r->loss * 0x1p32));
-    else
-        t->bad++;
+    t->bad += !head_result_fits(r);
+    if (!head_result_fits(r)) return;
+    exact_sum_add(&t->loss, __double2ll_rn(r->loss * 0x1p32));
+    for (int i = 0; i < PREFERENCE_SUMS; i++)
+        exact_sum_add(&t->preference[i], __double2ll_rn(r->preference[i] * 0x1p32));
+    t->correct += r->correct;
 }
 
 void cuda_tally(Backend *b, HeadTally *t, const HeadResult *r) { RUN(b, tally, 1, 1, 0, t, r); }

@@ -109,6 +109,7 @@ static __global__ void __launch_bounds__(1024, 1) cross_entropy(Rows<T> logits, 
         if (e != 0) loss -= (double)e * all.logits / cols;
         int best = isnan(loss) ? -1 : all.best;
         c.rows[row] = {loss, best == target};
+        if (c.token_loss) c.token_loss[row] = loss;
         if (c.predicted) c.predicted[row] = best;
     }
     if (!c.state) return;
@@ -151,7 +152,7 @@ static __global__ void total_loss(HeadResult *result, const RowLoss *rows, int64
     }
     loss = block_sum(loss);
     correct = block_sum(correct);
-    if (threadIdx.x == 0) *result = {loss, correct};
+    if (threadIdx.x == 0) *result = {loss, correct, {0, 0, 0, 0}};
 }
 
 void cuda_total_loss(Backend *b, HeadResult *result, const RowLoss *rows, int64_t m) {

@@ -11,6 +11,7 @@ typedef struct CrossEntropy {
     float label_smoothing;  // 0: none
     float softcap;          // 0: none; else of logits c tanh(logits / c)
     RowLoss *rows;          // [M], written
+    double *token_loss;     // [M], the losses alone; or NULL
     int32_t *predicted;     // [M] or NULL: arg max (lowest index wins ties), -1 for a row with a NaN and for padding
 } CrossEntropy;
 

@@ -38,7 +38,7 @@ void cuda_head_loss(Backend *b, HeadResult *result, Mat dx, Mat x, const Weight 
     if (cuda_failed(b)) return;
     CHECK(x.cols == w->cols && (!dx.data || (dx.rows == x.rows && dx.cols == x.cols)), "head of %ld columns on %ld",
           w->cols, x.cols);
-    DType type = dx.data ? b->activation : DTYPE_F32;
+    DType type = dx.data || h->as_in_training ? b->activation : DTYPE_F32;
     HeadSizes l = cuda_head_sizes(b, w, type, x.rows);
     RowLoss *rows = ws;
     void *products = (char *)ws + l.rows + l.logits;
@@ -50,7 +50,8 @@ void cuda_head_loss(Backend *b, HeadResult *result, Mat dx, Mat x, const Weight 
                           .state = dx.data ? h->state : NULL,
                           .label_smoothing = h->label_smoothing,
                           .softcap = h->softcap,
-                          .rows = rows + at};
+                          .rows = rows + at,
+                          .token_loss = h->token_loss ? h->token_loss + at : NULL};
         cuda_cross_entropy(b, logits, &c);
         if (dx.data) head_backward(b, mat_rows(dx, at, n), logits, w, products);
     }

@@ -54,8 +54,8 @@ int main(int argc, char **argv) {
             fprintf(stderr, "%s\n", err.msg);
             return 1;
         }
-        const OpCase *groups[] = {op_cases_pointwise, op_cases_activation, op_cases_matmul, op_cases_attention,
-                                  op_cases_moe};
+        const OpCase *groups[] = {op_cases_pointwise, op_cases_activation, op_cases_matmul,
+                                  op_cases_attention, op_cases_head,       op_cases_moe};
         for (int g = 0; g < 5; g++) printf("%d cases\n", run_cases(b, groups[g], types[t]));
         backend_close(b);
     }

@@ -572,7 +572,6 @@ static void test_foreign_synonyms(void **state) {
                                            {"output", "output_dir"},
                                            {"warmup", "warmup_steps"},
                                            {"steps", "max_steps"},
-                                           {"label_smoothing", "label_smoothing_factor"},
                                            {"lerning_rate", "learning_rate"}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         char *text = mem_printf("%s: 1", cases[i][0]),

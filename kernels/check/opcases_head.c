@@ -1,0 +1,157 @@
+// opcases_head: the language model's head, a classifier's, and losses of preferences.
+#include "opcheck.h"
+
+// Roundings of what goes through two products, one after the other (opcases_matmul.c).
+static const double TWO_PRODUCTS = 8;
+
+static Mat absent(void) { return (Mat){.data = NULL, .dtype = DTYPE_F32}; }
+
+static const PassState *pass_state(OpRun *r) {
+    PassState state = {.grad_scale = 0.125f, .stream = 23, .nll_scale = 0.25f, .kl = 0.5f};
+    return op_copy(r, &state, sizeof state);
+}
+
+static void case_head_loss(OpRun *r) {
+    int64_t m = r->size.t, v = r->size.n, c = r->size.k;
+    Weight w = op_weight(r, v, c);
+    Mat x = op_input(r, m, c);
+    AUTO_FREE int32_t *targets = mem_alloc((size_t)m, sizeof *targets);
+    for (int64_t i = 0; i < m; i++) targets[i] = (int32_t)(i % 5 ? i * 7919 % v : v - 1);
+    HeadLoss h = {.targets = op_copy(r, targets, (size_t)m * sizeof *targets),
+                  .state = pass_state(r),
+                  .label_smoothing = r->size.smoothing,
+                  .softcap = r->size.softcap};
+    // The loss is a sum of m terms, each as exact as its logits. dx mixes probabilities whose relative error is the
+    // absolute error of their logits: twice a sum's; summed up over the vocabulary, the target's part among the others.
+    HeadResult *result = op_workspace(r, sizeof *result);
+    op_output_at(r, "loss", &result->loss, sizeof result->loss, OP_DOUBLES, 1e-6), op_rounded(r, 1);
+    op_output_at(r, "correct", &result->correct, sizeof result->correct, OP_EXACT, 0), op_rounded(r, 1);
+    h.token_loss = op_output_bytes(r, "token_loss", (size_t)m * sizeof(double), OP_DOUBLES, 2 * OP_SUM(c), NULL);
+    op_rounded(r, TWO_PRODUCTS);
+    Mat dx = absent();
+    if (!r->size.no_dx) dx = op_output(r, "dx", m, c, 2 * OP_SUM(c) + OP_SUM(v)), op_rounded(r, TWO_PRODUCTS);
+    OP_CALL(r, head_loss, result, dx, x, &w, &h, OP_WORKSPACE(r, head_loss, &w, &h, m));
+}
+
+// t samples, n classes.
+static void case_class_loss(OpRun *r) {
+    int64_t m = r->size.t, n = r->size.n, c = r->size.k;
+    Mat x = op_input(r, m, c);
+    AUTO_FREE float *w = op_input_floats(r, n * c);
+    for (int64_t i = 0; i < n * c; i++) w[i] /= sqrtf((float)c);
+    ClassHead h = {.w = op_copy(r, w, (size_t)(n * c) * sizeof *w), .classes = n, .state = pass_state(r)};
+    if (r->size.bias) h.bias = op_input_f32(r, 1, n).data;
+    h.label_smoothing = r->size.smoothing;
+    AUTO_FREE int32_t *labels = mem_alloc((size_t)m, sizeof *labels);
+    for (int64_t i = 0; i < m; i++) labels[i] = (int32_t)(i * 7919 % n);
+    h.labels = op_copy(r, labels, (size_t)m * sizeof *labels);
+    if (!r->size.no_da) h.dw = op_inout_f32(r, "dw", n, c, OP_SUM(m + c)).data;
+    if (!r->size.no_db && r->size.bias) h.dbias = op_inout_f32(r, "dbias", 1, n, OP_SUM(m + c)).data;
+    h.predicted = op_output_bytes(r, "predicted", (size_t)m * sizeof *h.predicted, OP_EXACT, 0, NULL);
+    HeadResult *result = op_workspace(r, sizeof *result);
+    op_output_at(r, "loss", &result->loss, sizeof result->loss, OP_DOUBLES, 1e-6);
+    op_output_at(r, "correct", &result->correct, sizeof result->correct, OP_EXACT, 0);
+    Mat dx = r->size.no_dx ? absent() : op_output(r, "dx", m, c, 2 * OP_SUM(c + n));
+    OP_CALL(r, class_loss, result, dx, x, &h, OP_WORKSPACE(r, class_loss, &h, m));
+}
+
+// All logits are equal: only the rows whose target is 0, the lowest index, are correct.
+static void case_head_ties(OpRun *r) {
+    enum { M = 40 };
+    Weight w = op_weight(r, r->size.n, r->size.k);
+    AUTO_FREE float *zeros = mem_calloc((size_t)(M * r->size.k), sizeof *zeros);
+    int32_t targets[M];
+    for (int32_t i = 0; i < M; i++) targets[i] = i % 4 ? i * 73 : 0;
+    Mat x = op_values(r, zeros, M, r->size.k);
+    HeadLoss h = {.targets = op_copy(r, targets, sizeof targets)};
+    HeadResult *result = op_workspace(r, sizeof *result);
+    op_output_at(r, "correct", &result->correct, sizeof result->correct, OP_EXACT, 0);
+    OP_CALL(r, head_loss, result, absent(), x, &w, &h, OP_WORKSPACE(r, head_loss, &w, &h, M));
+}
+
+// ---- preferences: t scored positions, n the PreferenceKind; the last sequences are padding ----
+
+// Token losses of random numbers, above 0.
+static const double *token_losses(OpRun *r, int64_t m) {
+    AUTO_FREE float *x = op_input_floats(r, m);
+    AUTO_FREE double *losses = mem_alloc((size_t)m, sizeof *losses);
+    for (int64_t i = 0; i < m; i++) losses[i] = 0.01 + (double)(x[i] * x[i]);
+    return op_copy(r, losses, (size_t)m * sizeof *losses);
+}
+
+// Longer and longer ones; the chosen one of a pair begins with a position that is not of the answer.
+static PreferenceLoss preferences(OpRun *r) {
+    enum { SEQUENCES = 16, PADDING = 2, ALL = SEQUENCES + PADDING };
+    int64_t m = r->size.t;
+    int32_t start[ALL + 1], desirable[ALL];
+    AUTO_FREE int32_t *answer = mem_alloc((size_t)m, sizeof *answer);
+    for (int64_t i = 0; i < m; i++) answer[i] = 1;
+    for (int32_t i = 0; i <= ALL; i++) start[i] = (int32_t)(i < SEQUENCES ? m * i * (i + 1) / (SEQUENCES * 18) : m);
+    for (int32_t i = 0; i < ALL; i++) desirable[i] = i % 3 != 0;
+    for (int32_t i = 2; i < SEQUENCES; i += 2) answer[start[i]] = 0;
+    PreferenceKind kind = (PreferenceKind)r->size.n;
+    return (PreferenceLoss){.kind = kind,
+                            .beta = 0.3f,
+                            .label_smoothing = r->size.smoothing,
+                            .gamma = 0.5f,
+                            .weights = {1.5f, 0.75f},
+                            .sequences = ALL,
+                            .start = op_copy(r, start, sizeof start),
+                            .answer = op_copy(r, answer, (size_t)m * sizeof *answer),
+                            .desirable = op_copy(r, desirable, sizeof desirable),
+                            .policy = token_losses(r, m),
+                            .reference = preference_has_reference(kind) ? token_losses(r, m) : NULL,
+                            .state = pass_state(r)};
+}
+
+static void case_preference_loss(OpRun *r) {
+    PreferenceLoss p = preferences(r);
+    HeadResult *result = op_workspace(r, sizeof *result);
+    op_output_at(r, "loss", &result->loss, sizeof result->loss, OP_DOUBLES, 1e-12);
+    op_output_at(r, "correct", &result->correct, sizeof result->correct, OP_EXACT, 0);
+    op_output_at(r, "preference", result->preference, sizeof result->preference, OP_DOUBLES, 1e-12);
+    Mat dx = r->size.no_dx ? absent() : op_inout(r, "dx", r->size.t, r->size.k, OP_SUM(1));
+    OP_CALL(r, preference_loss, result, dx, &p, OP_WORKSPACE(r, preference_loss, &p));
+}
+
+// ---- sizes ----
+
+static const OpSize heads[] = {
+    {.t = 1, .n = 1000, .k = 576, .dtype = DTYPE_Q8_0},
+    {.t = 3, .n = 4099, .k = 96, .dtype = DTYPE_Q8_0, .smoothing = 0.1f},
+    {.t = 127, .n = 300, .k = 100, .dtype = DTYPE_F32, .bias = true},
+    {.t = 128, .n = 1001, .k = 64, .dtype = DTYPE_Q4_1, .no_dx = true},
+    {.t = 300, .n = 257, .k = 256, .dtype = DTYPE_Q6_K, .smoothing = 0.3f},
+    {.t = 513, .n = 1, .k = 32, .dtype = DTYPE_F16},
+    {.t = 5, .n = 9000, .k = 64, .dtype = DTYPE_BF16, .no_dx = true, .smoothing = 0.1f},
+    {.t = 1, .n = 1000, .k = 576, .dtype = DTYPE_Q8_0, .softcap = 30},
+    {.t = 67, .n = 4099, .k = 96, .dtype = DTYPE_Q8_0, .softcap = 1.5f},
+    {.t = 127, .n = 300, .k = 100, .dtype = DTYPE_F32, .bias = true, .softcap = 2, .smoothing = 0.2f},
+    {.t = 5, .n = 9000, .k = 64, .dtype = DTYPE_BF16, .softcap = 3, .smoothing = 0.1f},
+    {.t = 5, .n = 9000, .k = 64, .dtype = DTYPE_BF16, .no_dx = true, .softcap = 1, .smoothing = 0.1f},
+};
+
+static const OpSize ties[] = {
+    {.t = 1000, .n = 3000, .k = 32, .dtype = DTYPE_Q8_0}}; // t: a NaN in W would hide in 0 * W
+static const OpSize classes[] = {
+    {.t = 1, .n = 2, .k = 64},
+    {.t = 3, .n = 3, .k = 100, .bias = true},
+    {.t = 37, .n = 7, .k = 33, .bias = true, .smoothing = 0.1f},
+    {.t = 130, .n = 1, .k = 16, .no_dx = true},
+    {.t = 20, .n = 2, .k = 768, .bias = true, .no_da = true, .no_db = true},
+    {.t = 9, .n = 1000, .k = 64, .smoothing = 0.2f},
+};
+static const OpSize preference_sizes[] = {
+    {.t = 127, .n = PREFERENCE_DPO, .k = 33},  {.t = 300, .n = PREFERENCE_DPO, .k = 64, .smoothing = 0.1f},
+    {.t = 127, .n = PREFERENCE_IPO, .k = 33},  {.t = 127, .n = PREFERENCE_SIMPO, .k = 100, .smoothing = 0.2f},
+    {.t = 127, .n = PREFERENCE_ORPO, .k = 33}, {.t = 127, .n = PREFERENCE_ORPO, .k = 33, .no_dx = true},
+    {.t = 127, .n = PREFERENCE_KTO, .k = 33},  {.t = 300, .n = PREFERENCE_KL, .k = 1, .no_dx = true},
+};
+
+const OpCase op_cases_head[] = {
+    OP_CASE(head_loss, heads),
+    OP_CASE(head_ties, ties),
+    OP_CASE(class_loss, classes),
+    OP_CASE(preference_loss, preference_sizes),
+    {0},
+};

@@ -1,0 +1,109 @@
+// heads: what ends a graph: the results of heads, their sums over passes, and the arguments of their losses
+// (kernels.h).
+#pragma once
+
+#include <math.h>
+
+#include "base.h"
+
+C_BEGIN
+
+typedef struct PassState PassState; // kernels.h
+
+// Sums of preferences, beside the losses.
+typedef enum {
+    SUM_REWARD_CHOSEN,
+    SUM_REWARD_REJECTED,
+    SUM_LOGP_CHOSEN,
+    SUM_LOGP_REJECTED,
+    PREFERENCE_SUMS
+} PreferenceSum;
+
+// Results of the head, in device memory.
+typedef struct HeadResult {
+    double loss;                        // sum of the token losses of the row (unscaled, natural log)
+    int64_t correct;                    // positions whose arg max is the target (lowest index wins ties)
+    double preference[PREFERENCE_SUMS]; // 0 unless of preference_loss, which sums loss and correct over samples
+} HeadResult;
+
+// Results of many passes as integers: the sum is bit-identical for any order of passes and any split over ranks. The
+// sums of a pass are rounded to multiples of 2^-32; a sum is whole + fraction * 2^-32 (at most 2^31 passes).
+typedef struct ExactSum {
+    int64_t whole, fraction;
+} ExactSum;
+typedef struct HeadTally {
+    ExactSum loss, preference[PREFERENCE_SUMS];
+    int64_t correct;
+    int64_t bad; // passes with a sum that is not finite or of a magnitude of at least 2^30; not in the sums
+} HeadTally;
+enum { HEAD_TALLY_LIMIT = 1 << 30 };
+HOST_DEVICE static inline bool head_result_fits(const HeadResult *r) {
+    const double limit = HEAD_TALLY_LIMIT;
+    bool fits = fabs(r->loss) < limit; // false for NaN
+    for (int i = 0; i < PREFERENCE_SUMS; i++) fits = fits && fabs(r->preference[i]) < limit;
+    return fits;
+}
+HOST_DEVICE static inline void exact_sum_add(ExactSum *s, int64_t units) {
+    s->whole += units >> 32;
+    s->fraction += units & 0xffffffff;
+}
+
+typedef struct HeadLoss {
+    const int32_t *targets; // [M], all in [0, V); -1 (padding): ignored, dx is 0
+    const PassState *state; // its grad_scale
+    float label_smoothing;  // 0: none; loss = (1-e) * nll + e * mean over V of -log p (Szegedy et al. 2016)
+    float softcap;          // 0: none; else logits = c tanh(logits / c) before the loss (Gemma 2)
+    double *token_loss;     // [M] each position's loss, written; of padding unspecified. NULL: not wanted
+    bool as_in_training;    // without dx: logits are rounded as they are with dx, so that losses can be compared
+} HeadLoss;
+
+// Losses of preferences. A sequence s is a prompt and its completion, log p its completion's log probability (minus the
+// sum of its token losses), r that of the reference, n its tokens, e the label smoothing.
+//   DPO    z = beta ((log p - r)_chosen - (log p - r)_rejected)            -(1-e) log sigmoid(z) - e log sigmoid(-z)
+//   IPO    z = ((log p - r) / n)_chosen - ((log p - r) / n)_rejected       (z - 1 / (2 beta))^2
+//   SimPO  z = beta ((log p / n)_chosen - (log p / n)_rejected) - gamma    as DPO
+//   ORPO   a = log p / n, z = (a - log(1 - exp a))_chosen - (a - log(1 - exp a))_rejected    -beta log sigmoid(z)
+//   KTO    z = beta (log p - r - kl), of one sequence; desirable: w (1 - sigmoid(z)), else: w' sigmoid(z)
+//   KL     log p - r, of one sequence: the sum alone, without a gradient
+// DPO: Rafailov et al. 2023, smoothed as by Mitchell 2023; IPO: Azar et al. 2023, by token as TRL; SimPO: Meng et al.
+// 2024; ORPO: Hong et al. 2024; KTO and its kl: Ethayarajh et al. 2024. Rewards are beta (log p - r); SimPO, ORPO:
+// beta log p / n.
+typedef enum {
+    PREFERENCE_DPO,
+    PREFERENCE_IPO,
+    PREFERENCE_SIMPO,
+    PREFERENCE_ORPO,
+    PREFERENCE_KTO,
+    PREFERENCE_KL
+} PreferenceKind;
+HOST_DEVICE static inline bool preference_is_paired(PreferenceKind k) { return k < PREFERENCE_KTO; }
+HOST_DEVICE static inline bool preference_has_reference(PreferenceKind k) {
+    return k != PREFERENCE_SIMPO && k != PREFERENCE_ORPO;
+}
+typedef struct PreferenceLoss {
+    PreferenceKind kind;
+    float beta, label_smoothing, gamma;
+    float weights[2];         // KTO: of a desirable sequence, of another
+    int64_t sequences;        // paired: even, the chosen one before the rejected one. Empty ones are padding
+    const int32_t *start;     // [sequences + 1] the first scored position of each
+    const int32_t *answer;    // [M] 1: of the completion; 0: of the prompt, in the sum of nll_scale alone
+    const int32_t *desirable; // [sequences] KTO: 1 or 0
+    const double *policy;     // [M] token losses
+    const double *reference;  // [M], where preference_has_reference
+    const PassState *state;   // its nll_scale and kl
+} PreferenceLoss;
+
+// A classifier's head: small, float32 and trained, unlike the head of the language model. Loss as in HeadLoss, over
+// `classes` instead of V.
+typedef struct ClassHead {
+    const float *w;         // [N, C]
+    const float *bias;      // [N] or NULL
+    float *dw, *dbias;      // += gradients, same shapes; NULL: no gradient
+    const int32_t *labels;  // [M], all in [0, N); -1 (padding): ignored, dx is 0
+    int64_t classes;        // N here
+    const PassState *state; // its grad_scale
+    float label_smoothing;
+    int32_t *predicted; // [M] or NULL: arg max of each row (lowest index wins ties), -1 for a row with a NaN
+} ClassHead;
+
+C_END

@@ -1,0 +1,165 @@
+// Preference training as a user runs it: losses and rewards of TRL's trainers (golden/preference), the same bits
+// however the batch is split and after a stop, evaluation, and what is refused.
+#include <math.h>
+
+#include "cli_runner.h"
+#include "family_fixture.h"
+#include "fileio.h"
+#include "say.h"
+
+#define MODEL "llama3-0" // of family_open
+#define GOLDEN SOURCE_DIR "/tests/golden/preference/"
+#define PREFERENCE                                                                                                     \
+    "--model_name_or_path " MODEL " --adapter_name_or_path start --task preference --lora_dropout 0 "                  \
+    "--max_seq_length 60 --lr_scheduler_type constant --warmup_ratio 0 --learning_rate 5e-3 --logging_steps 1 "
+#define TRAIN "train " PREFERENCE "--train_file " GOLDEN "pairs.jsonl "
+#define IN_ORDER "--shuffle false --packing false --per_device_train_batch_size 2 "
+
+static char *contents(const char *path) {
+    char *text;
+    size_t size;
+    Err err;
+    ASSERT_OK(file_read(&text, &size, path, 1 << 20, &err), &err);
+    return text;
+}
+
+// The model of golden/families/llama3 and the adapter "start".
+static void put_model(void) {
+    Family f;
+    Backend *b;
+    Model *m;
+    Err err;
+    const ModelOptions options = {.max_positions = 60};
+    family_open(&f, "llama3", FAMILY_HF);
+    assert_string_equal(f.path, MODEL);
+    ASSERT_OK(backend_open(&b, "cpu", 1, &err), &err);
+    ASSERT_OK(model_load(&m, f.path, b, &options, &err), &err);
+    Adapter *a = family_adapter(&f, m);
+    ASSERT_OK(adapter_save_peft(a, m, "start", "", &err), &err);
+    adapter_free(a);
+    model_free(m);
+    backend_close(b);
+    family_close(&f);
+}
+
+// ---- TRL's values ----
+
+static double next_number(const char **log, const char *key) {
+    const char *at = strstr(*log, key);
+    if (!at) fail_msg("no %s in \"%.200s\"", key, *log);
+    return strtod(at + strlen(key), NULL);
+}
+
+// Losses to 1e-4 of themselves; rewards, which begin at 0, to 1e-4 of the largest.
+static void check_kind(const char *kind) {
+    enum { STEPS = 20 };
+    AUTO_FREE char *path = mem_printf(GOLDEN "%s.txt", kind), *golden = contents(path);
+    char *numbers = strchr(golden, '\n');
+    *numbers++ = 0;
+    AUTO_FREE char *words = mem_printf(TRAIN IN_ORDER "--max_steps %d --output_dir %s %s", STEPS, kind, golden);
+    mem_free(run(words, 0));
+    AUTO_FREE char *log_path = mem_printf("%s/train_log.jsonl", kind), *text = contents(log_path);
+    double want[STEPS][3], largest = 0;
+    for (int i = 0; i < STEPS * 3; i++) want[i / 3][i % 3] = strtod(numbers, &numbers);
+    for (int i = 0; i < STEPS; i++) largest = fmax(largest, fmax(fabs(want[i][1]), fabs(want[i][2])));
+    const char *log = text;
+    for (int i = 0; i < STEPS; i++) {
+        AUTO_FREE char *step = mem_printf("{\"step\":%d,", i + 1);
+        log = strstr(log, step);
+        assert_non_null(log);
+        double got[] = {next_number(&log, "\"loss\":"), next_number(&log, "\"rewards/chosen\":"),
+                        next_number(&log, "\"rewards/rejected\":")};
+        for (int k = 0; k < 3; k++) {
+            double limit = 1e-4 * (k ? largest : fabs(want[i][0]));
+            if (!(fabs(got[k] - want[i][k]) <= limit))
+                fail_msg("%s, step %d: got %.8g, expected %.8g", kind, i + 1, got[k], want[i][k]);
+        }
+    }
+}
+
+static void test_preference_golden(void **state) {
+    (void)state;
+    static const char *const kinds[] = {"dpo", "ipo", "dpo-nll", "orpo", "simpo", "simpo-nll"};
+    put_model();
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) check_kind(kinds[i]);
+}
+
+// ---- the same bits ----
+
+static char *adapter_hash(const char *dir) {
+    AUTO_FREE char *command = mem_printf("sha256sum < %s/adapter/adapter_model.safetensors", dir);
+    return command_output(command, 0);
+}
+
+static void check_same(const char *a, const char *b) {
+    AUTO_FREE char *first = adapter_hash(a), *second = adapter_hash(b);
+    assert_string_equal(first, second);
+}
+
+static void test_preference_bits(void **state) {
+    (void)state;
+    put_model();
+    mem_free(run(TRAIN "--rpo_alpha 0.5 --max_steps 6 --per_device_train_batch_size 4 --output_dir four", 0));
+    mem_free(run(TRAIN "--rpo_alpha 0.5 --max_steps 6 --per_device_train_batch_size 1 "
+                       "--gradient_accumulation_steps 4 --output_dir one",
+                 0));
+    check_same("four", "one");
+    mem_free(run(TRAIN "--rpo_alpha 0.5 --max_steps 6 --per_device_train_batch_size 4 "
+                       "--gradient_checkpointing blocks --output_dir blocks",
+                 0));
+    check_same("four", "blocks");
+    mem_free(run(TRAIN IN_ORDER "--max_steps 6 --output_dir whole", 0));
+    mem_free(run(TRAIN IN_ORDER "--max_steps 3 --output_dir grown", 0));
+    mem_free(run(TRAIN IN_ORDER "--max_steps 6 --output_dir grown", 0));
+    check_same("whole", "grown");
+    // Packed: several pairs in a row, the same rewards before the first update.
+    mem_free(run(TRAIN "--max_steps 1 --shuffle false --per_device_train_batch_size 8 --output_dir packed", 0));
+    AUTO_FREE char *log = contents("packed/train_log.jsonl");
+    assert_non_null(strstr(log, "\"loss\":0.693147181,"));
+}
+
+// The reference is the adapter that the run starts from, unless it is the base.
+static void test_preference_reference(void **state) {
+    (void)state;
+    put_model();
+    mem_free(run(TRAIN IN_ORDER "--max_steps 1 --reference base --output_dir base", 0));
+    AUTO_FREE char *log = contents("base/train_log.jsonl");
+    assert_null(strstr(log, "\"loss\":0.693147181,"));
+    check_has(TRAIN IN_ORDER "--max_steps 2 --output_dir base", 2, "reference was \"base\", now \"start\"");
+    mem_free(run(TRAIN IN_ORDER "--max_steps 1 --output_dir out", 0));
+    assert_int_equal(system("rm -rf start && cp -r out/adapter start"), 0);
+    check_has(TRAIN IN_ORDER "--max_steps 2 --output_dir out", 2, "preference was dpo against ");
+}
+
+static void test_preference_eval(void **state) {
+    (void)state;
+    put_model();
+    check_has(TRAIN IN_ORDER "--max_steps 20 --output_dir out --validation_file " GOLDEN
+                             "pairs.jsonl --eval_strategy steps --eval_steps 10",
+              0, "margin");
+    AUTO_FREE char *log = contents("out/train_log.jsonl");
+    static const char *const parts[] = {"\"eval_rewards/margins\":", "\"eval_rewards/accuracies\":1,"};
+    CHECK_PARTS(log, parts);
+    assert_null(strstr(log, "eval_perplexity"));
+    check_has("eval out", 0, "rewards/accuracies=1.0000 (8 pairs)");
+    check_has("eval out --json", 0, "\"eval_rewards/chosen\":");
+    check_has("eval out --generate", 2, "preferences have no reference answer");
+}
+
+static void test_preference_refusals(void **state) {
+    (void)state;
+    put_model();
+    check_has("train --model_name_or_path " MODEL " --train_file " GOLDEN "pairs.jsonl --output_dir out --beta 0.2", 2,
+              "beta: needs task \"preference\"");
+    check_has(TRAIN "--output_dir out --preference_loss ipo --label_smoothing 0.1", 2,
+              "label_smoothing: needs task \"preference\" with preference_loss dpo or simpo");
+    check_has(TRAIN "--output_dir out --preference_loss orpo --reference base", 2, "reference: needs task");
+    check_has(TRAIN "--output_dir out --preference_loss orpo --rpo_alpha 1", 2, "orpo learns the chosen text already");
+    check_has(TRAIN "--output_dir out --label_smoothing_factor 0.1", 2, "not with task \"preference\"");
+    check_has(TRAIN "--output_dir out --simpo_gamma 0.1", 2,
+              "simpo_gamma: needs task \"preference\" with preference_loss simpo");
+}
+
+TEST_MAIN(SCRATCH_TEST(test_preference_golden), SCRATCH_TEST(test_preference_bits),
+          SCRATCH_TEST(test_preference_reference), SCRATCH_TEST(test_preference_eval),
+          SCRATCH_TEST(test_preference_refusals))
