@@ -104,6 +104,7 @@ static void add_dialog(Reading *g, const Dialog *d) {
     case DIALOG_SEGMENTS: add_value(g, d->segments, true); break;
     }
     if (d->preference == PREFERENCE_PAIRS) add_rejected(g, d);
+    if (d->preference == PREFERENCE_LABELS) add_hashed(g, &d->desirable, sizeof d->desirable);
 }
 
 // ---- records ----

@@ -44,6 +44,7 @@ typedef struct Dialog { // init with {0}; borrows from the record, dialog_clear 
     size_t n_prompt;                   // preference data, DIALOG_CHAT: messages of the prompt
     Json rejected_messages;            // PREFERENCE_PAIRS: the prompt's and those of the other answer
     JsonStr rejected;                  // PREFERENCE_PAIRS: the other completion
+    bool desirable;                    // PREFERENCE_LABELS: the verdict
     bool is_pair;                      // a record of prompt and completion
     bool apart;                        // DIALOG_RAW: the completion is tokenised as a text of its own
     JsonStr own[2]; // DIALOG_RAW: what the record has of a prompt with fixed words around it, or empty

@@ -1,13 +1,16 @@
-// dialog_preference: records of preference data: a prompt with two answers, chosen and rejected.
+// dialog_preference: records of preference data: a prompt with two answers, chosen and rejected, or with one and a
+// label.
 //
-// The answers are texts, or messages: a list of them or one, {"role", "content"} or {"from", "value"}.
+// Pairs: the answers are texts, or messages: a list of them or one, {"role", "content"} or {"from", "value"}.
 //   texts     prompt (or question) + answers: raw text, as in TRL; without a prompt the text that both begin with is
 //   the
 //             prompt (TRL's extract_prompt); instruction, input + answers: as alpaca
 //   messages  after those of prompt (a list, or a text: the user's), or else of messages (or conversations /
 //             conversation), as LLaMA-Factory has them. Answers that do not begin with an assistant's message are whole
 //             conversations: the messages that both begin with are the prompt (extract_prompt).
-// [system], and of messages and alpaca [tools] [chat_template_kwargs].
+// Labels: prompt (or question) + completion (or response, answer), both texts or messages as above; instruction, input
+// + output; messages, of which the last is the answer. label (or kto_tag): true or false, 1 or 0. [system], and of
+// messages and alpaca [tools] [chat_template_kwargs].
 #include <string.h>
 
 #include "dialog_internal.h"
@@ -147,32 +150,33 @@ static int read_whole(Turns *prompt, Dialog *d, const Json *record, const char *
     return 0;
 }
 
+// A list of messages, or a text: the user's.
+static int take_prompt(Turns *prompt, Dialog *d, const Json *record, const char *key, Err *err) {
+    const Json *v = dialog_take(d, record, key), *list = as_list(d, v);
+    if (list) return read_list(prompt, d, list, key, err);
+    if (v->type != JSON_STRING) return dialog_fail_type(key, v, "a string or a list of messages", err);
+    Json *user = dialog_new_messages(d, 1);
+    *user = message_new(&d->pool, "user", v->str);
+    *prompt = (Turns){user, 1};
+    return 0;
+}
+
+static int fail_first_role(const char *key, const char *expected, Err *err) {
+    return err_input(err, "%s: found a first message of another role than the assistant's; expected %s", key, expected);
+}
+
 static int read_prompt(Turns *prompt, Dialog *d, const Json *record, Turns answers[2], Err *err) {
     const char *asked = first_given(record, prompt_keys), *turns = first_given(record, turns_keys);
     bool whole = !is_assistant(&answers[0].items[0]) && !is_assistant(&answers[1].items[0]);
     const Json *list = asked ? as_list(d, json_get(record, asked)) : NULL;
-    bool text = asked && !list && json_get(record, asked)->type == JSON_STRING;
-    if (asked && !list && !text)
+    if (asked && !list && json_get(record, asked)->type != JSON_STRING)
         return dialog_fail_type(asked, json_get(record, asked), "a string or a list of messages", err);
     if (whole && !list) return read_whole(prompt, d, record, asked, answers, err);
     for (int k = 0; k < 2; k++)
         if (!is_assistant(&answers[k].items[0]))
-            return err_input(err,
-                             "%s: found a first message of another role than the assistant's; expected the answer "
-                             "alone, or no prompt and whole conversations in both",
-                             names[k]);
-    if (text) {
-        Json *user = dialog_new_messages(d, 1);
-        *user = message_new(&d->pool, "user", dialog_take(d, record, asked)->str);
-        *prompt = (Turns){user, 1};
-        return 0;
-    }
-    const char *key = list ? asked : turns;
-    if (!key) return fail_no_prompt("without a prompt", err);
-    if (!list && !(list = as_list(d, json_get(record, key))))
-        return dialog_fail_type(key, json_get(record, key), "a list of messages", err);
-    dialog_take(d, record, key);
-    return read_list(prompt, d, list, key, err);
+            return fail_first_role(names[k], "the answer alone, or no prompt and whole conversations in both", err);
+    if (!asked && !turns) return fail_no_prompt("without a prompt", err);
+    return take_prompt(prompt, d, record, asked ? asked : turns, err);
 }
 
 static int check_assistant(const Turns answers[2], Err *err) {
@@ -242,7 +246,98 @@ static int read_pair(Dialog *d, const Json *record, bool has_template, bool raw_
     return read_messages(d, record, lists, err);
 }
 
+// ---- one answer with a label ----
+
+static const char *const label_keys[] = {"label", "kto_tag", NULL};
+
+static int read_verdict(Dialog *d, const Json *record, Err *err) {
+    const char *key;
+    const Json *v = dialog_take_first(d, record, label_keys, &key);
+    int64_t n;
+    bool text = v && v->type == JSON_STRING; // of a table
+    bool yes = text && is_among_nocase(v->str.data, v->str.len, "true 1");
+    bool no = text && is_among_nocase(v->str.data, v->str.len, "false 0");
+    if (v && v->type != JSON_STRING && json_whole(v, &n)) yes = n == 1, no = n == 0;
+    d->desirable = yes || (v && v->type == JSON_TRUE);
+    if (d->desirable || no || (v && v->type == JSON_FALSE)) return 0;
+    return dialog_fail_type(key, json_get(record, key), "true or false", err);
+}
+
+static void set_labelled(Dialog *d, JsonStr system, Turns prompt, Turns answer) {
+    d->kind = DIALOG_CHAT;
+    d->messages = conversation(d, system, prompt, answer);
+}
+
+// The last one is the answer.
+static int read_labelled_turns(Dialog *d, const Json *record, const char *key, JsonStr system, Err *err) {
+    Turns all;
+    const Json *v = dialog_take(d, record, key), *list = as_list(d, v);
+    d->answer_key = key;
+    if (!list) return dialog_fail_type(key, v, "a list of messages", err);
+    if (read_list(&all, d, list, key, err)) return -1;
+    if (all.count < 2 || !is_assistant(&all.items[all.count - 1]))
+        return err_input(err, "%s: found no answer of an assistant at the end; expected a prompt and its answer", key);
+    set_labelled(d, system, (Turns){all.items, all.count - 1}, (Turns){all.items + all.count - 1, 1});
+    return 0;
+}
+
+static int read_labelled_pair(Dialog *d, const Json *record, const char *asked, JsonStr system, bool has_template,
+                              Err *err) {
+    const Json *v = dialog_take_first(d, record, answer_keys, &d->answer_key), *list = v ? as_list(d, v) : NULL;
+    Turns prompt, answer;
+    if (!v || (!list && v->type != JSON_STRING))
+        return dialog_fail_type(d->answer_key, json_get(record, d->answer_key), "a string or a list of messages", err);
+    if (!list) {
+        d->kind = DIALOG_RAW;
+        d->completion = v->str;
+        if (dialog_take_string(&d->prompt, d, record, asked, err)) return -1;
+        if (system.len) d->prompt = dialog_join(d, system, "\n", d->prompt);
+        return 0;
+    }
+    if (!has_template)
+        return err_input(err, "%s: found a list of messages; the model has no chat template for it", d->answer_key);
+    if (read_list(&answer, d, list, d->answer_key, err) || take_prompt(&prompt, d, record, asked, err)) return -1;
+    if (!is_assistant(&answer.items[0])) return fail_first_role(d->answer_key, "the answer alone", err);
+    set_labelled(d, system, prompt, answer);
+    return 0;
+}
+
+static int fail_label_keys(const Json *record, Err *err) {
+    AUTO_STR StrBuf keys = {0};
+    dialog_list_keys(&keys, record);
+    return err_input(err,
+                     "found a record with the keys {%s}; expected prompt, completion and label, or their names in "
+                     "columns%s",
+                     keys.data ? keys.data : "",
+                     dialog_is_pair(record) ? "; preference_loss dpo takes chosen and rejected" : "");
+}
+
+static int read_labelled(Dialog *d, const Json *record, bool has_template, bool raw_pairs, Err *err) {
+    const char *asked = first_given(record, prompt_keys), *turns = first_given(record, turns_keys);
+    bool instruction = !asked && (json_given(record, "instruction") || json_given(record, "input"));
+    JsonStr system;
+    if (dialog_is_pair(record) || (!asked && !turns && !instruction)) return fail_label_keys(record, err);
+    if (read_verdict(d, record, err)) return -1;
+    if (instruction) {
+        if (dialog_read_alpaca(d, record, has_template && !raw_pairs, err)) return -1;
+        Turns all = {d->messages.items, d->messages.count};
+        if (d->kind == DIALOG_CHAT)
+            set_labelled(d, json_str(""), (Turns){all.items, all.count - 1}, (Turns){all.items + all.count - 1, 1});
+        return 0;
+    }
+    if (dialog_take_optional(&system, d, record, "system", err)) return -1;
+    if (!asked && !has_template)
+        return err_input(err, "%s: found a list of messages; the model has no chat template for it", turns);
+    if (!asked ? read_labelled_turns(d, record, turns, system, err)
+               : read_labelled_pair(d, record, asked, system, has_template, err))
+        return -1;
+    if (d->kind != DIALOG_CHAT) return 0;
+    d->turns = "messages";
+    return dialog_take_variables(d, record, err);
+}
+
 int dialog_read_preference(Dialog *d, const Json *record, bool has_template, bool raw_pairs, Err *err) {
     if (d->preference == PREFERENCE_PAIRS) return read_pair(d, record, has_template, raw_pairs, err);
+    if (d->preference == PREFERENCE_LABELS) return read_labelled(d, record, has_template, raw_pairs, err);
     return err_input(err, "found preference data; expected task: \"preference\" for it");
 }

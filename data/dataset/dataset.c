@@ -70,6 +70,7 @@ static int check_format(DatasetFormat f, const DatasetOptions *o, Err *err) {
 
 // Preference data has its own mask.
 static int check_mask(const DatasetOptions *o, Err *err) {
+    CHECK(o->preference != PREFERENCE_LABELS || o->kl_group > 0, "a group of %ld records", o->kl_group);
     bool turns = learnt_turns_differ(o->learnt) || o->learnt.last_only;
     for (size_t i = 0; i < o->n_files && o->rules; i++) {
         LearntTurns learnt = file_rule_learnt(&o->rules[i], o->learnt);

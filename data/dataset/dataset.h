@@ -38,7 +38,7 @@ typedef struct DatasetOptions {
     Truncation truncation;
     PreferenceData preference; // format must be auto or preference; not with train_on_inputs and learnt
     bool learn_chosen_prompt;  // PREFERENCE_PAIRS: the prompt of the chosen answer is learnt, too (ORPO)
-    int64_t kl_group;          // PREFERENCE_LABELS: records whose answers are exchanged
+    int64_t kl_group;          // PREFERENCE_LABELS: kept records in sequence whose answers are exchanged (kl_group.h)
     bool classification;       // records are text and label; format must be auto or classification
     const LabelList *labels;   // classification: the labels that may occur, in their order; NULL: found in the files
     bool score_first;          // classification: a sample is scored at its first token (encoders), not at its last
@@ -71,7 +71,8 @@ typedef struct DatasetStats {     // as a token cache stores them
 } DatasetStats;
 
 // Of preference data a sample is two sequences, one behind the other: prompt and chosen answer, prompt and rejected
-// answer. Each has at most max_seq_length tokens and sees nothing of the other.
+// answer; with labels: prompt and answer, the prompt and another record's answer. Each has at most max_seq_length
+// tokens and sees nothing of the other.
 typedef struct Sample { // borrowed from the dataset
     const int32_t *ids;
     const uint8_t *supervised; // supervised[i]: token i is predicted (by position i - 1) and scored; LEARNT_PROMPT: as

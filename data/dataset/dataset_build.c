@@ -4,6 +4,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "kl_group.h"
 #include "record_faults.h"
 #include "record_slice.h"
 #include "record_tokenizer.h"
@@ -27,20 +28,22 @@ typedef struct Build {
     LabelTable *labels; // classification; else NULL
     DatasetStats stats;
     KeyCounts unread;
+    KlGroup group;     // PREFERENCE_LABELS
     RecordPlace place; // the file being read; number: of its first record in the batch
     Slot *slots;       // [BATCH_RECORDS]
     size_t n_slots;
     Err *err;
 } Build;
 
-static void add_sample(Build *b, const RecordTokens *e, size_t begin, size_t count, int32_t label) {
+static void add_sample(Build *b, const RecordTokens *e, size_t begin, size_t count, int32_t label, int64_t record) {
     uint8_t *supervised = e->supervised + begin;
     bool two = label >= 0 || b->o->preference;
     supervised[0] = 0; // nothing predicts a window's first token
     token_sink_add(b->sink, &(Sample){.ids = e->ids + begin,
                                       .supervised = supervised,
                                       .count = (int64_t)count,
-                                      .record = b->stats.records,
+                                      .record = record,
+                                      .desirable = e->desirable,
                                       .label = label,
                                       .second = two ? (int64_t)e->second : (int64_t)count});
     b->stats.samples++;
@@ -55,7 +58,7 @@ static void add_windows(Build *b, const RecordTokens *e) {
     for (size_t at = 0; at < e->count;) {
         size_t n = e->count - at;
         if (n > max) n = n == max + 1 && max > 2 ? max - 1 : max;
-        add_sample(b, e, at, n, -1);
+        add_sample(b, e, at, n, -1, b->stats.records);
         at += n;
     }
 }
@@ -113,7 +116,32 @@ static int add_pair(Build *b, RecordTokens *e, const RecordSpan *span) {
     }
     if (longest > max) return add_too_long(b, e, longest, span);
     count_cut(b, cut, lost);
-    add_sample(b, e, 0, e->count, -1);
+    add_sample(b, e, 0, e->count, -1, b->stats.records);
+    return 0;
+}
+
+static void end_group(Build *b) {
+    for (size_t i = 0; i < b->group.count; i++) {
+        AUTO_CALL(record_tokens_clear) RecordTokens e;
+        kl_group_get(&e, &b->group, i, (size_t)b->o->max_seq_length);
+        add_sample(b, &e, 0, e.count, -1, b->group.records[i]);
+    }
+    kl_group_clear(&b->group);
+}
+
+// As add_kept, of an answer with a label; the sequences are made when the group is full. Takes the tokens.
+static int add_labelled(Build *b, RecordTokens *e, const RecordSpan *span) {
+    size_t max = (size_t)b->o->max_seq_length, keep = e->count;
+    if ((int64_t)keep > b->stats.longest) b->stats.longest = (int64_t)keep;
+    if (keep > max && b->o->truncation == TRUNCATION_TRUNCATE) keep = max;
+    if (!memchr(e->supervised, 1, keep)) {
+        b->stats.skipped_unsupervised++;
+        return 0;
+    }
+    if (keep > max) return add_too_long(b, e, keep, span);
+    count_cut(b, e->count - keep, memchr(e->supervised + keep, 1, e->count - keep) != NULL);
+    kl_group_put(&b->group, e, b->stats.records);
+    if (b->group.count == b->group.size) end_group(b);
     return 0;
 }
 
@@ -149,7 +177,7 @@ static int add_kept(Build *b, const RecordTokens *e, const RecordSpan *span) {
         return add_too_long(b, e, e->count + e->cut, span);
     } else {
         count_cut(b, cut, keep < e->count && memchr(e->supervised + keep, 1, e->count - keep));
-        add_sample(b, e, 0, keep, e->label ? (int32_t)label : -1);
+        add_sample(b, e, 0, keep, e->label ? (int32_t)label : -1, b->stats.records);
     }
     return 0;
 }
@@ -157,7 +185,9 @@ static int add_kept(Build *b, const RecordTokens *e, const RecordSpan *span) {
 // Each record becomes exactly one of: sample(s), skipped, dropped.
 static int add_record(Build *b, RecordTokens *e, const RecordSpan *span) {
     count_notes(b, e);
-    int rc = b->o->preference ? add_pair(b, e, span) : add_kept(b, e, span);
+    int rc = b->o->preference == PREFERENCE_LABELS  ? add_labelled(b, e, span)
+             : b->o->preference == PREFERENCE_PAIRS ? add_pair(b, e, span)
+                                                    : add_kept(b, e, span);
     b->stats.records++;
     return rc;
 }
@@ -290,6 +320,7 @@ static int read_file(Build *b, size_t i) {
     if (dataset_record_range(&range, path, rule, b->err) || records_open(&r, path, b->err)) return -1;
     b->place = (RecordPlace){.path = path, .number = range.from + 1, .is_text = records_are_text(r), .rule = rule};
     int rc = read_records(b, r, range);
+    end_group(b); // of records of one file
     b->stats.ignored_members += records_ignored(r);
     key_counts_join(&b->unread, records_ignored_kinds(r));
     token_sink_end_file(b->sink);
@@ -340,6 +371,7 @@ int dataset_build(Dataset **d, const DatasetInput *in, const char *file, const c
     AUTO_FREE Slot *slots = mem_calloc(BATCH_RECORDS, sizeof *slots);
     for (;; file = NULL) {
         Build b = {.o = o, .tokenizer = tokenizer, .slots = slots, .err = err};
+        b.group.size = (size_t)o->kl_group;
         b.sink = token_sink_new(file, key);
         b.labels = o->classification ? label_table_new(o->labels) : NULL;
         Err why;
@@ -347,6 +379,7 @@ int dataset_build(Dataset **d, const DatasetInput *in, const char *file, const c
         bool again = rc && token_sink_failed(b.sink, &why);
         label_table_free(b.labels);
         key_counts_clear(&b.unread);
+        kl_group_free(&b.group);
         token_sink_free(b.sink);
         if (!again) return rc;
         log_warn("no token cache: %s", why.msg);

@@ -1,4 +1,5 @@
-// preference: a prompt with two answers to two sequences of tokens, as TRL's DPOTrainer makes them.
+// preference: a prompt with two answers, or with one, to sequences of tokens, as TRL's DPOTrainer and KTOTrainer make
+// them.
 //
 // Prompt and answer are tokenised as one text. The answer begins where the tokens of the prompt alone (of a
 // conversation: with the generation prompt) and those of either sequence differ, so that both have the same prompt.
@@ -33,7 +34,9 @@ static int tokenize_answer(RecordTokens *out, const RecordTokenizer *e, const Di
     }
     Dialog whole = *d;
     if (rejected) whole.messages = d->rejected_messages;
-    return record_tokenize_chat(out, e, &whole, true, err) ? err_context(err, rejected ? "rejected" : "chosen") : 0;
+    return record_tokenize_chat(out, e, &whole, true, err)
+               ? err_context(err, "%s", rejected ? "rejected" : d->answer_key)
+               : 0;
 }
 
 // Tokens of the prompt get `prompt` where they would be learnt.
@@ -56,14 +59,12 @@ static void append(RecordTokens *out, const RecordTokens *t) {
     out->unread.more |= t->unread.more;
 }
 
-int preference_tokenize(RecordTokens *out, const RecordTokenizer *e, const Dialog *d, Err *err) {
-    AUTO_CALL(record_tokens_clear) RecordTokens prompt = {0};
+static int tokenize_pair(RecordTokens *out, const RecordTokenizer *e, const Dialog *d, const RecordTokens *prompt,
+                         Err *err) {
     AUTO_CALL(record_tokens_clear) RecordTokens chosen = {0};
     AUTO_CALL(record_tokens_clear) RecordTokens rejected = {0};
-    if (tokenize_prompt(&prompt, e, d, err) || tokenize_answer(&chosen, e, d, false, err) ||
-        tokenize_answer(&rejected, e, d, true, err))
-        return -1;
-    size_t n = common_prefix(&prompt, &chosen), other = common_prefix(&prompt, &rejected);
+    if (tokenize_answer(&chosen, e, d, false, err) || tokenize_answer(&rejected, e, d, true, err)) return -1;
+    size_t n = common_prefix(prompt, &chosen), other = common_prefix(prompt, &rejected);
     if (other < n) n = other;
     mask_prompt(&chosen, n, e->learn_chosen_prompt ? LEARNT_PROMPT : 0);
     mask_prompt(&rejected, n, 0);
@@ -72,5 +73,16 @@ int preference_tokenize(RecordTokens *out, const RecordTokenizer *e, const Dialo
     append(out, &chosen);
     out->second = out->count;
     append(out, &rejected);
+    return 0;
+}
+
+int preference_tokenize(RecordTokens *out, const RecordTokenizer *e, const Dialog *d, Err *err) {
+    AUTO_CALL(record_tokens_clear) RecordTokens prompt = {0};
+    if (tokenize_prompt(&prompt, e, d, err)) return -1;
+    if (d->preference == PREFERENCE_PAIRS) return tokenize_pair(out, e, d, &prompt, err);
+    if (tokenize_answer(out, e, d, false, err)) return -1;
+    out->second = common_prefix(&prompt, out);
+    out->desirable = d->desirable;
+    mask_prompt(out, out->second, 0);
     return 0;
 }

@@ -116,6 +116,7 @@ static int add_dialog(Cases *c, Dialog *d, const Json *given, const FileRule *ru
     if (format == FORMAT_AUTO ||
         dialog_read(d, &record, format, c->settings.chat != NULL, c->settings.raw_pairs, c->err))
         return -1;
+    if (d->preference == PREFERENCE_LABELS && !d->desirable) return 0; // no answer to compare with
     if (d->kind == DIALOG_CHAT) return add_chat(c, d);
     if (d->kind == DIALOG_RAW) return add_raw(c, d);
     if (d->kind == DIALOG_SEGMENTS) return add_segments(c, d);

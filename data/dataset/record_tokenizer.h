@@ -7,7 +7,7 @@
 //   segments         each text tokenised on its own, without BOS and EOS; those with label true are supervised
 //   ids              as given; labels and masks decide what is supervised, without them all is
 //   classification   one text or two, and a label (classify.c)
-//   preference       prompt and chosen answer, prompt and rejected answer (preference.c)
+//   preference       prompt and chosen answer, prompt and rejected answer; or prompt and answer (preference.c)
 // BOS where the tokenizer adds it; BOS and EOS where the model has them and the text does not spell them itself. The
 // first token of a record is never supervised: nothing predicts it.
 #pragma once
@@ -40,7 +40,8 @@ typedef struct RecordTokens { // init with {0}; record_tokens_clear frees
     bool windows;    // text: cut into windows when it is too long, not dropped
     char *label;     // classification: its name; else NULL
     LabelKind label_kind;
-    size_t second;   // as in Sample
+    size_t second;   // as in Sample; PREFERENCE_LABELS: where the answer begins
+    bool desirable;  // PREFERENCE_LABELS
     size_t cut;      // tokens that shortening removed
     KeyNotes unread; // keys of the record that nothing reads
 } RecordTokens;

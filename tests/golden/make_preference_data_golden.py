@@ -1,11 +1,14 @@
 #!/usr/bin/env python3
-"""Writes preference.jsonl: tokens that TRL's trainers make of preference data, for test_preference_golden.c. Run with an
+"""Writes preference_data.jsonl: tokens that TRL's trainers make of preference data, for test_preference_golden.c. Run with an
 environment that has trl (written with 1.16.0) and transformers:
-    python tests/golden/make_preference_golden.py
+    python tests/golden/make_preference_data_golden.py
 
 Each line has a tokenizer of tokenizer/*.vocab, a template of templates/ (or none), a record, and what DPOTrainer makes of
 it: `chosen` and `rejected` are the ids of prompt and answer, of which the first `prompt` are the prompt's. A record of a
 form that TRL does not know is given to it in the form `as`, which is not written.
+
+Lines with `records` have answers with labels, and what KTOTrainer makes of them in groups of `group`: of each record the
+ids of prompt and answer, `prompt`, and the ids of the prompt with another record's answer, cut to max_length.
 """
 import json, logging, os
 from types import SimpleNamespace
@@ -13,7 +16,7 @@ from types import SimpleNamespace
 from datasets import Dataset, disable_progress_bars
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
-from trl import DPOTrainer
+from trl import DPOTrainer, KTOTrainer
 
 
 here = os.path.dirname(os.path.abspath(__file__))
@@ -52,6 +55,14 @@ def pair(name, template, record, as_=None):
     p = prepare(DPOTrainer, [as_ or record], t)[0]
     return {"tokenizer": name, "template": template, "record": record, "prompt": len(p["prompt_ids"]),
             "chosen": p["prompt_ids"] + p["chosen_ids"], "rejected": p["prompt_ids"] + p["rejected_ids"]}
+
+def labelled(name, template, records, group, max_length=4096, as_=None):
+    t = TOKENIZERS[name]
+    t.chat_template = open(f"{here}/templates/{template}.jinja", encoding="utf-8").read() if template else None
+    p = prepare(KTOTrainer, as_ or records, t, max_length=max_length, per_device_train_batch_size=group)
+    return {"tokenizer": name, "template": template, "records": records, "group": group, "max_length": max_length, "samples": [
+        {"label": bool(x["label"]), "prompt": len(x["prompt_ids"]), "own": (x["prompt_ids"] + x["completion_ids"])[:max_length],
+         "other": (x["prompt_ids"] + x["KL_completion_ids"])[:max_length]} for x in p]}
 
 # ---- records ----
 
@@ -99,6 +110,30 @@ OTHERS = [
      {"prompt": [ASKED[0], user("Translate.\nSol")], "chosen": [assistant("Sun")], "rejected": [assistant("Moon")]}),
 ]
 
+LABELLED = [{"prompt": "The sky is", "completion": " blue today", "label": True},
+            {"prompt": "The number is 12", "completion": "345 and more than that, by far" + EOS, "label": False},
+            {"prompt": "All of this prompt is much too long to be kept where a sequence is short", "completion": " now", "label": True},
+            {"prompt": "Say stop.", "completion": "stop", "label": False},
+            {"prompt": "Go", "completion": " on and on", "label": True}]
+TALKS = [{"prompt": ASKED, "completion": YES, "label": True}, {"prompt": LONG, "completion": NO, "label": False},
+         {"prompt": ASKED[1:], "completion": NO, "label": False}]
+def turns(record):
+    who = {"user": "human", "assistant": "gpt", "system": "system"}
+    return [turn(who[x["role"]], x["content"]) for x in record["prompt"] + record["completion"]]
+
+def labels():
+    for name in TOKENIZERS:
+        yield labelled(name, None, LABELLED, 2)
+        yield labelled(name, None, LABELLED, 3, 14)
+    yield labelled("qwen2", "chatml", TALKS, 2)
+    yield labelled("qwen2", "qwen3", TALKS, 8)
+    # LLaMA-Factory
+    yield labelled("qwen2", "chatml", [{"conversations": turns(x), "kto_tag": x["label"]} for x in TALKS], 3, as_=TALKS)
+    yield labelled("qwen2", "chatml", [{"instruction": "Translate.", "input": w, "output": o, "kto_tag": k}
+                                       for w, o, k in (("Sol", "Sun", True), ("Luna", "Sun", False))], 2,
+                   as_=[{"prompt": [user("Translate.\n" + w)], "completion": [assistant(o)], "label": k}
+                        for w, o, k in (("Sol", "Sun", True), ("Luna", "Sun", False))])
+
 def pairs():
     for name in TOKENIZERS:
         for record in TEXTS:
@@ -114,5 +149,5 @@ def pairs():
 if __name__ == "__main__":
     disable_progress_bars()
     logging.disable(logging.WARNING)
-    with open(f"{here}/preference.jsonl", "w", encoding="utf-8", newline="\n") as f:
-        for line in pairs(): f.write(json.dumps(line, ensure_ascii=False, separators=(",", ":")) + "\n")
+    with open(f"{here}/preference_data.jsonl", "w", encoding="utf-8", newline="\n") as f:
+        for line in [*pairs(), *labels()]: f.write(json.dumps(line, ensure_ascii=False, separators=(",", ":")) + "\n")

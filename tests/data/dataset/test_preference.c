@@ -260,7 +260,95 @@ static void test_preference_rows_hold_both_sequences(void **state) {
     bench_free(&b);
 }
 
-TEST_MAIN(SCRATCH_TEST(test_preference_texts_are_raw), SCRATCH_TEST(test_preference_messages),
+// ---- answers with labels ----
+
+#define LABELLED(prompt, answer, label) "{\"prompt\":" prompt ",\"completion\":" answer ",\"label\":" label "}"
+
+static Bench labels_bench(int64_t group) {
+    Bench b = bench_new(false);
+    b.o.preference = PREFERENCE_LABELS;
+    b.o.kl_group = group;
+    return b;
+}
+
+// Each prompt with the answer of the record before it; in a group of one, its own.
+static void test_preference_labels_exchange_answers(void **state) {
+    (void)state;
+    static const char records[] = LABELLED("\"P\"", "\"1\"", "true") "\n" LABELLED(
+        "\"Q\"", "\"2\"", "false") "\n" LABELLED("\"R\"", "\"345678\"", "1") "\n" LABELLED("\"S\"", "\"9\"", "0");
+    Bench b = labels_bench(2);
+    check(&b, records,
+          "P[[1</s>]]\n--- with another answer\nP[[2</s>]]|Q[[2</s>]]\n--- with another answer\nQ[[1</s>]]|"
+          "R[[345678</s>]]\n--- with another answer\nR[[9</s>]]|S[[9</s>]]\n--- with another answer\nS[[345678</s>]]|");
+    b.o.max_seq_length = 5; // dropped records are in no group
+    check(&b, records,
+          "P[[1</s>]]\n--- with another answer\nP[[2</s>]]|Q[[2</s>]]\n--- with another answer\nQ[[1</s>]]|"
+          "S[[9</s>]]\n--- with another answer\nS[[9</s>]]|");
+    b.o.kl_group = 3;
+    Dataset *d;
+    open_text(&d, &b, records);
+    assert_int_equal(d->count, 3);
+    assert_int_equal(d->stats.records, 4);
+    assert_int_equal(d->stats.dropped_long, 1);
+    Sample s = dataset_sample(d, 2);
+    assert_int_equal(s.record, 3);
+    assert_false(s.desirable);
+    assert_true(dataset_sample(d, 0).desirable);
+    dataset_close(d);
+    open_text(&d, &b, records);
+    assert_true(d->from_cache && d->preference == PREFERENCE_LABELS && dataset_sample(d, 0).desirable);
+    RowPlan *p = row_plan_new(d, NULL, d->count, row_max_tokens(d, 9), true);
+    Row row = {0};
+    assert_int_equal(p->count, 1);
+    row_fill(&row, d, p, 0);
+    static const int32_t labels[] = {1, 0, 0}, start[] = {0, 3, 6, 9, 12, 15, 18};
+    assert_memory_equal(row.label, labels, sizeof labels);
+    assert_memory_equal(row.start, start, sizeof start);
+    for (int64_t i = 0; i < row.scored; i++) assert_int_equal(row.answer[i], 1);
+    row_clear(&row);
+    row_plan_free(p);
+    dataset_close(d);
+    bench_free(&b);
+}
+
+static void test_preference_labels_have_forms(void **state) {
+    (void)state;
+    Bench b = labels_bench(1);
+    static const char *const records[] = {
+        LABELLED("[" USER "]", "[" YES "]", "true"),
+        LABELLED("\"Q\"", YES, "\"False\""),
+        "{\"question\":\"Q\",\"answer\":[" YES "],\"kto_tag\":false}",
+        "{\"messages\":[" USER "," YES "],\"label\":false}",
+        "{\"conversations\":[" TURN("human", "Q") "," TURN("gpt", "yes") "],\"kto_tag\":true}",
+        "{\"instruction\":\"Q\",\"output\":\"yes\",\"kto_tag\":true}",
+    };
+    for (size_t i = 0; i < sizeof records / sizeof *records; i++)
+        check(&b, records[i], ASKED "[[yes<|im_end|>\n]]\n--- with another answer\n" ASKED "[[yes<|im_end|>\n]]|");
+    check(&b, "{\"system\":\"S\",\"prompt\":\"Q\",\"response\":\"a\",\"label\":true}",
+          "S\nQ[[a</s>]]\n--- with another answer\nS\nQ[[a</s>]]|");
+    static const struct {
+        const char *record, *part;
+    } bad[] = {
+        {LABELLED("\"p\"", "\"a\"", "true") "\n" LABELLED("\"p\"", "\"a\"", "2"),
+         "d.jsonl:2: label: found an integer; expected true or false"},
+        {LABELLED("\"p\"", "\"a\"", "\"good\""), "label: found a string; expected true or false"},
+        {"{\"prompt\":\"p\",\"completion\":\"a\"}", "label: found nothing; expected true or false"},
+        {LABELLED("\"p\"", "\" \"", "false"), "completion: found an empty answer"},
+        {LABELLED("\"p\"", "null", "false"), "completion: found null"},
+        {LABELLED("[" USER "]", "\"a\"", "false"), "prompt: found an array; expected a string"},
+        {LABELLED("[" USER "]", "[" USER "]", "false"), "completion: found a first message of another role"},
+        {SIMPLE, "keys {prompt, chosen, rejected}; expected prompt, completion and label, or their names in columns; "
+                 "preference_loss dpo takes"},
+        {"{\"messages\":[" YES "," USER "],\"label\":true}", "messages: found no answer of an assistant at the end"},
+        {"{\"messages\":\"x\",\"label\":true}", "messages: found a string; expected a list of messages"},
+        {"{\"text\":\"x\",\"label\":true}", "expected prompt, completion and label"},
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) check_refused(&b, bad[i].record, bad[i].part);
+    bench_free(&b);
+}
+
+TEST_MAIN(SCRATCH_TEST(test_preference_labels_exchange_answers), SCRATCH_TEST(test_preference_labels_have_forms),
+          SCRATCH_TEST(test_preference_texts_are_raw), SCRATCH_TEST(test_preference_messages),
           SCRATCH_TEST(test_preference_learns_the_prompt_of_the_chosen), SCRATCH_TEST(test_preference_refuses_by_name),
           SCRATCH_TEST(test_preference_refuses_other_options), SCRATCH_TEST(test_preference_counts_each_sequence),
           SCRATCH_TEST(test_preference_is_in_the_cache), SCRATCH_TEST(test_preference_rows_hold_both_sequences))

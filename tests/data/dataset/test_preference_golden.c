@@ -1,4 +1,4 @@
-// Preference data: tokens and masks against TRL (golden/make_preference_golden.py).
+// Preference data: tokens and masks against TRL (golden/make_preference_data_golden.py).
 #include "dataset_fixture.h"
 
 #include "fileio.h"
@@ -37,26 +37,60 @@ static void check_sequence(const Json *want, const int32_t *ids, const uint8_t *
     }
 }
 
-static void check_line(const Json *line) {
-    Tokenizer *t = open_tokenizer(text_of(line, "tokenizer"));
-    const Json *template = json_given(line, "template");
-    ChatTemplate *chat = template ? open_template(t, template) : NULL;
-    const char *file = "d.jsonl";
-    DatasetOptions o = {
-        .files = &file, .n_files = 1, .max_seq_length = 4096, .preference = PREFERENCE_PAIRS, .cache_dir = "cache"};
-    AUTO_STR StrBuf record = {0};
+typedef struct Line {
+    Tokenizer *t;
+    ChatTemplate *chat;
     Dataset *d;
+} Line;
+
+// The records of a line as a data set.
+static Line open_line(const Json *line, DatasetOptions o) {
+    const Json *template = json_given(line, "template"), *records = json_given(line, "records");
+    Line l = {.t = open_tokenizer(text_of(line, "tokenizer"))};
+    const char *file = "d.jsonl";
+    AUTO_STR StrBuf text = {0};
     Err err;
-    json_print(&record, json_get(line, "record"));
-    put_text(file, record.data);
-    print_message("%.200s\n", record.data);
-    if (dataset_open(&d, &o, t, chat, &err)) fail_msg("%s", err.msg);
-    Sample s = dataset_sample(d, 0);
+    if (template) l.chat = open_template(l.t, template);
+    for (size_t i = 0; i < (records ? records->count : 1); i++) {
+        json_print(&text, records ? &records->items[i] : json_get(line, "record"));
+        str_puts(&text, "\n");
+    }
+    put_text(file, text.data);
+    o.files = &file;
+    o.n_files = 1;
+    o.cache_dir = "cache";
+    if (dataset_open(&l.d, &o, l.t, l.chat, &err)) fail_msg("%s: %s", text.data, err.msg);
+    return l;
+}
+
+static void close_line(Line *l) {
+    dataset_close(l->d);
+    chat_template_free(l->chat);
+    tokenizer_free(l->t);
+}
+
+static void check_pair(const Json *line) {
+    Line l = open_line(line, (DatasetOptions){.max_seq_length = 4096, .preference = PREFERENCE_PAIRS});
+    Sample s = dataset_sample(l.d, 0);
     check_sequence(line, s.ids, s.supervised, s.second, "chosen");
     check_sequence(line, s.ids + s.second, s.supervised + s.second, s.count - s.second, "rejected");
-    dataset_close(d);
-    chat_template_free(chat);
-    tokenizer_free(t);
+    close_line(&l);
+}
+
+static void check_labelled(const Json *line) {
+    const Json *samples = json_get(line, "samples");
+    Line l = open_line(line, (DatasetOptions){.max_seq_length = json_get(line, "max_length")->integer,
+                                              .truncation = TRUNCATION_TRUNCATE,
+                                              .preference = PREFERENCE_LABELS,
+                                              .kl_group = json_get(line, "group")->integer});
+    assert_int_equal(l.d->count, samples->count);
+    for (size_t i = 0; i < samples->count; i++) {
+        Sample s = dataset_sample(l.d, (int64_t)i);
+        check_sequence(&samples->items[i], s.ids, s.supervised, s.second, "own");
+        check_sequence(&samples->items[i], s.ids + s.second, s.supervised + s.second, s.count - s.second, "other");
+        assert_int_equal(s.desirable, json_get(&samples->items[i], "label")->type == JSON_TRUE);
+    }
+    close_line(&l);
 }
 
 static void test_preference_tokens_are_those_of_trl(void **state) {
@@ -65,15 +99,17 @@ static void test_preference_tokens_are_those_of_trl(void **state) {
     size_t len;
     Err err;
     int n = 0;
-    ASSERT_OK(file_read(&text, &len, TEST_DIR "/golden/preference.jsonl", 1 << 24, &err), &err);
+    ASSERT_OK(file_read(&text, &len, TEST_DIR "/golden/preference_data.jsonl", 1 << 24, &err), &err);
     for (char *line = text, *end; *line; line = end + 1, n++) {
         JsonDoc *doc;
         assert_non_null(end = strchr(line, '\n'));
-        ASSERT_OK(json_parse(&doc, line, (size_t)(end - line), "preference.jsonl", 1, &err), &err);
-        check_line(json_root(doc));
+        ASSERT_OK(json_parse(&doc, line, (size_t)(end - line), "preference_data.jsonl", 1, &err), &err);
+        const Json *root = json_root(doc);
+        print_message("line %d\n", n + 1);
+        (json_get(root, "records") ? check_labelled : check_pair)(root);
         json_free(doc);
     }
-    assert_true(n > 30);
+    assert_true(n > 40);
     mem_free(text);
 }
 
