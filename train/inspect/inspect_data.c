@@ -113,8 +113,8 @@ static void print_samples(const Dataset *d, const Tokenizer *t, int64_t n_shown)
         Sample s = dataset_sample(d, i);
         AUTO_STR StrBuf text = {0};
         sample_show(&text, &s, t, colour ? "\x1b[32m" : "[[", colour ? "\x1b[0m" : "]]");
-        say("\n--- sample %ld (record %ld): %ld token%s, %ld supervised\n", i, s.record + 1, s.count, plural(s.count),
-            s.supervised_count);
+        say("\n--- sample %ld (record %ld): %ld token%s, %ld supervised%s\n", i, s.record + 1, s.count, plural(s.count),
+            s.supervised_count, s.preference == PREFERENCE_PAIRS ? ", chosen" : "");
         say_generated(text.data, text.len, true); // escaped, but for the colours
         say("\n");
         if (s.preference == PREFERENCE_LABELS) say("=> %s\n", s.desirable ? "desirable" : "undesirable");
@@ -165,6 +165,7 @@ AuditOptions inspect_audit_options(const Config *c) {
     return (AuditOptions){.format = (DatasetFormat)c->dataset_format,
                           .classification = c->task == TASK_CLASSIFICATION,
                           .raw_pairs = c->raw_pairs,
+                          .preference = run_preference(c),
                           .learnt = config_learnt(c)};
 }
 

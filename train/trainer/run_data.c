@@ -121,6 +121,10 @@ static int check_validation(const Config *c, Err *err) {
     return rc;
 }
 
+PreferenceData run_preference(const Config *c) {
+    return c->task == TASK_PREFERENCE ? PREFERENCE_PAIRS : PREFERENCE_NONE;
+}
+
 DatasetOptions run_dataset_options(const Config *c, const FileList *files, int64_t max_tokens) {
     return (DatasetOptions){.files = (const char *const *)files->items,
                             .n_files = files->count,
@@ -134,7 +138,7 @@ DatasetOptions run_dataset_options(const Config *c, const FileList *files, int64
                             .unrendered = (Unrendered)c->unrendered,
                             .max_seq_length = max_tokens,
                             .truncation = (Truncation)c->truncation,
-                            .preference = c->task == TASK_PREFERENCE ? PREFERENCE_PAIRS : PREFERENCE_NONE,
+                            .preference = run_preference(c),
                             .learn_chosen_prompt = c->preference_loss == LOSS_ORPO,
                             .classification = c->task == TASK_CLASSIFICATION};
 }
