@@ -91,25 +91,53 @@ static void raise_to(uint32_t *most, uint32_t n) {
     if (n > *most) *most = n;
 }
 
-static uint32_t longest_sequence(const Dataset *d, int64_t sample, int64_t count) {
-    if (!d->preference) return (uint32_t)count;
-    int64_t second = dataset_sample(d, sample).second;
-    return (uint32_t)(second > count - second ? second : count - second);
+static void raise_all(RowSize *most, RowSize s) {
+    raise_to(&most->tokens, s.tokens);
+    raise_to(&most->supervised, s.supervised);
+    raise_to(&most->samples, s.samples);
+    raise_to(&most->longest_sample, s.longest_sample);
+}
+
+static void add_size(RowSize *size, int64_t tokens, int64_t supervised) {
+    size->tokens += (uint32_t)tokens;
+    size->supervised += (uint32_t)supervised;
+    size->samples++;
+    raise_to(&size->longest_sample, (uint32_t)tokens);
+}
+
+static int64_t count_scored(const Sample *s, int64_t from, int64_t to) {
+    int64_t n = 0;
+    for (int64_t i = from; i < to; i++) n += s->supervised[i] != 0;
+    return n;
+}
+
+// Its sequences: the chosen and the rejected one, whose scored positions are needed together only, or its own and the
+// mismatched one.
+static void count_sequences(RowSize size[2], const Dataset *d, int64_t sample) {
+    Sample s = dataset_sample(d, sample);
+    int64_t first = d->preference == PREFERENCE_LABELS ? count_scored(&s, 0, s.second) : s.supervised_count;
+    add_size(&size[0], s.second, first);
+    add_size(&size[1], s.count - s.second, s.supervised_count - first);
 }
 
 static void count_row(RowPlan *p, const Dataset *d, int64_t row) {
-    RowSize *size = &p->sizes[row];
-    *size = (RowSize){.samples = (p->start[row + 1] - p->start[row]) * (d->preference ? 2 : 1)};
+    RowSize size[2] = {0};
     for (int64_t i = p->start[row]; i < p->start[row + 1]; i++) {
         SampleSize s = dataset_size(d, p->samples[i]);
-        size->tokens += (uint32_t)s.count;
-        size->supervised += (uint32_t)s.supervised;
-        raise_to(&size->longest_sample, longest_sequence(d, p->samples[i], s.count));
+        if (d->preference)
+            count_sequences(size, d, p->samples[i]);
+        else
+            add_size(&size[0], s.count, s.supervised);
     }
-    raise_to(&p->most.tokens, size->tokens);
-    raise_to(&p->most.supervised, size->supervised);
-    raise_to(&p->most.samples, size->samples);
-    raise_to(&p->most.longest_sample, size->longest_sample);
+    if (d->preference == PREFERENCE_PAIRS) {
+        raise_to(&size[0].longest_sample, size[1].longest_sample);
+        size[0].tokens += size[1].tokens;
+        size[0].supervised += size[1].supervised;
+        size[0].samples += size[1].samples;
+    }
+    p->sizes[row] = size[0];
+    raise_all(&p->most, size[0]);
+    if (d->preference == PREFERENCE_LABELS) raise_all(&p->most, size[1]);
 }
 
 // Sorts the samples into their rows, keeping their order within a row. order, row_of NULL: a row each.
@@ -172,14 +200,24 @@ RowSize row_plan_row(const RowPlan *p, int64_t row) {
     return p->sizes[row];
 }
 
-int64_t row_plan_chosen(const Dataset *d, const RowPlan *p, int64_t row) {
-    int64_t scored = 0;
+static int64_t sum_samples(const Dataset *d, const RowPlan *p, int64_t row, int64_t (*of)(const Sample *s)) {
+    int64_t sum = 0;
     CHECK(d->preference && row >= 0 && row < p->count, "row %ld of %ld", row, p->count);
     for (uint32_t i = p->start[row]; i < p->start[row + 1]; i++) {
         Sample s = dataset_sample(d, p->samples[i]);
-        for (int64_t k = 0; k < s.second; k++) scored += s.supervised[k] != 0;
+        sum += of(&s);
     }
-    return scored;
+    return sum;
+}
+
+static int64_t chosen_of(const Sample *s) { return count_scored(s, 0, s->second); }
+
+static int64_t desirable_of(const Sample *s) { return s->desirable; }
+
+int64_t row_plan_chosen(const Dataset *d, const RowPlan *p, int64_t row) { return sum_samples(d, p, row, chosen_of); }
+
+int64_t row_plan_desirable(const Dataset *d, const RowPlan *p, int64_t row) {
+    return sum_samples(d, p, row, desirable_of);
 }
 
 void row_plan_order(const RowPlan *p, uint64_t seed, int64_t epoch, bool shuffle, int64_t *order) {
@@ -194,7 +232,7 @@ void row_plan_order(const RowPlan *p, uint64_t seed, int64_t epoch, bool shuffle
 
 static void grow_row(Row *row, PreferenceData preference, RowSize most, size_t rows) {
     size_t tokens = rows * most.tokens, samples = rows * most.samples, scored = rows * most.supervised;
-    size_t answers = preference ? scored : 0, labels = preference == PREFERENCE_LABELS ? samples / 2 : 0;
+    size_t answers = preference ? scored : 0, labels = preference == PREFERENCE_LABELS ? samples : 0;
     size_t size = rows + 1 + samples + 1 + 3 * tokens + 2 * scored + answers + labels;
     if (size > row->capacity) row->row_start = mem_realloc(row->row_start, row->capacity = size, sizeof(int32_t));
     row->start = row->row_start + rows + 1;
@@ -229,20 +267,27 @@ static void add_sample(Row *row, const Sample *s, bool score_first) {
     end_sequence(row, s->count);
 }
 
-// Of preference data: both sequences.
-static void add_sequences(Row *row, const Sample *s) {
-    int64_t base = row->tokens;
-    memcpy(row->ids + base, s->ids, (size_t)s->count * sizeof *row->ids);
-    memset(row->type + base, 0, (size_t)s->count * sizeof *row->type);
-    for (int64_t i = 0; i < s->count; i++) {
-        row->pos[base + i] = (int32_t)(i < s->second ? i : i - s->second);
+// Tokens [from, to) of a sample of preference data.
+static void add_sequence(Row *row, const Sample *s, int64_t from, int64_t to) {
+    int64_t base = row->tokens - from;
+    memcpy(row->ids + row->tokens, s->ids + from, (size_t)(to - from) * sizeof *row->ids);
+    memset(row->type + row->tokens, 0, (size_t)(to - from) * sizeof *row->type);
+    for (int64_t i = from; i < to; i++) {
+        row->pos[base + i] = (int32_t)(i - from);
         if (!s->supervised[i]) continue;
         row->answer[row->scored] = s->supervised[i] != LEARNT_PROMPT;
         add_scored(row, base + i - 1, s->ids[i]);
     }
-    if (row->label) row->label[row->samples / 2] = s->desirable;
-    end_sequence(row, s->second);
-    end_sequence(row, s->count - s->second);
+    if (row->label) row->label[row->samples] = s->desirable;
+    end_sequence(row, to - from);
+}
+
+typedef enum { FILL_SAMPLES, FILL_PAIRS, FILL_OWN, FILL_MISMATCHED } Filling;
+
+static void add_filled(Row *row, const Sample *s, Filling filling, bool score_first) {
+    if (filling == FILL_SAMPLES) add_sample(row, s, score_first);
+    if (filling == FILL_PAIRS || filling == FILL_OWN) add_sequence(row, s, 0, s->second);
+    if (filling == FILL_PAIRS || filling == FILL_MISMATCHED) add_sequence(row, s, s->second, s->count);
 }
 
 // A pass over a large data set must not make all of it resident: its pages are released regularly.
@@ -254,26 +299,41 @@ static void count_touched(Row *row, const Dataset *d) {
     row->touched = 0;
 }
 
-static void add_row(Row *row, const Dataset *d, const RowPlan *p, int64_t r) {
+static void add_row(Row *row, const Dataset *d, const RowPlan *p, int64_t r, Filling filling) {
     CHECK(r >= 0 && r < p->count, "row %ld of %ld", r, p->count);
     for (uint32_t i = p->start[r]; i < p->start[r + 1]; i++) {
         Sample s = dataset_sample(d, p->samples[i]);
-        if (d->preference)
-            add_sequences(row, &s);
-        else
-            add_sample(row, &s, d->score_first);
+        add_filled(row, &s, filling, d->score_first);
     }
     row->row_start[++row->rows] = (int32_t)row->tokens;
 }
 
-void row_fill_several(Row *row, const Dataset *d, const RowPlan *p, const int64_t *rows, int64_t n) {
-    CHECK(n > 0 && n <= INT32_MAX / p->most.tokens, "%ld rows of up to %u tokens", n, p->most.tokens);
+typedef struct PassedRows {
+    const int64_t *items;
+    int64_t count;
+} PassedRows;
+
+static void fill(Row *row, const Dataset *d, const RowPlan *p, PassedRows rows, Filling filling) {
+    CHECK(rows.count > 0 && rows.count <= INT32_MAX / p->most.tokens, "%ld rows of up to %u tokens", rows.count,
+          p->most.tokens);
     // Once, for any n rows: they are filled in the step loop.
-    grow_row(row, d->preference, p->most, (size_t)n);
+    grow_row(row, d->preference, p->most, (size_t)rows.count);
     row->rows = row->tokens = row->samples = row->scored = 0;
     row->start[0] = row->row_start[0] = 0;
-    for (int64_t i = 0; i < n; i++) add_row(row, d, p, rows[i]);
+    for (int64_t i = 0; i < rows.count; i++) add_row(row, d, p, rows.items[i], filling);
     count_touched(row, d);
+}
+
+void row_fill_several(Row *row, const Dataset *d, const RowPlan *p, const int64_t *rows, int64_t n) {
+    Filling filling = d->preference == PREFERENCE_PAIRS    ? FILL_PAIRS
+                      : d->preference == PREFERENCE_LABELS ? FILL_OWN
+                                                           : FILL_SAMPLES;
+    fill(row, d, p, (PassedRows){rows, n}, filling);
+}
+
+void row_fill_mismatched(Row *row, const Dataset *d, const RowPlan *p, const int64_t *rows, int64_t n) {
+    CHECK(d->preference == PREFERENCE_LABELS, "no mismatched sequences");
+    fill(row, d, p, (PassedRows){rows, n}, FILL_MISMATCHED);
 }
 
 void row_clear(Row *row) {

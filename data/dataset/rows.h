@@ -13,12 +13,12 @@
 typedef struct RowSize {
     uint32_t tokens, supervised, samples; // supervised: scored positions; samples: of preference data sequences
     uint32_t longest_sample;              // tokens of the longest of these
-} RowSize;
+} RowSize;                                // PREFERENCE_LABELS: of the samples' own sequences alone
 typedef struct RowPlan {
-    int64_t count;     // rows
-    RowSize most;      // the maximum of each size over all rows
-    RowSize *sizes;    // [count]
-    uint32_t *start;   // [count + 1] into samples
+    int64_t count;   // rows
+    RowSize most;    // the maximum of each size over all rows; PREFERENCE_LABELS: also over their mismatched sequences
+    RowSize *sizes;  // [count]
+    uint32_t *start; // [count + 1] into samples
     uint32_t *samples; // indices into the data set, row by row
 } RowPlan;
 // max_tokens of the rows of a data set: max_seq_length, of preference data twice that.
@@ -32,8 +32,9 @@ RowPlan *row_plan_new(const Dataset *d, const int64_t *samples, int64_t n, int64
 // For sizes alone, without data: `rows` rows of `sequences` of `tokens` tokens each, all supervised.
 RowPlan *row_plan_assumed(int64_t rows, int64_t sequences, int64_t tokens);
 void row_plan_free(RowPlan *p);
-// Preference data: scored positions of a row's chosen sequences.
+// Pairs: scored positions of a row's chosen sequences. PREFERENCE_LABELS: its desirable samples.
 int64_t row_plan_chosen(const Dataset *d, const RowPlan *p, int64_t row);
+int64_t row_plan_desirable(const Dataset *d, const RowPlan *p, int64_t row);
 RowSize row_plan_row(const RowPlan *p, int64_t row);
 // order[i] = the row trained as i-th in this epoch; shuffle false: 0, 1, 2, ...
 void row_plan_order(const RowPlan *p, uint64_t seed, int64_t epoch, bool shuffle, int64_t *order);
@@ -46,15 +47,17 @@ typedef struct Row {
     int32_t *ids;       // [tokens]
     int32_t *pos;       // [tokens] position within the sample, of preference data within the sequence
     int32_t *type;      // [tokens] 1 in the second text of a pair (token type), else 0
-    int32_t *start;     // [samples + 1] first token of each sample; preference data: of each sequence, 2 i the chosen
-                        // (labels: own) one and 2 i + 1 the rejected (labels: mismatched) one of sample i
+    int32_t *start;     // [samples + 1] first token of each sample; pairs: of each sequence, 2 i the chosen and 2 i + 1
+                        // the rejected one of sample i
     int64_t scored;     // M: positions that predict a supervised token
     int32_t *position;  // [M] these positions, ascending
     int32_t *target;    // [M] the token to predict; classification: the label
     int32_t *answer;    // [M] preference data: 1 in an answer, 0 in a prompt that is learnt as text; else NULL
-    int32_t *label;     // [samples / 2] PREFERENCE_LABELS: 1 desirable, 0 not; else NULL
+    int32_t *label;     // [samples] PREFERENCE_LABELS: 1 desirable, 0 not; else NULL
     size_t capacity;    // of the arrays together: one block, which begins with row_start
     int64_t touched;    // tokens read since the data set's pages were released
 } Row;
 void row_fill_several(Row *row, const Dataset *d, const RowPlan *p, const int64_t *rows, int64_t n);
+// PREFERENCE_LABELS: the same with the mismatched sequence of each sample instead of its own.
+void row_fill_mismatched(Row *row, const Dataset *d, const RowPlan *p, const int64_t *rows, int64_t n);
 void row_clear(Row *row);

@@ -185,17 +185,23 @@ static void print_classifier(const EvalRun *r, const Options *o, const EvalResul
 
 static void print_preference(const Options *o, const EvalResult *e) {
     const PreferenceReport *p = &e->preference;
-    double margin = p->reward_chosen - p->reward_rejected;
+    double margin = p->reward_chosen - p->reward_rejected, last = p->paired ? p->accuracy : p->kl;
+    const char *name = p->paired ? "rewards/accuracies" : "kl";
     if (!o->json) {
-        say("eval_loss=%.4f rewards/margins=%.4f rewards/accuracies=%.4f (%ld pair%s)\n", e->loss, margin, p->accuracy,
-            p->samples, plural(p->samples));
+        say("eval_loss=%.4f rewards/margins=%.4f %s=%.4f (%ld %s%s)\n", e->loss, margin, name, last, p->samples,
+            p->paired ? "pair" : "completion", plural(p->samples));
         return;
     }
-    cJSON *j = result_json(e, "eval_rewards/accuracies", "tokens");
-    cJSON_AddNumberToObject(j, "pairs", (double)p->samples);
+    AUTO_FREE char *key = mem_printf("eval_%s", name);
+    cJSON *j = cJSON_CreateObject();
+    cJSON_AddNumberToObject(j, "eval_loss", e->loss);
     cJSON_AddNumberToObject(j, "eval_rewards/chosen", p->reward_chosen);
     cJSON_AddNumberToObject(j, "eval_rewards/rejected", p->reward_rejected);
     cJSON_AddNumberToObject(j, "eval_rewards/margins", margin);
+    cJSON_AddNumberToObject(j, key, last);
+    cJSON_AddNumberToObject(j, "samples", (double)p->samples);
+    cJSON_AddNumberToObject(j, "tokens", (double)e->tokens);
+    if (!isfinite(e->loss)) cJSON_AddTrueToObject(j, "nonfinite");
     print_json(j);
 }
 

@@ -14,7 +14,8 @@ typedef enum { TASKS(ENUM_CONSTANT) } Task;
     X(LOSS_DPO, "dpo", "both completions against the reference (Rafailov et al. 2023)")                                \
     X(LOSS_IPO, "ipo", "their difference by token, squared (Azar et al. 2023)")                                        \
     X(LOSS_ORPO, "orpo", "odds ratio, and the chosen text learnt too; no reference (Hong et al. 2024)")                \
-    X(LOSS_SIMPO, "simpo", "log probabilities by token, with a margin; no reference (Meng et al. 2024)")
+    X(LOSS_SIMPO, "simpo", "log probabilities by token, with a margin; no reference (Meng et al. 2024)")               \
+    X(LOSS_KTO, "kto", "single completions with label true or false (Ethayarajh et al. 2024)")
 typedef enum { PREFERENCE_LOSSES(ENUM_CONSTANT) } PreferenceLossWord;
 
 #define REFERENCES(X)                                                                                                  \

@@ -182,7 +182,7 @@ static void check_preference(Loading *l) {
     const Config *c = l->c;
     PreferenceLossWord loss = c->preference_loss;
     bool preference = c->task == TASK_PREFERENCE, smoothed = loss == LOSS_DPO || loss == LOSS_SIMPO,
-         compared = loss == LOSS_DPO || loss == LOSS_IPO;
+         compared = loss == LOSS_DPO || loss == LOSS_IPO || loss == LOSS_KTO;
     refuse_given(l, CONFIG_preference_loss, !preference && loss != LOSS_DPO, no_task);
     refuse_given(l, CONFIG_beta, !preference && c->beta != 0.1, no_task);
     refuse_given(l, CONFIG_label_smoothing, c->label_smoothing > 0 && !(preference && smoothed),
@@ -192,8 +192,13 @@ static void check_preference(Loading *l) {
     refuse_given(l, CONFIG_rpo_alpha, c->rpo_alpha > 0 && !preference, no_task);
     refuse_given(l, CONFIG_rpo_alpha, c->rpo_alpha > 0 && preference && loss == LOSS_ORPO,
                  "orpo learns the chosen text already; expected another loss");
+    refuse_given(l, CONFIG_rpo_alpha, c->rpo_alpha > 0 && preference && loss == LOSS_KTO, "kto has no pairs");
+    refuse_given(l, CONFIG_desirable_weight, c->desirable_weight != 1 && !(preference && loss == LOSS_KTO),
+                 "needs task \"preference\" with preference_loss kto");
+    refuse_given(l, CONFIG_undesirable_weight, c->undesirable_weight != 1 && !(preference && loss == LOSS_KTO),
+                 "needs task \"preference\" with preference_loss kto");
     refuse_given(l, CONFIG_reference, c->reference != REFERENCE_START && !(preference && compared),
-                 "needs task \"preference\" with preference_loss dpo or ipo");
+                 "needs task \"preference\" with preference_loss dpo, ipo or kto");
     refuse_given(l, CONFIG_label_smoothing_factor, preference && c->label_smoothing_factor > 0, other_task);
     refuse_given(l, CONFIG_train_on_inputs, preference && c->train_on_inputs, other_task);
 }

@@ -141,6 +141,7 @@ static void pack_scored(const PassArrays *a, const Row *row, PassShape s) {
     for (int64_t i = 0; i < row->scored; i++) a->q_pos[i] = row->pos[row->position[i]];
     fill(a->q_pos, row->scored, s.scored, 0);
     if (a->answer) copy(a->answer, row->answer, row->scored, s.scored, 0);
+    if (a->desirable && row->label) copy(a->desirable, row->label, row->samples, s.samples, 0);
 }
 
 static void pack_keys(const PassArrays *a, const Row *row, PassShape s, int64_t first_row) {

@@ -19,7 +19,7 @@ typedef struct PassArrays {
     int32_t *start, *length;     // [samples + 1], [samples]
     int32_t *position, *target;  // [scored]
     int32_t *q_start, *q_pos;    // [samples + 1], [scored]: the scored positions as queries of the last block
-    int32_t *answer, *desirable; // [scored], [samples] of preferences (Row), which have two samples in each; else NULL
+    int32_t *answer, *desirable; // [scored], [samples] of preferences (Row), else NULL
     float *neftune;              // [tokens] noise magnitude for alpha = 1: 1 / sqrt(sample length * C)
     // Keys of random numbers (TokenKeys) of all tokens and of the scored ones; NULL in host memory, where a pass is one
     // row and its key is in PassOptions.

@@ -130,9 +130,11 @@ static void add_config(EventFile *e, const Config *c) {
 
 // Tags as TRL's.
 static void add_preference(StrBuf *summary, const char *kind, const PreferenceReport *p) {
-    static const char *const names[] = {"chosen", "rejected", "accuracies", "margins"};
-    const double values[] = {p->reward_chosen, p->reward_rejected, p->accuracy, p->reward_chosen - p->reward_rejected};
-    for (size_t i = 0; i < sizeof names / sizeof *names && p->samples; i++) {
+    static const char *const names[] = {"chosen", "rejected", "margins", "accuracies"};
+    const double values[] = {p->reward_chosen, p->reward_rejected, p->reward_chosen - p->reward_rejected, p->accuracy};
+    size_t n = sizeof names / sizeof *names - !p->paired;
+    for (size_t i = 0; i < n && p->samples; i++) {
+        if (!p->paired && isnan(values[i])) continue;
         AUTO_FREE char *tag = mem_printf("%s/rewards/%s", kind, names[i]);
         add_scalar(summary, tag, values[i]);
     }

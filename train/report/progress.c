@@ -69,11 +69,18 @@ static void clear_bar(const Progress *p) {
     if (p->terminal) say_clear_line();
 }
 
+static void say_preference(const PreferenceReport *p) {
+    double margin = p->reward_chosen - p->reward_rejected;
+    if (!isnan(margin) || p->paired) say("margin %.4f  ", margin);
+    if (p->paired)
+        say("accuracy %.1f%%  ", 100 * p->accuracy);
+    else
+        say("kl %.4f  ", p->kl);
+}
+
 static void print_step(const Progress *p, const StepReport *r, const char *left, size_t peak) {
-    const PreferenceReport *pairs = &r->preference;
     say("step %ld/%ld  epoch %.2f  loss %.4f  ", r->step, p->total, r->epoch, r->loss);
-    if (pairs->samples)
-        say("margin %.4f  accuracy %.1f%%  ", pairs->reward_chosen - pairs->reward_rejected, 100 * pairs->accuracy);
+    if (r->preference.samples) say_preference(&r->preference);
     say("lr %.3g  grad_norm %.4f  %.0f tok/s  %s left  %.0f MB\n", r->learning_rate, r->grad_norm,
         (double)r->tokens / fmax(r->seconds, 1e-9), left, (double)peak / MB);
     fflush(stdout);
@@ -98,8 +105,7 @@ void progress_eval(Progress *p, int64_t step, const EvalResult *r, bool best) {
     clear_bar(p);
     say("step %ld/%ld  eval_loss %.4f  ", step, p->total, r->loss);
     if (r->preference.samples)
-        say("margin %.4f  accuracy %.1f%%", r->preference.reward_chosen - r->preference.reward_rejected,
-            100 * r->preference.accuracy);
+        say_preference(&r->preference);
     else if (r->labels)
         say("accuracy %.1f%%  macro-F1 %.4f", 100 * r->accuracy, r->macro_f1);
     else

@@ -109,11 +109,15 @@ static void add_preference(cJSON *o, const char *prefix, const PreferenceReport 
     const struct {
         const char *key;
         double value;
-    } all[] = {{"rewards/chosen", p->reward_chosen}, {"rewards/rejected", p->reward_rejected},
-               {"rewards/accuracies", p->accuracy},  {"rewards/margins", p->reward_chosen - p->reward_rejected},
-               {"logps/chosen", p->logp_chosen},     {"logps/rejected", p->logp_rejected}};
+    } all[] = {{"rewards/chosen", p->reward_chosen},
+               {"rewards/rejected", p->reward_rejected},
+               {p->paired ? "rewards/accuracies" : "kl", p->paired ? p->accuracy : p->kl},
+               {"rewards/margins", p->reward_chosen - p->reward_rejected},
+               {"logps/chosen", p->logp_chosen},
+               {"logps/rejected", p->logp_rejected}};
     for (size_t i = 0; i < sizeof all / sizeof *all && p->samples; i++) {
         AUTO_FREE char *key = mem_printf("%s%s", prefix, all[i].key);
+        if (!p->paired && isnan(all[i].value)) continue; // no such completion in the step
         json_add_number(o, key, DIGITS, all[i].value);
     }
 }

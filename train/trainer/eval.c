@@ -1,6 +1,7 @@
 #include "eval.h"
 
 #include <math.h>
+#include <string.h>
 
 #include "trainer_internal.h"
 
@@ -44,24 +45,28 @@ typedef struct EvalRun {
     const Dataset *dataset;
     const RowPlan *plan;
     PassState state;
-    PreferenceCounts pairs;
-    int64_t tokens; // scored
+    PreferenceCounts samples; // of preferences
+    int64_t tokens;           // scored
+    bool mismatched;          // PassRows
 } EvalRun;
 
 static EvalRun eval_run(const PassRunner *r, const Dataset *d, const RowPlan *p) {
     EvalRun run = {.dataset = d, .plan = p, .state = {.grad_scale = 1}};
     for (int64_t i = 0; i < p->count; i++) {
         run.tokens += row_plan_row(p, i).supervised;
-        if (r->preference) preference_count(&run.pairs, d, p, i);
+        if (r->preference) preference_count(&run.samples, d, p, i);
     }
-    if (r->preference) run.state = preference_state(r->preference, &run.pairs, 1);
+    if (r->preference) run.state = preference_state(r->preference, &run.samples, 1, 0);
     return run;
 }
 
 static void run_pass(PassRunner *r, const EvalRun *run, int64_t first, int64_t *rows, EvalSums *sums) {
     int64_t left = run->plan->count - first;
-    PassRows pass = {
-        .dataset = run->dataset, .plan = run->plan, .rows = rows, .count = left < r->eval_rows ? left : r->eval_rows};
+    PassRows pass = {.dataset = run->dataset,
+                     .plan = run->plan,
+                     .rows = rows,
+                     .count = left < r->eval_rows ? left : r->eval_rows,
+                     .mismatched = run->mismatched};
     for (int64_t i = 0; i < pass.count; i++) rows[i] = first + i;
     heartbeat_set_phase(r->ranks.heartbeat, pass_runner_phase(r), 0);
     sums->scored += pass_runner_start(r, &pass, &PASS_OPTIONS_EVAL, run->state, TAPE_FORWARD, r->tally);
@@ -83,32 +88,48 @@ static void run_passes(PassRunner *r, const EvalRun *run, bool (*stop)(void), Ev
     b->k->download(b, &sums->heads, r->tally, sizeof sums->heads);
 }
 
-static EvalResult result_of(const EvalSums *sums, const EvalRun *run, int64_t labels) {
-    int64_t units = run->pairs.samples ? run->pairs.samples : run->tokens;
+static EvalResult result_of(const EvalSums *sums, const EvalRun *run, const PassPreference *p, int64_t labels) {
+    int64_t units = run->samples.samples ? run->samples.samples : run->tokens;
     double n = units ? (double)units : 1, loss = pass_runner_loss(&sums->heads) / n;
     EvalResult r = {.loss = loss, .perplexity = exp(loss), .tokens = run->tokens, .labels = labels};
     r.accuracy = (double)sums->heads.correct / n;
     if (labels) r.macro_f1 = macro_f1(sums->classes, labels);
-    if (run->pairs.samples) r.preference = preference_report(&sums->heads, &run->pairs);
+    if (p) r.preference = preference_report(p, &sums->heads, &run->samples, (double)run->state.kl);
     return r;
 }
 
-int evaluate(PassRunner *r, const Dataset *d, const RowPlan *p, bool (*stop)(void), EvalResult *result, Err *err) {
+// All ranks' passes.
+static int sum_passes(PassRunner *r, const EvalRun *run, bool (*stop)(void), EvalSums *sums, size_t bytes, Err *err) {
     Backend *b = r->model->backend;
+    b->k->zero(b, r->tally, sizeof *r->tally);
+    run_passes(r, run, stop, sums);
+    heartbeat_set_phase(r->ranks.heartbeat, PHASE_WAITING, 0);
+    int rc = group_sum(r->ranks.group, (int64_t *)sums, (int64_t)(bytes / sizeof(int64_t)), err);
+    heartbeat_set_phase(r->ranks.heartbeat, PHASE_UNTIMED, 0);
+    return rc;
+}
+
+int evaluate(PassRunner *r, const Dataset *d, const RowPlan *p, bool (*stop)(void), EvalResult *result, Err *err) {
     int64_t labels = r->adapter ? r->adapter->config.labels : 0;
     EvalRun run = eval_run(r, d, p);
     size_t bytes = sizeof(EvalSums) + (size_t)labels * sizeof(ClassCount);
     AUTO_FREE EvalSums *sums = mem_calloc(1, bytes);
-    b->k->zero(b, r->tally, sizeof *r->tally);
-    run_passes(r, &run, stop, sums);
-    heartbeat_set_phase(r->ranks.heartbeat, PHASE_WAITING, 0);
-    int rc = group_sum(r->ranks.group, (int64_t *)sums, (int64_t)(bytes / sizeof(int64_t)), err);
-    heartbeat_set_phase(r->ranks.heartbeat, PHASE_UNTIMED, 0);
+    int rc = 0;
+    if (r->preference && r->preference->loss.kind == PREFERENCE_KTO) {
+        run.mismatched = true;
+        rc = sum_passes(r, &run, stop, sums, bytes, err);
+        run.state.kl = (float)preference_kl(&sums->heads, &run.samples);
+        run.mismatched = false;
+    }
+    if (!rc && !sums->stopped) {
+        memset(sums, 0, bytes);
+        rc = sum_passes(r, &run, stop, sums, bytes, err);
+    }
     if (!rc && sums->stopped) rc = 1;
     if (!rc && sums->scored != run.tokens)
         rc = err_runtime(err, "evaluation: %ld token%s were scored; expected %ld: rows were lost or counted twice",
                          sums->scored, plural(sums->scored), run.tokens);
-    if (!rc) *result = result_of(sums, &run, labels);
+    if (!rc) *result = result_of(sums, &run, r->preference, labels);
     return rc;
 }
 

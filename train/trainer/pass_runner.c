@@ -58,6 +58,8 @@ PassRunner *pass_runner_new(const PassRunnerOptions *o) {
     r->tape = tape_new(b);
     if (r->team) tape_share_workspace(r->tape);
     r->preference = o->preference;
+    if (o->preference) r->kl = *o->preference;
+    r->kl.loss.kind = PREFERENCE_KL;
     r->inputs =
         (o->preference ? pass_inputs_new_preferences : pass_inputs_new)(r->model, r->bounds.tokens, r->bounds.samples);
     r->tally = b->k->alloc(b, sizeof *r->tally);
@@ -95,7 +97,7 @@ void pass_runner_free(PassRunner *r) {
 
 static size_t build(PassRunner *r, const PassOptions *o, TapeMode mode) {
     PassOptions all = *o;
-    all.preference = r->preference;
+    all.preference = r->packed.mismatched ? &r->kl : r->preference;
     tape_reset(r->tape);
     graph_build_loss(r->tape, r->model, r->adapter, r->inputs, &all);
     return tape_plan(r->tape, mode);
@@ -103,7 +105,7 @@ static size_t build(PassRunner *r, const PassOptions *o, TapeMode mode) {
 
 PassPlan pass_runner_build_largest(PassRunner *r, const PassOptions *o, TapeMode mode) {
     pass_inputs_shape(r->inputs, r->bounds); // building reads the counts only
-    r->packed.count = 0;
+    r->packed = (PassRows){0};
     size_t arena = build(r, o, mode);
     return (PassPlan){arena, tape_stats(r->tape).offloaded_bytes, r->bounds, r->tape};
 }
@@ -120,7 +122,7 @@ void pass_runner_reserve(PassRunner *r, size_t bytes) {
 static bool is_packed(const PassRunner *r, const PassRows *p) {
     const PassRows *q = &r->packed;
     return q->count == p->count && q->dataset == p->dataset && q->plan == p->plan && q->first == p->first &&
-           memcmp(r->packed_rows, p->rows, (size_t)p->count * sizeof *p->rows) == 0;
+           q->mismatched == p->mismatched && memcmp(r->packed_rows, p->rows, (size_t)p->count * sizeof *p->rows) == 0;
 }
 
 PassShape pass_runner_shape(const PassRunner *r, const PassRows *p) {
@@ -135,6 +137,14 @@ PassShape pass_runner_shape(const PassRunner *r, const PassRows *p) {
     return bucket(r->model->backend, s, &r->bounds);
 }
 
+// The row plan has no sizes of mismatched sequences.
+static PassShape shape_of_row(const PassRunner *r) {
+    const Row *row = &r->row;
+    PassShape s = {row->tokens, row->samples, row->scored, 0};
+    for (int64_t i = 0; i < row->samples; i++) s.longest = max64(s.longest, row->start[i + 1] - row->start[i]);
+    return bucket(r->model->backend, s, &r->bounds);
+}
+
 HeartbeatPhase pass_runner_phase(const PassRunner *r) {
     return r->model->backend->host_memory ? PHASE_COMPUTING_ON_CPU : PHASE_COMPUTING;
 }
@@ -145,8 +155,9 @@ void pass_runner_pack(PassRunner *r, const PassRows *p) {
     MEM_GROW(r->packed_rows, r->packed_capacity, p->count);
     memcpy(r->packed_rows, p->rows, (size_t)p->count * sizeof *p->rows);
     r->packed = *p;
-    row_fill_several(&r->row, p->dataset, p->plan, p->rows, p->count);
-    pass_inputs_pack(r->inputs, &r->row, pass_runner_shape(r, p), r->model->config.hidden, p->first);
+    (p->mismatched ? row_fill_mismatched : row_fill_several)(&r->row, p->dataset, p->plan, p->rows, p->count);
+    PassShape shape = p->mismatched ? shape_of_row(r) : pass_runner_shape(r, p);
+    pass_inputs_pack(r->inputs, &r->row, shape, r->model->config.hidden, p->first);
     profile_end(r->model->backend);
 }
 
@@ -169,6 +180,7 @@ static uint64_t pass_key(const PassRunner *r, const PassOptions *o, TapeMode mod
                               float_bits(o->neftune_alpha),
                               float_bits(o->label_smoothing),
                               o->seed,
+                              (uint64_t)r->packed.mismatched,
                               (uintptr_t)r->adapter,
                               (uintptr_t)r->inputs->block,
                               (uintptr_t)r->arena};

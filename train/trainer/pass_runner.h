@@ -44,6 +44,7 @@ typedef struct PassRows {
     const RowPlan *plan;
     const int64_t *rows;
     int64_t count, first;
+    bool mismatched; // of KTO: forward only, for the estimate of the divergence from the reference
 } PassRows;
 
 // The tape of the largest pass, built without running it.

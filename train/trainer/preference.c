@@ -1,36 +1,53 @@
 #include "preference.h"
 
+#include <math.h>
+
 static const PreferenceKind kinds[] = {[LOSS_DPO] = PREFERENCE_DPO,
                                        [LOSS_IPO] = PREFERENCE_IPO,
                                        [LOSS_ORPO] = PREFERENCE_ORPO,
-                                       [LOSS_SIMPO] = PREFERENCE_SIMPO};
+                                       [LOSS_SIMPO] = PREFERENCE_SIMPO,
+                                       [LOSS_KTO] = PREFERENCE_KTO};
 
 PassPreference preference_of(const Config *c, const Adapter *reference) {
     PreferenceLoss loss = {.kind = kinds[c->preference_loss],
                            .beta = (float)c->beta,
                            .label_smoothing = (float)c->label_smoothing,
-                           .gamma = (float)c->simpo_gamma};
+                           .gamma = (float)c->simpo_gamma,
+                           .weights = {(float)c->desirable_weight, (float)c->undesirable_weight}};
     return (PassPreference){loss, reference, c->preference_loss == LOSS_ORPO ? 1 : c->rpo_alpha};
 }
 
 void preference_count(PreferenceCounts *n, const Dataset *d, const RowPlan *p, int64_t row) {
-    n->samples += row_plan_row(p, row).samples / 2;
-    n->chosen += row_plan_chosen(d, p, row);
+    bool paired = d->preference == PREFERENCE_PAIRS;
+    int64_t samples = row_plan_row(p, row).samples / (paired ? 2 : 1);
+    n->samples += samples;
+    n->chosen += paired ? row_plan_chosen(d, p, row) : 0;
+    n->desirable += paired ? samples : row_plan_desirable(d, p, row);
 }
 
-PassState preference_state(const PassPreference *p, const PreferenceCounts *n, double scale) {
+PassState preference_state(const PassPreference *p, const PreferenceCounts *n, double scale, double kl) {
     double samples = (double)n->samples;
     return (PassState){.grad_scale = (float)(scale / samples),
-                       .nll_scale = (float)(n->chosen ? p->nll_weight * samples / (double)n->chosen : 0)};
+                       .nll_scale = (float)(n->chosen ? p->nll_weight * samples / (double)n->chosen : 0),
+                       .kl = (float)kl};
 }
 
-PreferenceReport preference_report(const HeadTally *t, const PreferenceCounts *n) {
-    double mean[PREFERENCE_SUMS], samples = (double)n->samples;
-    for (int i = 0; i < PREFERENCE_SUMS; i++) mean[i] = pass_runner_sum(t, &t->preference[i]) / samples;
-    return (PreferenceReport){n->samples,
-                              mean[SUM_REWARD_CHOSEN],
-                              mean[SUM_REWARD_REJECTED],
-                              (double)t->correct / samples,
-                              mean[SUM_LOGP_CHOSEN],
-                              mean[SUM_LOGP_REJECTED]};
+double preference_kl(const HeadTally *t, const PreferenceCounts *n) {
+    double kl = pass_runner_loss(t) / (double)n->samples;
+    return kl < 0 ? 0 : kl; // NAN stays
+}
+
+PreferenceReport preference_report(const PassPreference *p, const HeadTally *t, const PreferenceCounts *n, double kl) {
+    bool paired = preference_is_paired(p->loss.kind);
+    double sum[PREFERENCE_SUMS], chosen = (double)n->desirable;
+    double rejected = paired ? chosen : (double)(n->samples - n->desirable);
+    for (int i = 0; i < PREFERENCE_SUMS; i++) sum[i] = pass_runner_sum(t, &t->preference[i]);
+    return (PreferenceReport){.samples = n->samples,
+                              .paired = paired,
+                              .reward_chosen = sum[SUM_REWARD_CHOSEN] / chosen,
+                              .reward_rejected = sum[SUM_REWARD_REJECTED] / rejected,
+                              .accuracy = (double)t->correct / chosen,
+                              .logp_chosen = sum[SUM_LOGP_CHOSEN] / chosen,
+                              .logp_rejected = sum[SUM_LOGP_REJECTED] / rejected,
+                              .kl = kl};
 }

@@ -13,7 +13,9 @@
 #include "subset.h"
 #include "template_check.h"
 
-enum { MAX_TEMPLATE_BYTES = 1 << 20 };
+// KL_GROUP: records whose completions are exchanged for KTO's estimate. TRL takes those of a device's batch; a constant
+// makes the data independent of how a batch is split.
+enum { MAX_TEMPLATE_BYTES = 1 << 20, KL_GROUP = 16 };
 
 int run_max_tokens(const Config *c, const ModelConfig *m, int64_t *max_tokens, Err *err) {
     *max_tokens = c->max_seq_length;
@@ -122,7 +124,8 @@ static int check_validation(const Config *c, Err *err) {
 }
 
 PreferenceData run_preference(const Config *c) {
-    return c->task == TASK_PREFERENCE ? PREFERENCE_PAIRS : PREFERENCE_NONE;
+    if (c->task != TASK_PREFERENCE) return PREFERENCE_NONE;
+    return c->preference_loss == LOSS_KTO ? PREFERENCE_LABELS : PREFERENCE_PAIRS;
 }
 
 DatasetOptions run_dataset_options(const Config *c, const FileList *files, int64_t max_tokens) {
@@ -140,6 +143,7 @@ DatasetOptions run_dataset_options(const Config *c, const FileList *files, int64
                             .truncation = (Truncation)c->truncation,
                             .preference = run_preference(c),
                             .learn_chosen_prompt = c->preference_loss == LOSS_ORPO,
+                            .kl_group = KL_GROUP,
                             .classification = c->task == TASK_CLASSIFICATION};
 }
 
@@ -268,7 +272,7 @@ int run_data_open(RunData *d, const Config *c, const Model *m, const LabelList *
 int run_data_assume(RunData *d, const Config *c, const Model *m, int64_t rows, Err *err) {
     *d = (RunData){0};
     if (run_max_tokens(c, &m->config, &d->max_tokens, err)) return -1;
-    int64_t sequences = c->task == TASK_PREFERENCE ? 2 : 1;
+    int64_t sequences = run_preference(c) == PREFERENCE_PAIRS ? 2 : 1;
     d->rows = row_plan_assumed(rows, sequences, d->max_tokens);
     if (c->validation_file.count || c->val_set_size > 0)
         d->eval_rows = row_plan_assumed(rows, sequences, d->max_tokens);

@@ -14,6 +14,7 @@ struct PassRunner {
     RankContext ranks;
     PassTeam *team; // NULL: alone
     const PassPreference *preference;
+    PassPreference kl; // the same for mismatched sequences
     Tape *tape;
     PassInputs *inputs;
     Row row;
@@ -51,7 +52,8 @@ typedef struct StepRows {
 typedef struct StepNow {
     StepReport report;
     StepRows rows;
-    PreferenceCounts pairs;
+    PreferenceCounts samples; // task "preference"
+    double kl;                // kto
     double start;
     int64_t pass; // the next one of this rank
 } StepNow;

@@ -40,7 +40,7 @@ static void count_tokens(const Trainer *t, StepNow *now) {
         int64_t row = t->order[now->rows.first + i];
         now->report.tokens += row_plan_row(d->rows, row).tokens;
         now->report.supervised += row_plan_row(d->rows, row).supervised;
-        if (t->runner->preference) preference_count(&now->pairs, d->train, d->rows, row);
+        if (t->runner->preference) preference_count(&now->samples, d->train, d->rows, row);
     }
 }
 
@@ -67,7 +67,7 @@ static PassState pass_state(const Trainer *t) {
     const StepNow *now = &t->now;
     double scale = t->state.loss_scale;
     PassState s = {.grad_scale = (float)(scale / (double)now->report.supervised)};
-    if (t->runner->preference) s = preference_state(&t->preference, &now->pairs, scale);
+    if (t->runner->preference) s = preference_state(&t->preference, &now->samples, scale, now->kl);
     s.stream = (uint32_t)t->state.step;
     return s;
 }
@@ -251,6 +251,24 @@ static void count_step(Trainer *t, StepReport *r, double start) {
     adapt_scale(t, r->skipped);
 }
 
+// kto: the divergence from the reference over the mismatched sequences of all ranks' passes.
+static double estimate_kl(Trainer *t) {
+    Backend *b = t->in.model->backend;
+    Group *g = t->in.ranks->group;
+    HeadTally *tally = t->runner->tally, sum;
+    PassRows pass;
+    b->k->zero(b, tally, sizeof *tally);
+    heartbeat_set_phase(t->in.ranks->heartbeat, pass_runner_phase(t->runner), t->now.report.step);
+    for (int64_t p = g->rank; trainer_pass(t, t->state.step, p, &pass); p += g->ranks) {
+        pass.mismatched = true;
+        pass_runner_start(t->runner, &pass, &PASS_OPTIONS_EVAL, (PassState){0}, TAPE_FORWARD, tally);
+    }
+    heartbeat_set_phase(t->in.ranks->heartbeat, PHASE_WAITING, t->now.report.step);
+    b->k->all_reduce(b, (int64_t *)tally, sizeof *tally / sizeof(int64_t));
+    b->k->download(b, &sum, tally, sizeof sum);
+    return preference_kl(&sum, &t->now.samples);
+}
+
 void trainer_step_begin(Trainer *t) {
     TrainerState *s = &t->state;
     t->now = (StepNow){.report = {.step = s->step + 1,
@@ -262,6 +280,7 @@ void trainer_step_begin(Trainer *t) {
     begin(t);
     set_order(t, t->now.rows.epoch);
     count_tokens(t, &t->now);
+    if (t->preference.loss.kind == PREFERENCE_KTO) t->now.kl = estimate_kl(t);
 }
 
 int trainer_step_end(Trainer *t, bool stopped, StepReport *report, Err *err) {
@@ -279,9 +298,10 @@ int trainer_step_end(Trainer *t, bool stopped, StepReport *report, Err *err) {
     const StepCounts *all = (const StepCounts *)counts;
     if (all->stopped) return 1;
     if (check_tokens(report, all->supervised, err)) return -1;
-    int64_t units = t->runner->preference ? t->now.pairs.samples : report->supervised;
+    int64_t units = t->runner->preference ? t->now.samples.samples : report->supervised;
     report->loss = pass_runner_loss(&all->heads) / (double)units;
-    if (t->runner->preference) report->preference = preference_report(&all->heads, &t->now.pairs);
+    if (t->runner->preference)
+        report->preference = preference_report(&t->preference, &all->heads, &t->now.samples, t->now.kl);
     report_ranks(t, all, report);
     count_step(t, report, t->now.start);
     if (report->skipped) return note_skipped(t, &t->now.rows, report, err);
