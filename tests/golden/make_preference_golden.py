@@ -6,6 +6,8 @@ Needs torch, transformers, peft, trl, datasets. The model and the adapter that t
 too, are those of ../families/llama3 (make_families_golden.py).
 
   pairs.jsonl   eight pairs of texts
+  labels.jsonl  24 texts with labels, for kto: steps of 16 and 8, as TRL exchanges completions within a batch and lorac
+                within 16 records
   KIND.txt      the words of lorac's run, then for each of STEPS steps of two pairs, in their order: loss, mean rewards of
                 the chosen and of the rejected completions
 """
@@ -22,7 +24,7 @@ from datasets import Dataset
 from make_families_golden import ALPHA, R, formula
 from peft import LoraConfig, get_peft_model
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
-from trl import DPOConfig, DPOTrainer
+from trl import DPOConfig, DPOTrainer, KTOConfig, KTOTrainer
 from trl.experimental.cpo import CPOConfig, CPOTrainer
 from trl.experimental.orpo import ORPOConfig, ORPOTrainer
 
@@ -37,9 +39,14 @@ KINDS = {
     "orpo": ("--preference_loss orpo", ORPOTrainer, ORPOConfig, {}),
     "simpo": ("--preference_loss simpo --beta 2 --label_smoothing 0.1", CPOTrainer, CPOConfig,
               {"loss_type": "simpo", "beta": 2.0, "label_smoothing": 0.1, "cpo_alpha": 0.0}),
+    "kto": ("--preference_loss kto --beta 0.5 --desirable_weight 1.5 --per_device_train_batch_size 16", KTOTrainer,
+            KTOConfig, {"beta": 0.5, "desirable_weight": 1.5, "per_device_train_batch_size": 16}),
     "simpo-nll": ("--preference_loss simpo --simpo_gamma 0.2 --rpo_alpha 1", CPOTrainer, CPOConfig,
                   {"loss_type": "simpo", "simpo_gamma": 0.2, "cpo_alpha": 1.0}),
 }
+PAIRED = [dict(zip(("prompt", "chosen", "rejected"), t)) for t in TEXTS]
+LABELLED = [dict(prompt=p, completion=t, label=label) for i, (p, c, r) in enumerate(TEXTS)
+            for t, label in ((c, True), (r, False), (r + c, i % 3 == 0))]
 families = Path(__file__).parent / "families"
 
 
@@ -77,11 +84,12 @@ def run(out, kind):
             return loss
 
     with tempfile.TemporaryDirectory() as tmp:
-        arguments = config(output_dir=tmp, per_device_train_batch_size=PAIRS, max_steps=STEPS, learning_rate=RATE,
-                           lr_scheduler_type="constant", report_to=[], save_strategy="no", use_cpu=True, weight_decay=0.0,
-                           disable_tqdm=True, gradient_checkpointing=False, bf16=False, max_length=60,
+        settings = {"per_device_train_batch_size": PAIRS, **settings}
+        arguments = config(output_dir=tmp, max_steps=STEPS, learning_rate=RATE, lr_scheduler_type="constant",
+                           report_to=[], save_strategy="no", use_cpu=True, weight_decay=0.0, disable_tqdm=True,
+                           gradient_checkpointing=False, bf16=False, max_length=60,
                            train_sampling_strategy="sequential", **settings)
-        data = Dataset.from_list([dict(zip(("prompt", "chosen", "rejected"), t)) for t in TEXTS])
+        data = Dataset.from_list(LABELLED if kind == "kto" else PAIRED)
         Recorded(model=model_and_adapter(), args=arguments, processing_class=tokenizer(), train_dataset=data).train()
     assert len(seen) == STEPS
     lines = [words] + [" ".join(f"{float(x):.9g}" for x in step) for step in seen]
@@ -90,6 +98,7 @@ def run(out, kind):
 
 out = Path(sys.argv[1])
 out.mkdir(parents=True, exist_ok=True)
-(out / "pairs.jsonl").write_text("".join(json.dumps(dict(zip(("prompt", "chosen", "rejected"), t))) + "\n" for t in TEXTS))
+for name, rows in ("pairs", PAIRED), ("labels", LABELLED):
+    (out / f"{name}.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
 for kind in sys.argv[2:] or KINDS:
     run(out, kind)

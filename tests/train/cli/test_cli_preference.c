@@ -13,6 +13,7 @@
     "--model_name_or_path " MODEL " --adapter_name_or_path start --task preference --lora_dropout 0 "                  \
     "--max_seq_length 60 --lr_scheduler_type constant --warmup_ratio 0 --learning_rate 5e-3 --logging_steps 1 "
 #define TRAIN "train " PREFERENCE "--train_file " GOLDEN "pairs.jsonl "
+#define KTO "train " PREFERENCE "--preference_loss kto --train_file " GOLDEN "labels.jsonl --max_steps 6 "
 #define IN_ORDER "--shuffle false --packing false --per_device_train_batch_size 2 "
 
 static char *contents(const char *path) {
@@ -56,7 +57,9 @@ static void check_kind(const char *kind) {
     AUTO_FREE char *path = mem_printf(GOLDEN "%s.txt", kind), *golden = contents(path);
     char *numbers = strchr(golden, '\n');
     *numbers++ = 0;
-    AUTO_FREE char *words = mem_printf(TRAIN IN_ORDER "--max_steps %d --output_dir %s %s", STEPS, kind, golden);
+    const char *data = strcmp(kind, "kto") == 0 ? "--train_file " GOLDEN "labels.jsonl" : "";
+    AUTO_FREE char *words =
+        mem_printf(TRAIN IN_ORDER "--max_steps %d --output_dir %s %s %s", STEPS, kind, golden, data);
     mem_free(run(words, 0));
     AUTO_FREE char *log_path = mem_printf("%s/train_log.jsonl", kind), *text = contents(log_path);
     double want[STEPS][3], largest = 0;
@@ -79,7 +82,7 @@ static void check_kind(const char *kind) {
 
 static void test_preference_golden(void **state) {
     (void)state;
-    static const char *const kinds[] = {"dpo", "ipo", "dpo-nll", "orpo", "simpo", "simpo-nll"};
+    static const char *const kinds[] = {"dpo", "ipo", "dpo-nll", "orpo", "simpo", "simpo-nll", "kto"};
     put_model();
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) check_kind(kinds[i]);
 }
@@ -116,6 +119,21 @@ static void test_preference_bits(void **state) {
     mem_free(run(TRAIN "--max_steps 1 --shuffle false --per_device_train_batch_size 8 --output_dir packed", 0));
     AUTO_FREE char *log = contents("packed/train_log.jsonl");
     assert_non_null(strstr(log, "\"loss\":0.693147181,"));
+}
+
+static void test_preference_kto(void **state) {
+    (void)state;
+    put_model();
+    mem_free(run(KTO "--per_device_train_batch_size 4 --output_dir four", 0));
+    mem_free(run(KTO "--gradient_accumulation_steps 4 --per_device_train_batch_size 1 --output_dir one", 0));
+    check_same("four", "one");
+    AUTO_FREE char *log = contents("four/train_log.jsonl");
+    assert_non_null(strstr(log, "\"kl\":"));
+    assert_null(strstr(log, "accuracies"));
+    check_has("eval four --validation_file " GOLDEN "labels.jsonl", 0, "(24 completions)");
+    check_has("eval four --validation_file " GOLDEN "labels.jsonl --json", 0, "\"eval_kl\":");
+    check_has(KTO "--output_dir out --rpo_alpha 1", 2, "rpo_alpha: kto has no pairs");
+    check_has(TRAIN "--output_dir out --desirable_weight 2", 2, "desirable_weight: needs task");
 }
 
 // The reference is the adapter that the run starts from, unless it is the base.
@@ -160,6 +178,6 @@ static void test_preference_refusals(void **state) {
               "simpo_gamma: needs task \"preference\" with preference_loss simpo");
 }
 
-TEST_MAIN(SCRATCH_TEST(test_preference_golden), SCRATCH_TEST(test_preference_bits),
+TEST_MAIN(SCRATCH_TEST(test_preference_golden), SCRATCH_TEST(test_preference_bits), SCRATCH_TEST(test_preference_kto),
           SCRATCH_TEST(test_preference_reference), SCRATCH_TEST(test_preference_eval),
           SCRATCH_TEST(test_preference_refusals))
