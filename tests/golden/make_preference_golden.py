@@ -46,7 +46,7 @@ KINDS = {
 }
 PAIRED = [dict(zip(("prompt", "chosen", "rejected"), t)) for t in TEXTS]
 LABELLED = [dict(prompt=p, completion=t, label=label) for i, (p, c, r) in enumerate(TEXTS)
-            for t, label in ((c, True), (r, False), (r + c, i % 3 == 0))]
+            for t, label in ((c, True), (r, i % 2 == 0), (r + c, i % 4 > 0))]
 families = Path(__file__).parent / "families"
 
 
