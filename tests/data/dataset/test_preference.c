@@ -300,11 +300,20 @@ static void test_preference_labels_exchange_answers(void **state) {
     RowPlan *p = row_plan_new(d, NULL, d->count, row_max_tokens(d, 9), true);
     Row row = {0};
     assert_int_equal(p->count, 1);
-    row_fill(&row, d, p, 0);
-    static const int32_t labels[] = {1, 0, 0}, start[] = {0, 3, 6, 9, 12, 15, 18};
-    assert_memory_equal(row.label, labels, sizeof labels);
-    assert_memory_equal(row.start, start, sizeof start);
-    for (int64_t i = 0; i < row.scored; i++) assert_int_equal(row.answer[i], 1);
+    static const int32_t labels[] = {1, 0, 0}, start[] = {0, 3, 6, 9};
+    static const int64_t first = 0;
+    assert_int_equal(row_plan_desirable(d, p, 0), 1);
+    for (int mismatched = 0; mismatched < 2; mismatched++) {
+        (mismatched ? row_fill_mismatched : row_fill_several)(&row, d, p, &first, 1);
+        assert_int_equal(row.samples, 3);
+        assert_memory_equal(row.label, labels, sizeof labels);
+        assert_memory_equal(row.start, start, sizeof start);
+        for (int64_t i = 0; i < row.scored; i++) assert_int_equal(row.answer[i], 1);
+        for (int64_t i = 0; i < 9; i++) {
+            Sample own = dataset_sample(d, i / 3);
+            assert_int_equal(row.ids[i], own.ids[i % 3 + (mismatched ? own.second : 0)]);
+        }
+    }
     row_clear(&row);
     row_plan_free(p);
     dataset_close(d);
