@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """Writes tool_calls_train.jsonl and tool_calls_test.jsonl: plain English in, one JSON tool call out; and from the same
-sentences tool_names_train.jsonl and tool_names_test.jsonl, for classification: which of the twelve tools is meant.
+sentences tool_names_train.jsonl and tool_names_test.jsonl, for classification: which of the twelve tools is meant; and
+tool_pairs_train.jsonl and tool_pairs_test.jsonl, for preferences: the right call, and the same tool's for another sentence.
 
-    python3 data/examples/make_tool_calls.py            (rewrites the four files next to it)
+    python3 data/examples/make_tool_calls.py            (rewrites the six files next to it)
     python3 data/examples/make_tool_calls.py --check    (exit 1 if they differ from what it would write)
 
 Standard library only, no clock, one seed: the same files everywhere. All text was written for this project.
@@ -446,8 +447,20 @@ def labelled(prompt, call):
     return {"text": prompt, "label": json.loads(call)["tool"]}
 
 
+def pairs(samples, count):
+    """The first `count` samples; each is paired with the next call of the same tool that differs."""
+    for i, (prompt, call) in enumerate(samples[:count]):
+        tool = json.loads(call)["tool"]
+        others = (c for _, c in samples[i + 1:] + samples[:i] if json.loads(c)["tool"] == tool and c != call)
+        question = conversation(prompt, call)["messages"][:2]
+        yield {"prompt": question, "chosen": [{"role": "assistant", "content": call}],
+               "rejected": [{"role": "assistant", "content": next(others)}]}
+
+
 def files():
     for part, samples in make().items():
+        count = {"train": 192, "test": 48}[part]
+        yield f"tool_pairs_{part}.jsonl", [json.dumps(p, ensure_ascii=False) + "\n" for p in pairs(samples, count)]
         for kind, record in ("tool_calls", conversation), ("tool_names", labelled):
             lines = [json.dumps(record(*s), ensure_ascii=False) + "\n" for s in samples]
             yield f"{kind}_{part}.jsonl", lines

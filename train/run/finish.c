@@ -127,7 +127,8 @@ static int export_and_verify(const Trainer *t, const char *output_dir, bool did_
 static void print_next(const TrainerInputs *in, const char *output_dir) {
     bool classifier = in->adapter->config.labels > 0;
     int64_t format = in->data->train->stats.format;
-    bool answers = !classifier && format != FORMAT_TEXT && format != FORMAT_INPUT_IDS;
+    bool preference = in->config->task == TASK_PREFERENCE;
+    bool answers = !classifier && !preference && format != FORMAT_TEXT && format != FORMAT_INPUT_IDS;
     say("next:   ");
     say(classifier ? " lorac predict %s TEXT;" : " lorac chat %s;", output_dir);
     if (in->data->eval_rows) say(" lorac eval %s%s;", output_dir, answers ? " --generate" : "");
