@@ -35,7 +35,7 @@ static void add_cards(StrBuf *out, const Trainer *t) {
     card(out, "last training loss", "%.4f", s->last_loss);
     if (s->evaluated_step >= 0) {
         card(out, "evaluation loss", "%.4f", s->last_eval_loss);
-        if (!in->adapter->config.labels) card(out, "perplexity", "%.4g", exp(s->last_eval_loss));
+        if (in->config->task == TASK_CAUSAL_LM) card(out, "perplexity", "%.4g", exp(s->last_eval_loss));
     }
     card(out, "steps", "%ld", s->step);
     card(out, "tokens seen", "%ld", s->tokens);
@@ -57,7 +57,7 @@ static void one_curve(StrBuf *out, Chart chart, const double *x, const double *y
     if (n >= 2) chart_add(out, &chart);
 }
 
-static void add_curves(StrBuf *out, const char *output_dir, bool classifier) {
+static void add_curves(StrBuf *out, const char *output_dir, Task task) {
     AUTO_FREE double *data = NULL;
     Curves c = curves_read(&data, output_dir);
     ChartSeries loss[] = {{"step", "faint", c.step, c.loss, c.n},
@@ -65,11 +65,16 @@ static void add_curves(StrBuf *out, const char *output_dir, bool classifier) {
                           {"evaluation", "second", c.eval_step, c.eval_loss, c.n_eval}};
     str_puts(out, "<h2>Curves</h2><div class=\"charts\">\n");
     chart_add(out, &(Chart){.title = "Loss", .unit = "", .series = loss, .n_series = 3, .dots = true});
+    ChartSeries margin[] = {{"step", "main", c.step, c.margin, c.n},
+                            {"evaluation", "second", c.eval_step, c.eval_margin, c.n_eval}};
+    Chart margins = {.title = "Margin of the rewards", .unit = "", .series = margin, .n_series = 2, .dots = true};
+    if (task == TASK_PREFERENCE) chart_add(out, &margins);
+    bool tokens = task == TASK_CAUSAL_LM;
     Chart eval = {
-        .title = classifier ? "Accuracy in evaluation" : "Token accuracy in evaluation", .unit = "%", .dots = true};
-    one_curve(out, eval, c.eval_step, c.accuracy, c.n_eval);
+        .title = tokens ? "Token accuracy in evaluation" : "Accuracy in evaluation", .unit = "%", .dots = true};
+    if (c.n_eval && !isnan(c.accuracy[0])) one_curve(out, eval, c.eval_step, c.accuracy, c.n_eval); // kto has none
     eval.title = "Macro-F1 in evaluation";
-    if (classifier) one_curve(out, eval, c.eval_step, c.f1, c.n_eval);
+    if (task == TASK_CLASSIFICATION) one_curve(out, eval, c.eval_step, c.f1, c.n_eval);
     const struct {
         const char *title, *unit;
         const double *y;
@@ -245,7 +250,7 @@ int report_write(const Trainer *t, const char *output_dir, const char *name, con
     show_state(&note, t, state);
     report_begin(&page, name, in->model->name, note.data);
     add_cards(&page, t);
-    add_curves(&page, output_dir, in->adapter->config.labels > 0);
+    add_curves(&page, output_dir, in->config->task);
     if (answers) add_samples(&page, answers);
     str_puts(&page, "<div class=\"two\">\n");
     add_data_table(&page, t);

@@ -191,18 +191,21 @@ static double value(const Json *object, const char *key) {
 static void add_point(void *user, const Json *o, const char *line, size_t length) {
     Points *p = user;
     if (json_get(o, "hot_swap")) return;
-    bool is_class = json_get(o, "eval_accuracy") != NULL, is_eval = is_class || json_get(o, "eval_token_accuracy");
+    bool is_eval = json_get(o, "eval_loss") != NULL;
+    const char *accuracy = json_get(o, "eval_accuracy")         ? "eval_accuracy"
+                           : json_get(o, "eval_token_accuracy") ? "eval_token_accuracy"
+                                                                : "eval_rewards/accuracies";
     MEM_GROW(p->items, p->capacity, p->count + 1);
-    const char *loss = is_eval ? "eval_loss" : "loss", *accuracy = is_class ? "eval_accuracy" : "eval_token_accuracy";
     p->items[p->count++] = (LogPoint){is_eval,
                                       value(o, "step"),
-                                      value(o, loss),
+                                      value(o, is_eval ? "eval_loss" : "loss"),
                                       value(o, "learning_rate"),
                                       value(o, "grad_norm"),
                                       value(o, "tokens_per_second"),
                                       value(o, "peak_memory_bytes"),
                                       value(o, accuracy),
-                                      value(o, "eval_macro_f1")};
+                                      value(o, "eval_macro_f1"),
+                                      value(o, is_eval ? "eval_rewards/margins" : "rewards/margins")};
 }
 
 // In blocks of whole lines: a run reads its log at each snapshot, within the memory that it has planned.

@@ -159,6 +159,9 @@ static void test_preference_eval(void **state) {
     static const char *const parts[] = {"\"eval_rewards/margins\":", "\"eval_rewards/accuracies\":1,"};
     CHECK_PARTS(log, parts);
     assert_null(strstr(log, "eval_perplexity"));
+    AUTO_FREE char *page = contents("out/report.html");
+    assert_true(strstr(page, "Margin of the rewards") && strstr(page, "Accuracy in evaluation"));
+    assert_null(strstr(page, "perplexity"));
     check_has("eval out", 0, "rewards/accuracies=1.0000 (8 pairs)");
     check_has("eval out --json", 0, "\"eval_rewards/chosen\":");
     check_has("eval out --generate", 2, "preferences have no reference answer");
