@@ -61,13 +61,13 @@ static int check_labels(const Json *object, const char *where, bool answers, Err
         if (is_verdict(key, &object->items[i], answers)) label = key;
     }
     if (pair.len)
-        return err_input(err, "found preference data (%s%s); expected task: \"preference\", or only the wanted answers",
-                         where, pair.data);
+        return err_input(err, "found preference data (%s%s); expected %sonly the wanted answers", where, pair.data,
+                         *where ? "" : "task: \"preference\", or ");
     if (label)
         return err_input(err,
-                         "found preference data (%s%s with true or false, as for KTO); expected task: \"preference\" "
-                         "with preference_loss: \"kto\", or only the wanted answers, without the label",
-                         where, label);
+                         "found preference data (%s%s with true or false, as for KTO); expected %sonly the wanted "
+                         "answers, without the label",
+                         where, label, *where ? "" : "task: \"preference\" with preference_loss: \"kto\", or ");
     return 0;
 }
 

@@ -165,23 +165,48 @@ static const Json *turns_of(const Json *record, const char **key) {
     return NULL;
 }
 
-static int rename_turns(Json *record, const FileRule *r, JsonPool *pool, Err *err) {
-    const char *key = "messages";
-    const Json *turns = turns_of(record, &key);
-    if (turns && turns->type == JSON_STRING && turns->str.data[strspn(turns->str.data, " \t\r\n")] == '[' &&
-        !(turns = json_pool_parse(pool, turns->str, key, err)))
-        return -1;
-    if (!turns || turns->type != JSON_ARRAY) return 0;
+static int rename_turn(Json *turn, const FileRule *r, JsonPool *pool, Err *err) {
+    for (RecordKey c = COLUMN_ROLE; c < RECORD_KEYS; c++)
+        if (r->columns[c] && rename_key(turn, r->columns[c], column_name(c), pool, err)) return -1;
+    rename_role(turn, r, pool);
+    return 0;
+}
+
+static int rename_list(Json *out, const Json *turns, const FileRule *r, JsonPool *pool, Err *err) {
     Json *items = json_pool_alloc(pool, turns->count, sizeof *items);
     for (size_t i = 0; i < turns->count; i++) {
         items[i] = turns->items[i];
-        for (RecordKey c = COLUMN_ROLE; c < RECORD_KEYS; c++)
-            if (r->columns[c] && rename_key(&items[i], r->columns[c], column_name(c), pool, err)) return -1;
-        rename_role(&items[i], r, pool);
+        if (rename_turn(&items[i], r, pool, err)) return -1;
     }
-    Json list = json_list(items, turns->count);
-    *record = record->type == JSON_ARRAY ? list : json_with(pool, record, key, list);
+    *out = json_list(items, turns->count);
     return 0;
+}
+
+// Of a prompt and its answers: a list, or one message.
+static int rename_answers(Json *record, const FileRule *r, JsonPool *pool, Err *err) {
+    static const char *const keys[] = {"prompt", "completion", "chosen", "rejected"};
+    for (size_t i = 0; record->type == JSON_OBJECT && i < sizeof keys / sizeof *keys; i++) {
+        const Json *v = json_given(record, keys[i]);
+        if (!v || (v->type != JSON_ARRAY && v->type != JSON_OBJECT)) continue;
+        Json named = *v;
+        if (v->type == JSON_ARRAY ? rename_list(&named, v, r, pool, err) : rename_turn(&named, r, pool, err)) return -1;
+        *record = json_with(pool, record, keys[i], named);
+    }
+    return 0;
+}
+
+static int rename_turns(Json *record, const FileRule *r, JsonPool *pool, Err *err) {
+    const char *key = "messages";
+    const Json *turns = turns_of(record, &key);
+    Json list;
+    if (turns && turns->type == JSON_STRING && turns->str.data[strspn(turns->str.data, " \t\r\n")] == '[' &&
+        !(turns = json_pool_parse(pool, turns->str, key, err)))
+        return -1;
+    if (turns && turns->type == JSON_ARRAY) {
+        if (rename_list(&list, turns, r, pool, err)) return -1;
+        *record = record->type == JSON_ARRAY ? list : json_with(pool, record, key, list);
+    }
+    return rename_answers(record, r, pool, err);
 }
 
 // ---- names that the first record lacks ----

@@ -1,9 +1,11 @@
-// Bytes as a data file: read, rendered, tokenised, masked, audited, as text and as classification data. What kind of
-// file is told by its first bytes, as its writer would have named it: .jsonl, .jsonl.gz, .jsonl.zst or a .tar shard.
+// Bytes as a data file: read, rendered, tokenised, masked, audited, as text, as classification and as preference data;
+// of the last also as rows. What kind of file is told by its first bytes, as its writer would have named it: .jsonl,
+// .jsonl.gz, .jsonl.zst or a .tar shard.
 #include "audit.h"
 #include "dataset.h"
 #include "fuzz.h"
 #include "path.h"
+#include "rows.h"
 #include "tiny_model.h"
 #include "tokenizer_files.h"
 
@@ -28,29 +30,54 @@ static Bench make_bench(void) {
     return b;
 }
 
-static void read_data(const Bench *b, const char *path, bool classification) {
+typedef struct Task {
+    bool classification;
+    PreferenceData preference;
+} Task;
+
+static void check_sample(const Bench *b, const Dataset *d, Sample s, int64_t max) {
+    int64_t first = d->preference ? s.second : s.count;
+    CHECK(first <= max && s.count - first <= max && s.supervised_count <= s.count);
+    for (int64_t k = 0; k < s.count; k++) CHECK(s.ids[k] >= 0 && s.ids[k] < b->t->vocab_size);
+}
+
+static void fill_rows(const Dataset *d, int64_t max) {
+    RowPlan *p = row_plan_new(d, NULL, d->count, row_max_tokens(d, max), true);
+    Row row = {0};
+    for (int64_t r = 0; r < p->count; r++) {
+        row_fill_several(&row, d, p, &r, 1);
+        CHECK(row.samples == row_plan_row(p, r).samples && row.scored == row_plan_row(p, r).supervised);
+        if (d->preference == PREFERENCE_LABELS) row_fill_mismatched(&row, d, p, &r, 1);
+        CHECK(row_plan_chosen(d, p, r) <= row_plan_row(p, r).supervised);
+    }
+    row_clear(&row);
+    row_plan_free(p);
+}
+
+static void read_data(const Bench *b, const char *path, Task task) {
     DatasetOptions o = {.files = &path,
                         .n_files = 1,
                         .max_seq_length = 64,
                         .truncation = TRUNCATION_TRUNCATE,
-                        .classification = classification,
+                        .classification = task.classification,
+                        .preference = task.preference,
+                        .learn_chosen_prompt = true,
+                        .kl_group = 2,
                         .cache_dir = b->cache};
     Dataset *d;
     Err err;
     if (dataset_open(&d, &o, b->t, b->chat, &err) == 0) {
-        for (int64_t i = 0; i < d->count; i++) {
-            Sample s = dataset_sample(d, i);
-            CHECK(s.count <= o.max_seq_length && s.supervised_count <= s.count);
-            for (int64_t k = 0; k < s.count; k++) CHECK(s.ids[k] >= 0 && s.ids[k] < b->t->vocab_size);
-        }
+        for (int64_t i = 0; i < d->count; i++) check_sample(b, d, dataset_sample(d, i), o.max_seq_length);
+        if (d->preference) fill_rows(d, o.max_seq_length);
         dataset_close(d);
     }
     dir_remove(b->cache, &err);
 }
 
-static void audit_data(const char *path, bool classification) {
+static void audit_data(const char *path, Task task) {
     Err err;
-    Audit *a = audit_new(&(AuditOptions){.has_template = true, .classification = classification});
+    Audit *a = audit_new(&(AuditOptions){
+        .has_template = true, .classification = task.classification, .preference = task.preference, .any_task = true});
     audit_read(a, AUDIT_TRAIN, path, NULL, &err);
     audit_read(a, AUDIT_VALIDATION, path, NULL, &err);
     audit_compare(a);
@@ -70,10 +97,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     static Bench b; // kept for the whole process
     if (!b.t) b = make_bench();
     char *path = fuzz_put(file_name(data, size), data, size);
-    read_data(&b, path, false);
-    read_data(&b, path, true);
-    audit_data(path, false);
-    audit_data(path, true);
+    static const Task tasks[] = {{0}, {.classification = true}, {false, PREFERENCE_PAIRS}, {false, PREFERENCE_LABELS}};
+    for (size_t i = 0; i < sizeof tasks / sizeof *tasks; i++) {
+        read_data(&b, path, tasks[i]);
+        audit_data(path, tasks[i]);
+    }
     mem_free(path);
     return 0;
 }

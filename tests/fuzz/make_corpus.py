@@ -218,6 +218,17 @@ RECORDS = {
     "ids": [{"input_ids": [1, 2, 3], "labels": [-100, 2, 3]}, {"input_ids": [256]}],
     "labels": [{"text": "a", "label": 1}, {"text": "b", "label": 0}],
     "pairs": [{"sentence1": "a", "sentence2": "b", "label": "yes"}, {"sentence1": "c", "sentence2": "d", "label": "no"}],
+    "preference": [{"prompt": "a ", "chosen": "b", "rejected": "c"}, {"chosen": "he in", "rejected": "he it"},
+                   {"prompt": "a", "chosen": {"from": "gpt", "value": "b"}, "rejected": {"role": "assistant", "content": "c"}},
+                   {"instruction": "a", "chosen": "b", "rejected": "c"},
+                   {"chosen": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}],
+                    "rejected": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "c"}], "score_chosen": 1},
+                   {"conversations": [{"from": "human", "value": "a"}], "chosen": {"from": "gpt", "value": "b"},
+                    "rejected": {"from": "gpt", "value": "c"}, "system": "s"}],
+    "verdicts": [{"prompt": "a", "completion": "b", "label": True}, {"prompt": "a", "completion": "x" * 70, "label": 0},
+                 {"prompt": [{"role": "user", "content": "a"}], "completion": [{"role": "assistant", "content": "b"}], "label": False},
+                 {"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}], "kto_tag": True},
+                 {"instruction": "a", "input": "b", "output": "c", "kto_tag": False}],
 }
 for name, records in RECORDS.items():
     put("jsonl", name, "".join(json.dumps(r, ensure_ascii=name != "text") + "\n" for r in records))

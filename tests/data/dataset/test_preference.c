@@ -164,6 +164,26 @@ static void test_preference_refuses_other_options(void **state) {
     bench_free(&b);
 }
 
+// Keys and roles of another name, also in the answers: OpenAI's form.
+static void test_preference_has_columns(void **state) {
+    (void)state;
+    Bench b = pairs_bench(false);
+    FileRule rule = {0};
+    rule.columns[COLUMN_PROMPT] = mem_strdup("input.messages");
+    rule.columns[COLUMN_CHOSEN] = mem_strdup("preferred_output");
+    rule.columns[COLUMN_REJECTED] = mem_strdup("non_preferred_output");
+    rule.columns[COLUMN_CONTENT] = mem_strdup("words");
+    file_rule_add_role(&rule, "clerk", TARGET_ASSISTANT);
+    b.o.rules = &rule;
+    check(&b,
+          "{\"input\":{\"messages\":[{\"role\":\"user\",\"words\":\"Q\"}]},\"preferred_output\":[{\"role\":\"clerk\","
+          "\"words\":\"yes\"}],\"non_preferred_output\":{\"role\":\"clerk\",\"words\":\"no\"}}",
+          CHAT_PAIR);
+    check_refused(&b, SIMPLE, "columns: prompt: found no \"input.messages\"");
+    file_rule_clear(&rule);
+    bench_free(&b);
+}
+
 // ---- lengths ----
 
 // Each sequence counts alone, and each record once.
@@ -359,5 +379,6 @@ static void test_preference_labels_have_forms(void **state) {
 TEST_MAIN(SCRATCH_TEST(test_preference_labels_exchange_answers), SCRATCH_TEST(test_preference_labels_have_forms),
           SCRATCH_TEST(test_preference_texts_are_raw), SCRATCH_TEST(test_preference_messages),
           SCRATCH_TEST(test_preference_learns_the_prompt_of_the_chosen), SCRATCH_TEST(test_preference_refuses_by_name),
-          SCRATCH_TEST(test_preference_refuses_other_options), SCRATCH_TEST(test_preference_counts_each_sequence),
-          SCRATCH_TEST(test_preference_is_in_the_cache), SCRATCH_TEST(test_preference_rows_hold_both_sequences))
+          SCRATCH_TEST(test_preference_refuses_other_options), SCRATCH_TEST(test_preference_has_columns),
+          SCRATCH_TEST(test_preference_counts_each_sequence), SCRATCH_TEST(test_preference_is_in_the_cache),
+          SCRATCH_TEST(test_preference_rows_hold_both_sequences))

@@ -288,7 +288,8 @@ typedef struct Refused {
 #define LINE(data, message) REFUSED("d.jsonl", data, message)
 
 static const Refused ANSWERS[] = {
-    LINE("{" MESSAGES ",\"chosen\":\"c\",\"rejected\":\"r\"}", "preference data (chosen, rejected)"),
+    LINE("{" MESSAGES ",\"chosen\":\"c\",\"rejected\":\"r\"}",
+         "preference data (chosen, rejected); expected task: \"preference\", or only"),
     LINE("{" MESSAGES ",\"rejected_response\":\"r\"}", "preference data (rejected_response)"),
     LINE("{" TURNS ",\"chosen\":{\"from\":\"gpt\",\"value\":\"x\"}}", "preference data (chosen)"),
     LINE("{\"text\":\"t\",\"prompt_chosen\":\"r\"}", "preference data (prompt_chosen)"),
@@ -298,7 +299,8 @@ static const Refused ANSWERS[] = {
          "preference data (preferred_output, non"),
     LINE("{" MESSAGES ",\"label\":true}\n{" MESSAGES ",\"label\":false}", "d.jsonl:1: found preference data (label"),
     LINE("{" MESSAGES "}\n{" MESSAGES ",\"label\":false}", "d.jsonl:2: found preference data (label"),
-    LINE("{" TURNS ",\"kto_tag\":false}", "preference data (kto_tag"),
+    LINE("{" TURNS ",\"kto_tag\":false}", "preference data (kto_tag with true or false, as for KTO); expected task: "
+                                          "\"preference\" with preference_loss: \"kto\""),
     LINE("{\"prompt\":\"p\",\"completion\":\"c\",\"label\":1}", "preference data (label"),
     LINE("{\"prompt\":\"p\",\"completion\":\"c\",\"label\":0.0}", "preference data (label"),
     LINE("{\"prompt\":\"p\",\"completion\":\"c\",\"label\":\"False\"}", "preference data (label"),
@@ -308,7 +310,7 @@ static const Refused ANSWERS[] = {
          "preference data (a message's label"),
     LINE("{\"conversations\":[{\"from\":\"human\",\"value\":\"a\"},{\"from\":\"gpt\",\"value\":\"b\",\"rejected\":"
          "\"c\"}]}",
-         "preference data (a message's rejected)"),
+         "preference data (a message's rejected); expected only"),
     LINE("{" MESSAGES "}\n{\"messages\":[" USER ",{\"role\":\"assistant\",\"content\":\"\"}]}",
          "d.jsonl:2: record 2: messages: message 2: found an empty answer"),
     LINE("{\"messages\":[" USER ",{\"role\":\"assistant\",\"content\":\" \\n\"}," USER "," ANSWER "]}", "empty answer"),
