@@ -1,5 +1,6 @@
 // Preference data: forms of records, masks, lengths, the token cache, rows.
 #include "dataset_fixture.h"
+#include "prompt_cases.h"
 
 static Bench pairs_bench(bool add_bos) {
     Bench b = bench_new(add_bos);
@@ -30,7 +31,9 @@ static void check_refused(Bench *b, const char *record, const char *part) {
 }
 
 #define PAIR(prompt, chosen, rejected) "{\"prompt\":" prompt ",\"chosen\":" chosen ",\"rejected\":" rejected "}"
+#define LABELLED(prompt, answer, label) "{\"prompt\":" prompt ",\"completion\":" answer ",\"label\":" label "}"
 #define MESSAGE(role, text) "{\"role\":\"" role "\",\"content\":\"" text "\"}"
+#define MESSAGE_BUT(role, text, more) "{\"role\":\"" role "\",\"content\":\"" text "\"," more "}"
 #define TURN(from, text) "{\"from\":\"" from "\",\"value\":\"" text "\"}"
 #define IM(role, text) "<|im_start|>" role "\n" text "<|im_end|>\n"
 #define USER MESSAGE("user", "Q")
@@ -89,6 +92,23 @@ static void test_preference_messages(void **state) {
                                "assistant", "c") "],"
                                                  "\"rejected\":[" MESSAGE("assistant", "d") "]}",
           TALK "[[a<|im_end|>\n" IM("user", "b") IM("assistant", "c") "]]\n--- rejected\n" TALK "[[d<|im_end|>\n]]|");
+    bench_free(&b);
+}
+
+// As extract_prompt of TRL: the last message that both have is an answer's where one ends with it.
+static void test_preference_finds_the_prompt_in_conversations(void **state) {
+    (void)state;
+    Bench b = pairs_bench(false);
+    check(&b, "{\"chosen\":[" USER "," YES "],\"rejected\":[" USER "," YES "," MESSAGE("user", "R") "," NO "]}",
+          ASKED "[[yes<|im_end|>\n]]\n--- rejected\n" ASKED "[[yes<|im_end|>\n" IM("user", "R")
+              IM("assistant", "no") "]]|");
+    check(&b, PAIR(USER, "[" MESSAGE_BUT("assistant", "a", "\"train\":false") "," YES "]", NO),
+          ASKED "a<|im_end|>[[\n" IM("assistant", "yes") "]]\n--- rejected\n" ASKED "[[no<|im_end|>\n]]|");
+    Dataset *d; // a prompt that is not in the conversation is not read
+    open_text(&d, &b, PAIR("\"other\"", "[" USER "," YES "]", "[" USER "," NO "]"));
+    assert_int_equal(d->unread.count, 1);
+    assert_string_equal(d->unread.names[0], "prompt");
+    dataset_close(d);
     bench_free(&b);
 }
 
@@ -181,6 +201,28 @@ static void test_preference_has_columns(void **state) {
           CHAT_PAIR);
     check_refused(&b, SIMPLE, "columns: prompt: found no \"input.messages\"");
     file_rule_clear(&rule);
+    bench_free(&b);
+}
+
+// The chosen and the desirable answers are those to compare with.
+static void test_preference_prompt_cases(void **state) {
+    (void)state;
+    static const char labels[] = LABELLED("\"P\"", "\"1\"", "false") "\n" LABELLED("\"Q\"", "\"2\"", "true");
+    PromptCase *cases;
+    int64_t n;
+    Err err;
+    Bench b = pairs_bench(false);
+    for (int i = 0; i < 3; i++) {
+        if (i == 2) b.o.preference = PREFERENCE_LABELS;
+        put_text("d.jsonl", i == 0 ? PAIR(USER, YES, NO) : i == 1 ? PAIR("\"Q\"", "\"yes\"", "\"no\"") : labels);
+        b.o.files = b.files;
+        ASSERT_OK(prompt_cases_load(&cases, &n, &(CaseChoice){0}, &b.o, b.t, b.chat, &err), &err);
+        assert_int_equal(n, 1);
+        assert_string_equal(cases[0].prompt, "Q");
+        assert_string_equal(cases[0].reference, i == 2 ? "2" : "yes");
+        assert_int_equal(cases[0].count, i == 0 ? strlen("|user\nQ|\n|assistant\n") : 1);
+        prompt_cases_free(cases, n);
+    }
     bench_free(&b);
 }
 
@@ -282,8 +324,6 @@ static void test_preference_rows_hold_both_sequences(void **state) {
 
 // ---- answers with labels ----
 
-#define LABELLED(prompt, answer, label) "{\"prompt\":" prompt ",\"completion\":" answer ",\"label\":" label "}"
-
 static Bench labels_bench(int64_t group) {
     Bench b = bench_new(false);
     b.o.preference = PREFERENCE_LABELS;
@@ -378,7 +418,8 @@ static void test_preference_labels_have_forms(void **state) {
 
 TEST_MAIN(SCRATCH_TEST(test_preference_labels_exchange_answers), SCRATCH_TEST(test_preference_labels_have_forms),
           SCRATCH_TEST(test_preference_texts_are_raw), SCRATCH_TEST(test_preference_messages),
+          SCRATCH_TEST(test_preference_finds_the_prompt_in_conversations),
           SCRATCH_TEST(test_preference_learns_the_prompt_of_the_chosen), SCRATCH_TEST(test_preference_refuses_by_name),
           SCRATCH_TEST(test_preference_refuses_other_options), SCRATCH_TEST(test_preference_has_columns),
-          SCRATCH_TEST(test_preference_counts_each_sequence), SCRATCH_TEST(test_preference_is_in_the_cache),
-          SCRATCH_TEST(test_preference_rows_hold_both_sequences))
+          SCRATCH_TEST(test_preference_prompt_cases), SCRATCH_TEST(test_preference_counts_each_sequence),
+          SCRATCH_TEST(test_preference_is_in_the_cache), SCRATCH_TEST(test_preference_rows_hold_both_sequences))

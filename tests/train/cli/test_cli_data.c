@@ -81,6 +81,31 @@ static void test_inspect_shows_data_as_trained(void **state) {
     check_has("inspect c.json --show many", 2, "--show: \"many\"; expected an integer");
 }
 
+static void test_inspect_shows_preference_data(void **state) {
+    (void)state;
+    put_models();
+    put("d.jsonl", "{\"prompt\":\"Q\",\"chosen\":\"yes\",\"rejected\":\"no\",\"score_chosen\":1}\n"
+                   "{\"prompt\":\"Q\",\"chosen\":[{\"role\":\"assistant\",\"content\":\"a\"}],"
+                   "\"rejected\":[{\"role\":\"assistant\",\"content\":\"b\"}]}\n");
+    put("c.json",
+        "{\"model\": \"m.gguf\", \"train_file\": \"d.jsonl\", \"max_seq_length\": 60, \"task\": \"preference\"}\n");
+    check_has("inspect c.json", 0, "rows      1 (packed)");
+    check_has("inspect c.json", 0, "at most 4 sequences and ");
+    check_has("inspect c.json", 0, "\n  not used  score_chosen (1 record)\n");
+    check_has("inspect c.json --show 2", 0, " supervised, chosen\nQ[[yes");
+    check_has("inspect c.json --show 2", 0,
+              "\n--- rejected\n<|im_start|>user\nQ<|im_end|>\n<|im_start|>assistant\n[[b<|im_end|>");
+    check_has("inspect c.json task=causal_lm", 2, "d.jsonl:1: found preference data");
+    check_has("inspect d.jsonl", 0, "data, preference, 2 records");
+    check_has("inspect d.jsonl", 0, "preference (--task preference)");
+    put("d.jsonl", "{\"prompt\":\"Q\",\"completion\":\"a\",\"label\":false}\n{\"prompt\":\"R\",\"completion\":\"b\","
+                   "\"label\":true}\n");
+    check_has("inspect c.json preference_loss=kto --show 1", 0, "\n--- with another answer\nQ[[b");
+    check_has("inspect c.json preference_loss=kto --show 1", 0, "]]\n=> undesirable\n");
+    check_has("inspect d.jsonl --task preference --preference_loss kto", 0,
+              "used      prompt (2 records), completion (2), label (2)");
+}
+
 // Keys that nothing reads are named, from the cache too, by inspect and at the start of train; every record is in one
 // of three counts.
 static void test_inspect_and_train_name_unread_keys(void **state) {
@@ -379,8 +404,9 @@ static void test_inspect_hugging_face_folders(void **state) {
 }
 
 TEST_MAIN(SCRATCH_TEST(test_tokenize_text), SCRATCH_TEST(test_tokenize_messages),
-          SCRATCH_TEST(test_inspect_shows_data_as_trained), SCRATCH_TEST(test_inspect_and_train_name_unread_keys),
-          SCRATCH_TEST(test_inspect_audits_data), SCRATCH_TEST(test_inspect_and_train_name_what_is_lost),
-          SCRATCH_TEST(test_inspect_tells_the_keys_of_a_file), SCRATCH_TEST(test_inspect_takes_the_options_of_data),
-          SCRATCH_TEST(test_inspect_counts_labels), SCRATCH_TEST(test_inspect_shows_weights_and_shards),
-          SCRATCH_TEST(test_inspect_says_what_a_path_is), SCRATCH_TEST(test_inspect_hugging_face_folders))
+          SCRATCH_TEST(test_inspect_shows_data_as_trained), SCRATCH_TEST(test_inspect_shows_preference_data),
+          SCRATCH_TEST(test_inspect_and_train_name_unread_keys), SCRATCH_TEST(test_inspect_audits_data),
+          SCRATCH_TEST(test_inspect_and_train_name_what_is_lost), SCRATCH_TEST(test_inspect_tells_the_keys_of_a_file),
+          SCRATCH_TEST(test_inspect_takes_the_options_of_data), SCRATCH_TEST(test_inspect_counts_labels),
+          SCRATCH_TEST(test_inspect_shows_weights_and_shards), SCRATCH_TEST(test_inspect_says_what_a_path_is),
+          SCRATCH_TEST(test_inspect_hugging_face_folders))
