@@ -185,7 +185,7 @@ static const struct {
     {TRL, CONFIG_raw_pairs, "true"},
 };
 
-static void set_default(Loading *l, ConfigKey key, const char *json) {
+void foreign_set_default(Loading *l, ConfigKey key, const char *json) {
     Foreign f = {l, config_table.keys[key].name, {"", SOURCE_TOOL, 0}, NULL};
     if (l->c->source[key] == SOURCE_DEFAULT && !l->wrong[key]) foreign_set_text(&f, key, json);
 }
@@ -197,12 +197,13 @@ bool foreign_is_pretraining(const Loading *l) {
 }
 
 static void set_defaults(Loading *l) {
-    if (foreign_is_pretraining(l)) set_default(l, CONFIG_packing, "true");
+    if (l->c->tool) foreign_preference_defaults(l);
+    if (foreign_is_pretraining(l)) foreign_set_default(l, CONFIG_packing, "true");
     for (size_t i = 0; i < sizeof defaults / sizeof *defaults; i++)
-        if (defaults[i].tool == l->c->tool) set_default(l, defaults[i].key, defaults[i].json);
+        if (defaults[i].tool == l->c->tool) foreign_set_default(l, defaults[i].key, defaults[i].json);
     if (l->c->tool != LLAMA_FACTORY) return;
     AUTO_FREE char *alpha = mem_printf("%ld", 2 * l->c->lora_r);
-    if (!l->wrong[CONFIG_lora_r]) set_default(l, CONFIG_lora_alpha, alpha);
+    if (!l->wrong[CONFIG_lora_r]) foreign_set_default(l, CONFIG_lora_alpha, alpha);
 }
 
 // A value that follows from several keys, unless the command line has set it.

@@ -121,6 +121,8 @@ static const EntryKey entry_keys[] = {
     {"ds_type", TAKE_IF, 0, "json text csv parquet", "expected json, text, csv or parquet"},
     {"field_messages", TAKE_COLUMN, COLUMN_MESSAGES, NULL, NULL},
     {"field_tools", TAKE_COLUMN, COLUMN_TOOLS, NULL, NULL},
+    {"field_chosen", TAKE_COLUMN, COLUMN_CHOSEN, NULL, NULL},
+    {"field_rejected", TAKE_COLUMN, COLUMN_REJECTED, NULL, NULL},
     {"field_system", TAKE_COLUMN, COLUMN_SYSTEM, NULL, NULL},
     {"field_instruction", TAKE_COLUMN, COLUMN_INSTRUCTION, NULL, NULL},
     {"field_input", TAKE_COLUMN, COLUMN_INPUT, NULL, NULL},
@@ -151,8 +153,9 @@ static const EntryKey entry_keys[] = {
 static const char *type_advice(const Json *v) {
     const char *text = json_is_text(v) ? v->str.data : "";
     size_t n = strcspn(text, ".:");
-    if (is_among(text, n, "bradley_terry stepwise_supervised dpo kto orpo ebft"))
-        return "reward models and preferences are not in this version";
+    if (is_among(text, n, "bradley_terry stepwise_supervised ebft")) return "reward models are not in this version";
+    if (is_among(text, n, "dpo kto orpo chatml llama3 zephyr user_defined passthrough"))
+        return "expected chat_template.default, with field_messages, field_chosen and field_rejected";
     if (is_among(text, n, "sharegpt llama2_chat messages chat_template"))
         return "expected chat_template as the type, and the format as chat_template outside the entry";
     return "expected chat_template, alpaca, completion, input_output (which can hold the text of any type), or "
@@ -162,7 +165,7 @@ static const char *type_advice(const Json *v) {
 static void take_type(Entry *e, const Json *v) {
     if (v->type == JSON_OBJECT)
         take_prompt(e, v);
-    else if (entry_is_one_of(v, "chat_template sharegpt"))
+    else if (entry_is_one_of(v, "chat_template sharegpt chat_template.default chat_template.argilla"))
         e->format = NULL; // messages, in either form
     else if (entry_is_one_of(v, "completion input_output"))
         e->format = *v->str.data == 'c' ? "text" : "segments";

@@ -50,15 +50,15 @@ static void take_columns(Entry *e, const Json *columns) {
         RecordKey column;
     } known[] = {{"prompt", COLUMN_INSTRUCTION}, {"query", COLUMN_INPUT},   {"response", COLUMN_OUTPUT},
                  {"history", COLUMN_HISTORY},    {"system", COLUMN_SYSTEM}, {"tools", COLUMN_TOOLS},
-                 {"messages", COLUMN_MESSAGES}};
+                 {"messages", COLUMN_MESSAGES},  {"chosen", COLUMN_CHOSEN}, {"rejected", COLUMN_REJECTED},
+                 {"kto_tag", COLUMN_LABEL}};
     enum { KNOWN = sizeof known / sizeof *known };
     for (size_t i = 0; columns->type == JSON_OBJECT && i < columns->count; i++) {
         size_t k = 0;
         if (columns->items[i].type == JSON_NULL) continue;
         while (k < KNOWN && !json_str_is(columns->keys[i], known[k].name)) k++;
         if (k == KNOWN)
-            entry_refuse(e, columns->keys[i].data, &columns->items[i],
-                         "images, sound and preference data are not in this version");
+            entry_refuse(e, columns->keys[i].data, &columns->items[i], "images and sound are not in this version");
         else
             entry_add_column(e, known[k].name, known[k].column, &columns->items[i]);
     }
@@ -85,9 +85,8 @@ static void take_text(Entry *e, const Json *formatting, const Json *columns) {
 
 static void refuse_info(const Entry *e, JsonStr key, const Json *v) {
     entry_refuse(e, key.data, v,
-                 json_str_is(key, "ranking")       ? "training on preference data is not in this version"
-                 : json_str_is(key, "num_samples") ? "expected max_samples in the config: the first records"
-                                                   : "this key of dataset_info.json is not in this version");
+                 json_str_is(key, "num_samples") ? "expected max_samples in the config: the first records"
+                                                 : "this key of dataset_info.json is not in this version");
 }
 
 // An entry of dataset_info.json. `name` begins messages about it.
@@ -98,7 +97,8 @@ static void add_info(cJSON *list, const Foreign *f, const char *dir, const char 
     const Json *columns = json_given(info, "columns"), *tags = json_given(info, "tags"),
                *split = json_given(info, "split"), *hub = json_given(info, "hf_hub_url"),
                *revision = json_given(info, "revision");
-    static const char known[] = "file_name hf_hub_url ms_hub_url om_hub_url formatting columns tags split revision";
+    static const char known[] =
+        "file_name hf_hub_url ms_hub_url om_hub_url formatting columns tags split revision ranking";
     bool alpaca = !formatting || entry_is_word(formatting, "alpaca");
     for (size_t i = 0; info->type == JSON_OBJECT && i < info->count; i++)
         if (!is_among(info->keys[i].data, info->keys[i].len, known) && !foreign_is_off(&info->items[i]) &&
@@ -112,7 +112,9 @@ static void add_info(cJSON *list, const Foreign *f, const char *dir, const char 
     }
     if (!alpaca && !foreign_is_pretraining(f->l) && !entry_is_one_of(formatting, "sharegpt openai"))
         entry_refuse(&e, "formatting", formatting, "expected alpaca, sharegpt or openai");
-    if (alpaca) e.format = "alpaca";
+    const Json *ranking = json_given(info, "ranking"), *tag = columns ? json_given(columns, "kto_tag") : NULL;
+    bool preference = (ranking && ranking->type == JSON_TRUE) || tag; // their form is found out
+    if (alpaca && !preference) e.format = "alpaca";
     if (foreign_is_pretraining(f->l))
         take_text(&e, formatting, columns);
     else if (columns)

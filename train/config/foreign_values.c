@@ -37,8 +37,11 @@ void map_finetuning_type(const Foreign *f, const Json *v) {
 void map_stage(const Foreign *f, const Json *v) {
     if (is_one_of(v, "pt"))
         keep(f, &f->l->given.pretraining, 1);
+    else if (is_one_of(v, "dpo kto"))
+        foreign_set_text(f, CONFIG_task, "\"preference\"");
     else if (!is_one_of(v, "sft"))
-        foreign_refuse(f, v, "preference training is not in this version; expected sft or pt");
+        foreign_refuse(f, v, "expected sft, pt, dpo or kto");
+    if (is_one_of(v, "kto")) foreign_set_text(f, CONFIG_preference_loss, "\"kto\"");
 }
 
 void map_use_peft(const Foreign *f, const Json *v) {

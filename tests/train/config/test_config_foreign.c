@@ -1,56 +1,6 @@
 // Keys of other tools' configs: what each is mapped to, what is accepted with a line in the log, what is refused with
 // what advice; the tool, its defaults, and keys whose meaning depends on it.
-#include "test.h"
-
-#include <sys/stat.h>
-
-#include "config.h"
-#include "keys.h"
-#include "scratch.h"
-
-static int load(Config *c, const char *text, const char *word, Err *err) {
-    char *argv[] = {"c.yaml", (char *)word};
-    *c = (Config){0};
-    *err = (Err){0};
-    scratch_put("c.yaml", text, strlen(text));
-    return config_load(c, 1 + (word != NULL), argv, CONFIG_FOR_BENCH, err);
-}
-
-typedef struct Mapped {
-    const char *text, *key, *value; // the key's value as JSON
-} Mapped;
-
-static void check_mapped(const Mapped *cases, size_t n) {
-    for (size_t i = 0; i < n; i++) {
-        Config c;
-        Err err;
-        const char *implied;
-        if (load(&c, cases[i].text, NULL, &err)) fail_msg("%s: %s", cases[i].text, err.msg);
-        char *got = key_text(&c, keys_find(&config_table, cases[i].key, &implied), false);
-        if (strcmp(got, cases[i].value) != 0)
-            fail_msg("%s: %s is %s; expected %s", cases[i].text, cases[i].key, got, cases[i].value);
-        mem_free(got);
-        config_clear(&c);
-    }
-}
-#define CHECK_MAPPED(cases) check_mapped(cases, sizeof(cases) / sizeof *(cases))
-
-typedef struct Refused {
-    const char *text, *part;
-} Refused;
-
-static void check_refused(const Refused *cases, size_t n) {
-    for (size_t i = 0; i < n; i++) {
-        Config c;
-        Err err;
-        if (load(&c, cases[i].text, NULL, &err) == 0) fail_msg("%s: read; expected: %s", cases[i].text, cases[i].part);
-        if (!strstr(err.msg, cases[i].part))
-            fail_msg("%s: \"%s\"; expected: %s", cases[i].text, err.msg, cases[i].part);
-        assert_int_equal(err.kind, ERR_INPUT);
-        config_clear(&c);
-    }
-}
-#define CHECK_REFUSED(cases) check_refused(cases, sizeof(cases) / sizeof *(cases))
+#include "foreign_cases.h"
 
 static void test_foreign_common_keys(void **state) {
     (void)state;
@@ -96,6 +46,12 @@ static void test_foreign_axolotl(void **state) {
         {AX, "max_seq_length", "512"},
         {AX, "packing", "false"},
         {AX "sample_packing: true", "packing", "true"},
+        {AX "rl: dpo\nrl_beta: 0.5", "beta", "0.5"},
+        {AX "rl: ipo", "preference_loss", "\"ipo\""},
+        {AX "rl: kto", "task", "\"preference\""},
+        {AX "rl: simpo", "rpo_alpha", "1"},
+        {AX "datasets: [{path: d, type: chat_template.default, field_messages: m, field_chosen: c, field_rejected: r}]",
+         "train_file", "[{\"path\":\"d\",\"columns\":{\"messages\":\"m\",\"chosen\":\"c\",\"rejected\":\"r\"}}]"},
         {AX "sample_packing: null", "packing", "false"},
         {"adapter: qlora", "quantize_base", "\"nf4\""},
         {"adapter: qlora\nload_in_4bit: true", "quantize_base", "\"nf4\""},
@@ -212,7 +168,8 @@ static void test_foreign_axolotl(void **state) {
         {"datasets: [{path: a, weight: 0}]", "entry 1: weight: 0; expected a number above 0, at most 1000"},
         {"datasets: [{path: a, weight: 1e30}]", "entry 1: weight: 1e30; expected a number above 0, at most 1000"},
         {"datasets: [{path: a, weight: '2'}]", "entry 1: weight: \"2\"; expected a number above 0, at most 1000"},
-        {"datasets: [{path: a, type: stepwise_supervised}]", "reward models and preferences are not in this version"},
+        {"datasets: [{path: a, type: stepwise_supervised}]", "reward models are not in this version"},
+        {"datasets: [{path: a, type: chatml.intel}]", "expected chat_template.default, with field_messages"},
         {"datasets: [{path: a, type: {format: '{instruction} {text}'}}]",
          "datasets: entry 1: type: \"{instruction} {text}\"; format: found \"{text}\"; expected the "
          "fields "
@@ -290,6 +247,13 @@ static void test_foreign_llama_factory(void **state) {
          "three.json\",\"format\":\"alpaca\",\"max_samples\":9,\"columns\":{\"system\":\"s\",\"instruction\":"
          "\"q\",\"output\":\"a\"}}]"},
         {LF "mask_history: true", "mask_history", "true"},
+        {"stage: dpo", "task", "\"preference\""},
+        {"stage: kto\nkto_chosen_weight: 2", "desirable_weight", "2"},
+        {"stage: kto", "preference_loss", "\"kto\""},
+        {"stage: dpo\npref_loss: sigmoid\npref_beta: 0.2\npref_ftx: 0.5", "beta", "0.2"},
+        {"pref_loss: orpo\nstage: dpo", "preference_loss", "\"orpo\""},
+        {"stage: dpo\ndataset: pairs\ndataset_dir: INFO", "train_file",
+         "[{\"path\":\"INFO/p.json\",\"columns\":{\"chosen\":\"good\",\"rejected\":\"bad\"}}]"},
         {LF "dataset: bot\ndataset_dir: INFO", "train_file",
          "[{\"path\":\"INFO/"
          "b.json\",\"roles\":{\"user\":[\"ask\"],\"assistant\":[\"bot\"],\"tool\":[\"see\"],\"function_"
@@ -317,7 +281,8 @@ static void test_foreign_llama_factory(void **state) {
         "\"c4\":{\"file_name\":\"c4.json\",\"columns\":{\"prompt\":\"text\"}},"
         "\"wiki\":{\"file_name\":\"wiki.json\",\"columns\":{\"prompt\":\"body\",\"response\":null}},"
         "\"pair\":{\"file_name\":\"p.json\",\"columns\":{\"prompt\":\"q\",\"response\":\"a\"}},"
-        "\"pairs\":{\"file_name\":\"p.json\",\"ranking\":true},"
+        "\"pairs\":{\"file_name\":\"p.json\",\"ranking\":true,"
+        "\"columns\":{\"chosen\":\"good\",\"rejected\":\"bad\"}},"
         "\"bot\":{\"file_name\":\"b.json\",\"formatting\":\"sharegpt\",\"tags\":{\"user_tag\":\"ask\","
         "\"assistant_tag\":\"bot\",\"observation_tag\":\"see\",\"function_tag\":\"act\",\"system_tag\":\"system\"}},"
         "\"tag\":{\"file_name\":\"b.json\",\"formatting\":\"sharegpt\",\"tags\":{\"robot_tag\":\"bot\"}},"
@@ -327,7 +292,9 @@ static void test_foreign_llama_factory(void **state) {
     scratch_put("INFO/dataset_info.json", info, sizeof info - 1);
     CHECK_MAPPED(cases);
     static const Refused refused[] = {
-        {"stage: dpo", ":1: stage: \"dpo\"; preference training is not in this version; expected sft or pt"},
+        {"stage: ppo", ":1: stage: \"ppo\"; expected sft, pt, dpo or kto"},
+        {LF "pref_loss: hinge", ":2: pref_loss: \"hinge\"; expected sigmoid, ipo, orpo or simpo"},
+        {LF "ref_model: big", ":2: ref_model: \"big\"; the reference is the model as the run starts"},
         {"stage: pt\ndataset: pair\ndataset_dir: INFO",
          ":2: pair: response: \"a\"; with stage: pt only the prompt is learnt"},
         {"stage: pt\ndataset: one\ndataset_dir: INFO", ":2: one: no column is the prompt"},
@@ -344,8 +311,6 @@ static void test_foreign_llama_factory(void **state) {
         {LF "dataset: other\ndataset_dir: INFO", ":2: dataset: the data set other is on another hub; download it"},
         {LF "dataset: tag\ndataset_dir: INFO",
          ":2: tag: robot_tag: \"bot\"; expected role_tag, content_tag, or the name"},
-        {LF "dataset: pairs\ndataset_dir: INFO",
-         ":2: pairs: ranking: true; training on preference data is not in this"},
         {LF "dataset: few\ndataset_dir: INFO", ":2: few: num_samples: 5; expected max_samples in the config"},
         {LF "dataset: form\ndataset_dir: INFO", ":2: form: formatting: \"csv\"; expected alpaca, sharegpt or openai"},
         {LF "deepspeed: tp.json", ":2: deepspeed: \"tp.json\"; only data parallelism is in this version"},
@@ -390,6 +355,14 @@ static void test_foreign_trl(void **state) {
         {T "report_to: [wandb, tensorboard]", "report_to", "[\"html\",\"tensorboard\"]"},
         {T "logging_steps: 0.1", "logging_steps", "1"},
         {T "logging_steps: 25", "logging_steps", "25"},
+        {T "loss_type: [ipo]", "preference_loss", "\"ipo\""},
+        {T "loss_type: sigmoid", "task", "\"preference\""},
+        {T "loss_type: simpo", "rpo_alpha", "1"},
+        {T "loss_type: simpo\ncpo_alpha: 0", "rpo_alpha", "0"},
+        {T "beta: 0.2", "task", "\"preference\""},
+        {T "beta: 0.2", "learning_rate", "1e-06"},
+        {T "beta: 0.2\ndisable_dropout: true", "lora_dropout", "0"},
+        {T "beta: 0.2", "train_on_inputs", "false"},
     };
     mkdir("SET", 0777);
     scratch_put("SET/train.json", "[]", 2);
@@ -400,7 +373,8 @@ static void test_foreign_trl(void **state) {
         {T "packing_strategy: wrapped",
          ":2: packing_strategy: \"wrapped\"; a sample is never split over rows; expected bfd"},
         {T "datasets: [{path: a, fraction: 0.5}]", ":2: datasets: entry 1: fraction: 0.5; this key of an entry"},
-        {T "loss_type: dft", ":2: loss_type: \"dft\"; the loss is the token cross entropy"},
+        {T "loss_type: dft", ":2: loss_type: \"dft\"; expected nll, sigmoid, ipo, simpo or kto"},
+        {T "f_divergence_type: forward_kl", ":2: f_divergence_type: \"forward_kl\"; expected reverse_kl"},
         {T "env: {CUDA_VISIBLE_DEVICES: 0}",
          ":2: env: {\"CUDA_VISIBLE_DEVICES\": 0}; set environment variables in the shell"},
         {T "dataset_text_field: 3", ":2: dataset_text_field: 3; expected the name of a key"},
@@ -411,7 +385,7 @@ static void test_foreign_trl(void **state) {
 static void test_foreign_refused_keys(void **state) {
     (void)state;
     static const Refused cases[] = {
-        {"rl: dpo", "c.yaml:1: rl: \"dpo\"; preference training is not in this version"},
+        {"rl: grpo", "c.yaml:1: rl: \"grpo\"; expected dpo, ipo, orpo, simpo or kto"},
         {"use_dora: true", ":1: use_dora: true; DoRA is not in this version"},
         {"optim: sgd", ":1: optim: \"sgd\"; AdamW is the optimizer; expected adamw_torch"},
         {"optimizer: adafactor", ":1: optimizer: \"adafactor\"; AdamW is the optimizer"},
