@@ -133,6 +133,17 @@ static void add_record(Audit *a, AuditPart part, AuditRecord *r) {
     add_secrets(c, r);
 }
 
+// An answer with a label, as for KTO.
+static bool is_labelled(const Json *record) {
+    AUTO_CALL(dialog_clear) Dialog d = {.preference = PREFERENCE_LABELS};
+    return dialog_read(&d, record, FORMAT_PREFERENCE, true, false, NULL) == 0;
+}
+
+static DatasetFormat format_of(const Json *record, bool any_task) {
+    if (any_task && (dialog_is_pair(record) || is_labelled(record))) return FORMAT_PREFERENCE;
+    return any_task && classify_fits(record) ? FORMAT_CLASSIFICATION : dialog_detect(record, NULL);
+}
+
 // The format of the file: of its first record that has one.
 static void detect(Audit *a, RecordPlace *place) {
     for (size_t i = 0; i < a->n_batch && place->format == FORMAT_AUTO; i++) {
@@ -142,9 +153,7 @@ static void detect(Audit *a, RecordPlace *place) {
         if (record_parse(&doc, s, NULL)) continue;
         Json record = *json_root(doc);
         if (place->rule && file_rule_rename(&record, place->rule, &pool, NULL)) continue;
-        place->format = a->options.any_task && dialog_is_pair(&record)  ? FORMAT_PREFERENCE
-                        : a->options.any_task && classify_fits(&record) ? FORMAT_CLASSIFICATION
-                                                                        : dialog_detect(&record, NULL);
+        place->format = format_of(&record, a->options.any_task);
         place->detected = true;
     }
 }

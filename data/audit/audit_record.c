@@ -138,7 +138,8 @@ static int read_dialog(Reading *g, const AuditOptions *o, const Json *record, co
                 .record = place->number,
                 .preference = o->preference,
                 .learnt_turns = file_rule_learnt(place->rule, o->learnt)};
-    if (!d.preference && place->format == FORMAT_PREFERENCE) d.preference = PREFERENCE_PAIRS;
+    if (!d.preference && place->format == FORMAT_PREFERENCE)
+        d.preference = dialog_is_pair(record) ? PREFERENCE_PAIRS : PREFERENCE_LABELS;
     if (record_read_dialog(&d, record, place, o->has_template, o->raw_pairs, err)) return -1;
     if (dialog_check_answers(&d, err)) {
         g->r->empty = true;

@@ -70,7 +70,8 @@ static void print_file(const Audit *a, const Config *c, const char *path, const 
     if (n->format == FORMAT_CLASSIFICATION && c->task != TASK_CLASSIFICATION)
         say("  task      classification (--task classification); another task does not read label\n");
     if (n->format == FORMAT_PREFERENCE && !config_is_set(c, CONFIG_task))
-        say("  task      preference (--task preference); another task refuses these records\n");
+        say("  task      preference (--task preference, of answers with a label --preference_loss kto); another task "
+            "refuses these records\n");
     print_used(&n->used, rule);
     print_keys("in turns", &n->of_turns, ": read where the chat template reads them");
     print_keys("not used", &n->unread, "");

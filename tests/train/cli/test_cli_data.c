@@ -97,11 +97,12 @@ static void test_inspect_shows_preference_data(void **state) {
               "\n--- rejected\n<|im_start|>user\nQ<|im_end|>\n<|im_start|>assistant\n[[b<|im_end|>");
     check_has("inspect c.json task=causal_lm", 2, "d.jsonl:1: found preference data");
     check_has("inspect d.jsonl", 0, "data, preference, 2 records");
-    check_has("inspect d.jsonl", 0, "preference (--task preference)");
+    check_has("inspect d.jsonl", 0, "task      preference (--task preference, of answers");
     put("d.jsonl", "{\"prompt\":\"Q\",\"completion\":\"a\",\"label\":false}\n{\"prompt\":\"R\",\"completion\":\"b\","
                    "\"label\":true}\n");
     check_has("inspect c.json preference_loss=kto --show 1", 0, "\n--- with another answer\nQ[[b");
     check_has("inspect c.json preference_loss=kto --show 1", 0, "]]\n=> undesirable\n");
+    check_has("inspect d.jsonl", 0, "data, preference, 2 records");
     check_has("inspect d.jsonl --task preference --preference_loss kto", 0,
               "used      prompt (2 records), completion (2), label (2)");
 }
