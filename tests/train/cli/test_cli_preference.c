@@ -1,11 +1,13 @@
 // Preference training as a user runs it: losses and rewards of TRL's trainers (golden/preference), the same bits
 // however the batch is split and after a stop, evaluation, and what is refused.
 #include <math.h>
+#include <unistd.h>
 
 #include "cli_runner.h"
 #include "family_fixture.h"
 #include "fileio.h"
 #include "say.h"
+#include "sockets.h"
 
 #define MODEL "llama3-0" // of family_open
 #define GOLDEN SOURCE_DIR "/tests/golden/preference/"
@@ -110,6 +112,19 @@ static void check_same(const char *a, const char *b) {
     assert_string_equal(first, second);
 }
 
+// The words on two ranks of this machine.
+static void run_two_ranks(const char *words) {
+    int fd, port;
+    Err err;
+    ASSERT_OK(socket_listen(&fd, &port, "127.0.0.1", &err), &err);
+    close(fd);
+    AUTO_FREE char *command = mem_printf(
+        "export XDG_CACHE_HOME=$PWD/cache WORLD_SIZE=2 LOCAL_WORLD_SIZE=2 MASTER_ADDR=127.0.0.1 "
+        "MASTER_PORT=%d; RANK=1 LOCAL_RANK=1 '%s' %s >rank1 2>&1 & RANK=0 LOCAL_RANK=0 '%s' %s 2>&1; wait $!",
+        port, LORAC, words, LORAC, words);
+    mem_free(command_output(command, 0));
+}
+
 static void test_preference_bits(void **state) {
     (void)state;
     put_model();
@@ -138,6 +153,8 @@ static void test_preference_kto(void **state) {
     mem_free(run(KTO "--per_device_train_batch_size 4 --output_dir four", 0));
     mem_free(run(KTO "--gradient_accumulation_steps 4 --per_device_train_batch_size 1 --output_dir one", 0));
     check_same("four", "one");
+    run_two_ranks(KTO "--per_device_train_batch_size 2 --output_dir ranks");
+    check_same("four", "ranks");
     AUTO_FREE char *log = contents("four/train_log.jsonl");
     assert_non_null(strstr(log, "\"kl\":"));
     assert_null(strstr(log, "accuracies"));
