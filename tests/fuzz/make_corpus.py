@@ -416,3 +416,16 @@ if pyarrow:
             use_dictionary=False)
     parquet("checked", {"text": ["a", "b"]}, write_page_checksum=True)
     parquet("groups", {"text": ["a", "b", "c"], "more": [{"k": [1]}, {"k": []}, None]}, row_group_size=1)
+
+# ---- grammar: schemas, regular expressions, GBNF; a text behind 0x1E ----
+
+put("grammar", "object", json.dumps({"type": "object", "properties": {
+    "name": {"type": "string", "minLength": 1, "maxLength": 5}, "n": {"type": "integer", "minimum": -3, "maximum": 120},
+    "tags": {"type": "array", "items": {"enum": ["a", 1, None, {"x": []}]}, "minItems": 1, "maxItems": 3}},
+    "required": ["name"], "additionalProperties": {"type": "boolean"}}) + '\x1e{"name": "ab", "n": 12, "tags": ["a"], "z": true}')
+put("grammar", "alternatives", json.dumps({"oneOf": [{"$ref": "#/$defs/a"}, {"type": "null"}], "$defs": {"a": {
+    "allOf": [{"type": "array", "prefixItems": [{"const": "x"}], "items": {"$ref": "#"}}, {"maxItems": 4}]}}}) + '\x1e["x",null,["x"]]')
+put("grammar", "strings", json.dumps({"anyOf": [{"type": "string", "pattern": "^[a-c\"]+(-\\d{2,})?$", "maxLength": 9},
+    {"type": "string", "format": "date-time"}, {"type": "number", "exclusiveMinimum": -0.5, "maximum": 1e2}]}) + '\x1e"ab\\"-12"')
+put("grammar", "regex", "(?:yes|no)?[^\\s\\x41-\\u00e9]{1,3}(?P<n>\\.\\d+)*$\x1eyesz.1")
+put("grammar", "gbnf", 'root ::= expr ("," ws expr){0,3} | "\\u00e9"+ # c\nexpr ::= [a-z_]+ | "(" expr ")" | .{2} "!"\nws ::= [ \\t]*\n\x1e(a), b')
