@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "answer_form.h"
 #include "chat.h"
 #include "json.h"
 #include "line_reader.h"
@@ -17,6 +18,7 @@ typedef struct Options {
     char *system;
     ContextOptions room;
     SamplingOptions sampling;
+    FormOptions form;
 } Options;
 
 static const Key options[] = {
@@ -26,6 +28,7 @@ static const Key options[] = {
     OPTION(TEXT, system, .help = "A system message."),
     CONTEXT_OPTIONS("Longest conversation"),
     SAMPLING_OPTIONS("512"),
+    FORM_OPTIONS,
     DEVICE_OPTIONS,
 };
 
@@ -39,6 +42,7 @@ typedef struct Chat {
     ChatTemplate *chat_template;
     GenerateSession *session;
     GenerateOptions options;
+    AnswerForm form;
     int32_t *stop;
     NamedAdapter *adapters;
     size_t n_adapters, capacity;
@@ -172,6 +176,7 @@ static int answer(Chat *c, const char *line, size_t len, Err *err) {
     if (!rc) {
         token_printer_end(&printer);
         note_full(c, &g, (int64_t)tokens.count);
+        answer_form_note(&c->form, &g);
         add_message(c, "assistant", printer.text.data ? printer.text.data : "", printer.text.len);
     } else {
         c->messages.len = before;
@@ -248,11 +253,14 @@ static int open_chat(Chat *c, const Options *o, const char *folder, Err *err) {
     c->stop = generate_stop_ids(m, chat_template_end_of_turn(c->chat_template), &c->options.n_stop);
     c->options.stop = c->stop;
     reset(c);
+    if (answer_form_open(&c->form, &o->form, m->tokenizer, err)) return -1;
+    c->options.constraint = c->form.constraint;
     return choose_context(&c->context, m, 1, &o->room, err);
 }
 
 static void close_chat(Chat *c) {
     generate_session_free(c->session);
+    answer_form_close(&c->form);
     for (size_t i = 0; i < c->n_adapters; i++) {
         mem_free(c->adapters[i].name);
         adapter_free(c->adapters[i].adapter);

@@ -3,6 +3,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "answer_form.h"
 #include "cli.h"
 #include "config.h"
 #include "eval.h"
@@ -18,6 +19,7 @@
 typedef struct Options {
     bool generate, json, raw;
     int64_t limit, show, max_new_tokens;
+    FormOptions form;
 } Options;
 
 static const Key options[] = {
@@ -26,11 +28,13 @@ static const Key options[] = {
     OPTION(INT, show, .max = 0x1p53, .help = "With --generate: print the first N samples and their answers."),
     OPTION(BOOL, raw, .help = "Print control characters of answers to a terminal as they are, not as \\x1B."),
     OPTION(INT, max_new_tokens, .standard = "256", .min = 1, .max = 0x1p53, .help = "Longest answer, in tokens."),
+    FORM_OPTIONS,
     OPTION(BOOL, json, .help = "Print one JSON object."),
 };
 
 typedef struct MatchResult {
     int64_t correct, total, tokens; // tokens: generated, stop tokens not counted
+    int64_t fitting;                // answers that have the form which was asked for
     double seconds;
 } MatchResult;
 
@@ -41,6 +45,7 @@ typedef struct EvalRun {
     Adapter *adapter;   // NULL: the base alone
     Adapter *reference; // of preferences; NULL: the base alone
     RunData data;
+    AnswerForm form;
 } EvalRun;
 
 enum { DEFAULT_BATCH = 16 };
@@ -84,6 +89,7 @@ static int open_run(EvalRun *r, Err *err) {
 }
 
 static void close_run(EvalRun *r) {
+    answer_form_close(&r->form);
     run_data_close(&r->data);
     adapter_free(r->adapter);
     adapter_free(r->reference);
@@ -102,35 +108,57 @@ static void strip(const StrBuf *s, const char **begin, size_t *length) {
     *length = (size_t)(e - b);
 }
 
-// Decodes an answer and compares it with the reference. show: prints prompt, reference and answer.
-static bool check_answer(const EvalRun *r, const Options *o, const PromptCase *c, const Generation *g, bool show) {
+// Decodes an answer, compares it with the reference, and counts it. show: prints prompt, reference and answer.
+static void check_answer(MatchResult *m, const EvalRun *r, const Options *o, const PromptCase *c, const Generation *g,
+                         bool show) {
     AUTO_STR StrBuf text = {0};
     const char *begin;
     size_t length;
     tokenizer_decode(r->model->tokenizer, g->ids, (size_t)g->count, false, &text);
     strip(&text, &begin, &length);
-    bool same = length == strlen(c->reference) && memcmp(begin, c->reference, length) == 0;
+    m->correct += length == strlen(c->reference) && memcmp(begin, c->reference, length) == 0;
+    m->fitting += r->form.constraint && constraint_accepts(r->form.constraint, (JsonStr){begin, length});
+    m->tokens += g->count;
     if (show) {
         say("prompt    %s\nreference %s\nanswer    ", c->prompt, c->reference);
         say_generated(begin, length, o->raw);
         say("\n\n");
     }
-    return same;
 }
 
-static int answer(const EvalRun *r, const Options *o, const PromptCase *cases, int64_t n, Generation *answers,
-                  Err *err) {
+static int answer(const EvalRun *r, const GenerateOptions *wanted, const PromptCase *cases, int64_t n,
+                  Generation *answers, Err *err) {
     AUTO_FREE GeneratePrompt *prompts = mem_calloc((size_t)n + 1, sizeof *prompts);
     for (int64_t i = 0; i < n; i++) prompts[i] = (GeneratePrompt){cases[i].ids, cases[i].count};
-    int64_t batch = r->config.per_device_eval_batch_size > 0 ? r->config.per_device_eval_batch_size : DEFAULT_BATCH;
-    GenerateOptions how = {.max_new_tokens = o->max_new_tokens, .top_p = 1, .batch = batch};
+    GenerateOptions how = *wanted;
     int32_t end = r->data.chat ? chat_template_end_of_turn(r->data.chat) : -1;
     AUTO_FREE int32_t *stop = generate_stop_ids(r->model, end, &how.n_stop);
     how.stop = stop;
     return generate(r->model, r->adapter, prompts, n, &how, answers, err);
 }
 
-static int exact_match(const EvalRun *r, const Options *o, MatchResult *m, Err *err) {
+// held: under the constraint.
+static int match_all(MatchResult *m, const EvalRun *r, const Options *o, const PromptCase *cases, int64_t n, bool held,
+                     Err *err) {
+    int64_t batch = r->config.per_device_eval_batch_size > 0 ? r->config.per_device_eval_batch_size : DEFAULT_BATCH;
+    GenerateOptions how = {.max_new_tokens = o->max_new_tokens,
+                           .top_p = 1,
+                           .batch = batch,
+                           .constraint = held ? r->form.constraint : NULL};
+    Generation *answers = mem_calloc((size_t)n + 1, sizeof *answers);
+    double start = time_now();
+    int rc = answer(r, &how, cases, n, answers, err);
+    *m = (MatchResult){.total = n, .seconds = time_now() - start};
+    for (int64_t i = 0; i < n; i++) {
+        if (!rc) check_answer(m, r, o, &cases[i], &answers[i], i < o->show && !o->json);
+        generation_clear(&answers[i]);
+    }
+    mem_free(answers);
+    return rc;
+}
+
+// Free answers, then those under a constraint.
+static int exact_match(const EvalRun *r, const Options *o, MatchResult m[2], Err *err) {
     const Config *c = &r->config;
     int64_t n;
     PromptCase *cases;
@@ -139,16 +167,8 @@ static int exact_match(const EvalRun *r, const Options *o, MatchResult *m, Err *
     if (run_eval_files(&files, &choice, &r->data, c, err)) return -1;
     DatasetOptions data = run_dataset_options(c, &files, r->data.max_tokens);
     if (prompt_cases_load(&cases, &n, &choice, &data, r->model->tokenizer, r->data.chat, err)) return -1;
-    Generation *answers = mem_calloc((size_t)n + 1, sizeof *answers);
-    double start = time_now();
-    int rc = answer(r, o, cases, n, answers, err);
-    *m = (MatchResult){.total = n, .seconds = time_now() - start};
-    for (int64_t i = 0; i < n; i++) {
-        if (!rc) m->correct += check_answer(r, o, &cases[i], &answers[i], i < o->show && !o->json);
-        m->tokens += answers[i].count;
-        generation_clear(&answers[i]);
-    }
-    mem_free(answers);
+    int rc = match_all(&m[0], r, o, cases, n, false, err);
+    if (!rc && r->form.constraint) rc = match_all(&m[1], r, o, cases, n, true, err);
     prompt_cases_free(cases, n);
     return rc;
 }
@@ -205,22 +225,34 @@ static void print_preference(const Options *o, const EvalResult *e) {
     print_json(j);
 }
 
-static void print_result(const Options *o, const EvalResult *e, const MatchResult *m) {
+static void print_match(const AnswerForm *f, const MatchResult *m, bool held) {
+    say("%sexact_match=%.2f (%ld/%ld)", held ? "constrained_" : "", ratio(m->correct, m->total), m->correct, m->total);
+    if (f->constraint) say(", %ld fit --%s", m->fitting, f->name);
+    say("\n");
+}
+
+static void add_match(cJSON *j, const AnswerForm *f, const MatchResult *m) {
+    cJSON_AddNumberToObject(j, "exact_match", ratio(m->correct, m->total));
+    cJSON_AddNumberToObject(j, "correct", (double)m->correct);
+    cJSON_AddNumberToObject(j, "total", (double)m->total);
+    if (f->constraint) cJSON_AddNumberToObject(j, "fitting", (double)m->fitting);
+    cJSON_AddNumberToObject(j, "generated_tokens", (double)m->tokens);
+    cJSON_AddNumberToObject(j, "generated_tokens_per_second", m->seconds > 0 ? (double)m->tokens / m->seconds : 0);
+}
+
+static void print_result(const EvalRun *r, const Options *o, const EvalResult *e, const MatchResult m[2]) {
+    const AnswerForm *f = &r->form;
     if (!o->json) {
         say("eval_loss=%.4f perplexity=%.4g token_accuracy=%.4f (%ld token%s)\n", e->loss, e->perplexity, e->accuracy,
             e->tokens, plural(e->tokens));
-        if (o->generate) say("exact_match=%.2f (%ld/%ld)\n", ratio(m->correct, m->total), m->correct, m->total);
+        if (o->generate) print_match(f, &m[0], false);
+        if (f->constraint) print_match(f, &m[1], true);
         return;
     }
     cJSON *j = result_json(e, "eval_token_accuracy", "tokens");
     cJSON_AddNumberToObject(j, "eval_perplexity", e->perplexity);
-    if (o->generate) {
-        cJSON_AddNumberToObject(j, "exact_match", ratio(m->correct, m->total));
-        cJSON_AddNumberToObject(j, "correct", (double)m->correct);
-        cJSON_AddNumberToObject(j, "total", (double)m->total);
-        cJSON_AddNumberToObject(j, "generated_tokens", (double)m->tokens);
-        cJSON_AddNumberToObject(j, "generated_tokens_per_second", m->seconds > 0 ? (double)m->tokens / m->seconds : 0);
-    }
+    if (o->generate) add_match(j, f, &m[0]);
+    if (f->constraint) add_match(cJSON_AddObjectToObject(j, "constrained"), f, &m[1]);
     print_json(j);
 }
 
@@ -230,21 +262,23 @@ static int64_t rows_per_pass(const Config *c) {
 
 static int evaluate_run(EvalRun *r, const Options *o, Err *err) {
     bool classifier = r->config.task == TASK_CLASSIFICATION;
-    MatchResult match = {0};
+    MatchResult match[2] = {{0}};
     bool preference = r->config.task == TASK_PREFERENCE;
     if (o->generate && preference)
         return err_input(err, "eval --generate: preferences have no reference answer; expected task causal_lm");
     if (o->generate && classifier) return err_input(err, "eval --generate: a classifier does not generate text");
+    if (answer_form_open(&r->form, &o->form, r->model->tokenizer, err)) return -1;
+    if (r->form.constraint && !o->generate) return err_input(err, "--%s: expected --generate with it", r->form.name);
     PassPreference loss = preference_of(&r->config, r->reference);
     EvalResult e = evaluate_model(r->model, r->adapter, &r->data, rows_per_pass(&r->config), preference ? &loss : NULL);
-    if (o->generate && exact_match(r, o, &match, err)) return -1;
+    if (o->generate && exact_match(r, o, match, err)) return -1;
     if (r->backend->k->status(r->backend, err)) return -1;
     if (classifier)
         print_classifier(r, o, &e);
     else if (preference)
         print_preference(o, &e);
     else
-        print_result(o, &e, &match);
+        print_result(r, o, &e, match);
     return 0;
 }
 
@@ -258,13 +292,15 @@ static int run_eval(const void *given, int argc, char **argv, Err *err) {
 const Verb verb_eval = {
     .name = "eval",
     .usage = "lorac eval (CONFIG.json | RUN | --model_name_or_path M [--adapter_name_or_path A] --validation_file F)\n"
-             "             [--generate] [--limit N] [--show N] [--raw] [--max_new_tokens N] [--json]",
+             "             [--generate] [--limit N] [--show N] [--raw] [--max_new_tokens N] [--json]\n"
+             "             [--json_schema F / --regex R / --grammar F]",
     .summary = "Print loss, perplexity and accuracy of a model with an adapter",
     .help =
         "With the config of a run, or RUN, its output_dir, the adapter is output_dir/adapter, unless "
         "--adapter_name_or_path names another one\n"
         "(\"none\": the base model alone). --generate ignores white space at both ends of answer and reference and\n"
-        "generates per_device_eval_batch_size answers at once (16 if it is not set). For an adapter with a\n"
+        "generates per_device_eval_batch_size answers at once (16 if it is not set). With --json_schema, --regex or\n"
+        "--grammar it answers twice, freely and held to it, and counts the answers that fit. For an adapter with a\n"
         "classifier: loss, accuracy and macro-F1 over the samples.",
     OPTIONS(options),
     .takes_config = true,

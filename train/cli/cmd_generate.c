@@ -1,6 +1,7 @@
 // lorac generate RUN QUESTION, or --model_name_or_path M [--adapter_name_or_path A] (--prompt S / --messages F) ...
 #include <string.h>
 
+#include "answer_form.h"
 #include "run_folder.h"
 
 typedef struct Options {
@@ -8,6 +9,7 @@ typedef struct Options {
     char *prompt, *messages, *chat_template;
     bool parse_special;
     SamplingOptions sampling;
+    FormOptions form;
 } Options;
 
 static const Key options[] = {
@@ -21,6 +23,7 @@ static const Key options[] = {
     OPTION(PATH, chat_template,
            .help = "A .jinja file, or a name (chatml, llama3, ...), to use instead of the adapter's or the model's."),
     SAMPLING_OPTIONS("256"),
+    FORM_OPTIONS,
     DEVICE_OPTIONS,
 };
 
@@ -81,7 +84,10 @@ static int encode(Prompt *p, const Options *o, const char *question, const Loade
 
 static int answer(const Loaded *l, const Options *o, const Prompt *p, Err *err) {
     AUTO_CALL(token_printer_clear) TokenPrinter printer = {.tokenizer = l->model->tokenizer, .raw = o->sampling.raw};
+    AUTO_CALL(answer_form_close) AnswerForm form = {0};
+    if (answer_form_open(&form, &o->form, l->model->tokenizer, err)) return -1;
     GenerateOptions how = sampling_generate_options(&o->sampling);
+    how.constraint = form.constraint;
     AUTO_FREE int32_t *stop = generate_stop_ids(l->model, p->end_of_turn, &how.n_stop);
     how.stop = stop;
     how.on_token = token_printer_add;
@@ -90,6 +96,7 @@ static int answer(const Loaded *l, const Options *o, const Prompt *p, Err *err) 
     AUTO_CALL(generation_clear) Generation g = {0};
     if (generate(l->model, l->adapter, &prompt, 1, &how, &g, err)) return -1;
     token_printer_end(&printer);
+    answer_form_note(&form, &g);
     return loaded_check(l, err);
 }
 

@@ -7,7 +7,7 @@
 
 #include "decode_engine.h"
 #include "logits.h"
-#include "token_sampler.h"
+#include "token_choice.h"
 
 enum { PREFILL_TOKENS = 256 }; // of one run, unless there are more slots
 
@@ -19,6 +19,7 @@ typedef struct Slot {
     int64_t past;           // tokens in the cache
     int64_t known;          // tokens in ids
     size_t capacity;        // of answer->ids
+    ConstraintText text;    // the answer, under a constraint
 } Slot;
 
 struct DecodeBatch {
@@ -29,8 +30,7 @@ struct DecodeBatch {
     int64_t n;
     DecodePiece *pieces; // [n] of the current run
     int32_t *picked;     // [n]
-    float *logits;       // [vocab]; NULL until a request samples
-    TokenSampler *sampler;
+    TokenChoice *choice; // NULL until a request needs more than the most likely token
 };
 
 // Tokens of one run.
@@ -54,12 +54,14 @@ DecodeBatch *decode_batch_new(const Model *m, int64_t slots, int64_t capacity) {
 void decode_batch_free(DecodeBatch *b) {
     if (!b) return;
     decode_engine_free(b->engine);
-    for (int64_t s = 0; s < b->n; s++) mem_free(b->slots[s].ids);
+    for (int64_t s = 0; s < b->n; s++) {
+        constraint_end(&b->slots[s].text);
+        mem_free(b->slots[s].ids);
+    }
     mem_free(b->slots);
     mem_free(b->pieces);
     mem_free(b->picked);
-    mem_free(b->logits);
-    token_sampler_free(b->sampler);
+    token_choice_free(b->choice);
     mem_free(b);
 }
 
@@ -113,16 +115,18 @@ int64_t decode_batch_add(DecodeBatch *b, const DecodeRequest *r) {
     s->capacity = 0;
     memcpy(s->ids, r->prompt.ids, (size_t)r->prompt.count * sizeof *s->ids);
     generation_clear(r->answer);
-    if (r->how->temperature > 0 && !b->sampler) {
-        b->logits = mem_alloc((size_t)b->m->config.vocab, sizeof *b->logits);
-        b->sampler = token_sampler_new(b->m->config.vocab);
-    }
+    if ((r->how->temperature > 0 || r->how->constraint) && !b->choice)
+        b->choice = token_choice_new(b->engine, b->m->config.vocab);
+    if (r->how->constraint) constraint_begin(r->how->constraint, &s->text);
     return s - b->slots;
 }
 
 DecodeState decode_batch_state(const DecodeBatch *b, int64_t slot) { return b->slots[slot].state; }
 
-void decode_batch_release(DecodeBatch *b, int64_t slot) { b->slots[slot].state = DECODE_FREE; }
+void decode_batch_release(DecodeBatch *b, int64_t slot) {
+    constraint_end(&b->slots[slot].text);
+    b->slots[slot].state = DECODE_FREE;
+}
 
 void decode_batch_forget(DecodeBatch *b, const Adapter *a) {
     for (Slot *s = b->slots; s < b->slots + b->n; s++)
@@ -168,30 +172,18 @@ static int64_t choose_pieces(DecodeBatch *b) {
     return n;
 }
 
-static int32_t draw(DecodeBatch *b, const Slot *s, int64_t row) {
-    const GenerateOptions *o = s->r.how;
-    RngKey key = {.seed = o->seed,
-                  .stream = (uint32_t)s->r.answer->count,
-                  .module = rng_module("sample"),
-                  .row = (uint32_t)s->r.index};
-    decode_engine_logits(b->engine, row, b->logits);
-    return token_sampler_draw(b->sampler, b->logits, o->temperature, o->top_p, key);
-}
-
-static bool is_stop(const GenerateOptions *o, int32_t id) {
-    for (size_t i = 0; i < o->n_stop; i++)
-        if (o->stop[i] == id) return true;
-    return false;
-}
-
 // Gives the request its next token, or ends it.
 static void accept(DecodeBatch *b, Slot *s, int32_t id) {
     const GenerateOptions *o = s->r.how;
     Generation *g = s->r.answer;
-    if (id < 0 || is_stop(o, id)) {
-        s->state = id < 0 ? DECODE_NOT_FINITE : DECODE_ENDED;
-        g->stopped = id >= 0;
+    g->stopped = id == TOKEN_END || generate_is_stop(o, id);
+    if (g->stopped || id < 0) {
+        s->state = g->stopped ? DECODE_ENDED : id == TOKEN_NONE ? DECODE_DEAD_END : DECODE_NOT_FINITE;
         return;
+    }
+    if (o->constraint) {
+        constraint_add(o->constraint, &s->text, id);
+        g->complete = constraint_complete(o->constraint, &s->text);
     }
     MEM_GROW(g->ids, s->capacity, (size_t)g->count + 1);
     g->ids[g->count++] = s->ids[s->known++] = id;
@@ -208,7 +200,7 @@ void decode_batch_step(DecodeBatch *b) {
         Slot *s = &b->slots[b->pieces[i].sequence];
         s->past += b->pieces[i].count;
         if (in_prompt(s)) continue;
-        bool greedy = s->r.how->temperature == 0;
-        accept(b, s, greedy ? b->picked[i] : draw(b, s, i));
+        TokenPlace place = {.row = i, .best = b->picked[i], .number = s->r.answer->count, .prompt = s->r.index};
+        accept(b, s, token_choose(b->choice, s->r.how, &s->text, &place));
     }
 }

@@ -14,7 +14,10 @@ typedef struct DecodeRequest { // all is borrowed until the request ends
     Generation *answer; // cleared, then filled
 } DecodeRequest;
 
-typedef enum { DECODE_FREE, DECODE_RUNNING, DECODE_ENDED, DECODE_NOT_FINITE } DecodeState;
+// NOT_FINITE: a logit was NaN; DEAD_END: no token of the vocabulary continues the answer as its constraint demands. The
+// answer ends before it.
+typedef enum { DECODE_FREE, DECODE_RUNNING, DECODE_ENDED, DECODE_NOT_FINITE, DECODE_DEAD_END } DecodeState;
+#define DECODE_DEAD_END_TEXT "no token of the vocabulary continues the answer as its schema, regex or grammar demands"
 
 typedef struct DecodeBatch DecodeBatch;
 // `slots` requests at once, each of at most `capacity` tokens.
@@ -29,8 +32,7 @@ int decode_request_check(const Model *m, const DecodeRequest *r, int64_t capacit
 int64_t decode_batch_add(DecodeBatch *b, const DecodeRequest *r);
 // One run of all that are RUNNING: each gets one token, or a part of its prompt is computed.
 void decode_batch_step(DecodeBatch *b);
-// ENDED and NOT_FINITE (a logit was NaN: the answer ends before it) hold until the slot is released. To release one
-// that runs cancels it.
+// The last three hold until the slot is released. To release one that runs cancels it.
 DecodeState decode_batch_state(const DecodeBatch *b, int64_t slot);
 void decode_batch_release(DecodeBatch *b, int64_t slot);
 // Caches of this adapter are not used again: before it is freed, because the next one may have the same address.

@@ -10,11 +10,12 @@ void generation_clear(Generation *g) {
 
 // Frees a slot whose request has ended; refuses an answer that is not whole.
 static int take_answer(DecodeBatch *b, int64_t slot, const DecodeRequest *r, Err *err) {
-    bool finite = decode_batch_state(b, slot) != DECODE_NOT_FINITE;
+    DecodeState state = decode_batch_state(b, slot);
+    int64_t tokens = r->prompt.count + r->answer->count;
     decode_batch_release(b, slot);
-    if (finite) return 0;
-    return err_runtime(err, "prompt %ld: logits after %ld tokens are not finite", r->index,
-                       r->prompt.count + r->answer->count);
+    if (state == DECODE_DEAD_END) return err_runtime(err, "prompt %ld: " DECODE_DEAD_END_TEXT, r->index);
+    if (state == DECODE_ENDED) return 0;
+    return err_runtime(err, "prompt %ld: logits after %ld tokens are not finite", r->index, tokens);
 }
 
 // ---- many prompts ----

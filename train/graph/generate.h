@@ -5,6 +5,7 @@
 #pragma once
 
 #include "adapter.h"
+#include "constraint.h"
 #include "model.h"
 
 typedef struct GenerateOptions {
@@ -15,6 +16,7 @@ typedef struct GenerateOptions {
     int64_t batch;       // sequences at once
     const int32_t *stop; // ids that end a sequence (not part of the answer)
     size_t n_stop;
+    Constraint *constraint; // of every answer: it ends where it is complete only. NULL: none
     // Called after every new token with the index of the prompt; nonzero ends this sequence. NULL: not called.
     int (*on_token)(void *user, int64_t prompt, int32_t id);
     void *user;
@@ -28,7 +30,8 @@ typedef struct GeneratePrompt { // borrowed
 typedef struct Generation { // one answer; init with {0}, generation_clear frees
     int32_t *ids;
     int64_t count;
-    bool stopped; // by a stop token rather than by max_new_tokens or the context's end
+    bool stopped;  // by a stop token rather than by max_new_tokens or the context's end
+    bool complete; // it is a text that the constraint describes
 } Generation;
 void generation_clear(Generation *g);
 
