@@ -66,7 +66,7 @@ static int add_token(void *job, int64_t prompt, int32_t id) {
 
 // ---- a job ----
 
-static int read_body(ServeJob *j, const Model *m, int64_t context, int *status, Err *err) {
+static int read_body(ServeJob *j, int64_t context, int *status, Err *err) {
     const char *name;
     AUTO_JSON JsonDoc *doc = NULL; // up to 100 times as large as its text: it does not wait with the job
     if (json_parse(&doc, j->x->body, j->x->body_size, "the body", 0, err)) return -1;
@@ -77,7 +77,7 @@ static int read_body(ServeJob *j, const Model *m, int64_t context, int *status, 
         *status = 404;
         return err_input(err, "The model `%s` does not exist.", name);
     }
-    return serve_request_read(&j->request, root, m, j->model, context, err);
+    return serve_request_read(&j->request, root, j->models, j->model, context, err);
 }
 
 ServeJob *serve_job_new(HttpExchange *x, ServedModels *models, const Model *m, int64_t context, bool chat, int *status,
@@ -93,7 +93,7 @@ ServeJob *serve_job_new(HttpExchange *x, ServedModels *models, const Model *m, i
     j->created = (int64_t)time(NULL);
     j->request.chat = chat;
     *status = 400;
-    if (read_body(j, m, context, status, err)) {
+    if (read_body(j, context, status, err)) {
         serve_job_free(j);
         return NULL;
     }
@@ -123,11 +123,11 @@ void serve_job_begin(ServeJob *j) {
     j->gone = http_append_event(j->x, NULL, -1, event) != 0;
 }
 
-static void end_stream(ServeJob *j, bool finite) {
-    AUTO_FREE char *end = finite ? serve_chunk_end(j) : serve_error(500, "a logit is not finite");
+static void end_stream(ServeJob *j, const char *fault) {
+    AUTO_FREE char *end = fault ? serve_error(500, fault) : serve_chunk_end(j);
     send_rest(j);
     http_append_event(j->x, NULL, -1, end);
-    if (finite && j->request.include_usage) {
+    if (!fault && j->request.include_usage) {
         AUTO_FREE char *usage = serve_chunk_usage(j);
         http_append_event(j->x, NULL, -1, usage);
     }
@@ -135,12 +135,12 @@ static void end_stream(ServeJob *j, bool finite) {
     http_finish(j->x);
 }
 
-void serve_job_end(ServeJob *j, bool finite) {
+void serve_job_end(ServeJob *j, const char *fault) {
     if (!j->cut) token_stream_end(&j->stream, &j->text);
     if (j->request.stream) {
-        end_stream(j, finite);
+        end_stream(j, fault);
         return;
     }
-    AUTO_FREE char *body = finite ? serve_whole(j) : serve_error(500, "a logit is not finite");
-    http_answer_text(j->x, finite ? 200 : 500, "application/json", body);
+    AUTO_FREE char *body = fault ? serve_error(500, fault) : serve_whole(j);
+    http_answer_text(j->x, fault ? 500 : 200, "application/json", body);
 }

@@ -32,5 +32,5 @@ void serve_job_free(ServeJob *j); // a request that has no answer yet gets statu
 
 // Before its first run: the head of a stream.
 void serve_job_begin(ServeJob *j);
-// After its last run. finite: else a logit was NaN, which is an error.
-void serve_job_end(ServeJob *j, bool finite);
+// After its last run. fault: why there is no whole answer; NULL: there is one.
+void serve_job_end(ServeJob *j, const char *fault);

@@ -5,11 +5,13 @@
 
 #include "decode_batch.h"
 #include "dialog.h"
+#include "serve_format.h"
 #include "serve_read.h"
 
 void serve_request_clear(ServeRequest *r) {
     mem_free(r->ids);
     mem_free((void *)r->how.stop);
+    constraint_free(r->constraint);
     for (size_t i = 0; i < r->n_stops; i++) str_clear(&r->stops[i]);
     *r = (ServeRequest){0};
 }
@@ -45,8 +47,8 @@ static const struct {
 
 // Fields that are read below, and those that do not bear on the answer: of all requests, of chats, of completions.
 static const char all_fields[] =
-    "model stream stream_options max_tokens seed temperature top_p stop stop_token_ids ignore_eos response_format "
-    "cache_prompt skip_special_tokens user metadata store service_tier prompt_cache_key safety_identifier";
+    "model stream stream_options max_tokens seed temperature top_p stop stop_token_ids ignore_eos " SERVE_FORMAT_FIELDS
+    " cache_prompt skip_special_tokens user metadata store service_tier prompt_cache_key safety_identifier";
 static const char chat_fields[] = "max_completion_tokens parallel_tool_calls";
 static const char chat_token_fields[] =
     "messages tools chat_template_kwargs add_generation_prompt"; // and more of chats
@@ -219,13 +221,15 @@ static int read_length(ServeRequest *r, const Json *root, int64_t context, Err *
     return 0;
 }
 
-static int check_format(const Json *root, Err *err) {
-    const Json *format = json_given(root, "response_format");
+static const TokenTrie *tokens_of(void *models) { return served_models_tokens(models); }
+
+static int read_format(ServeRequest *r, const Json *root, ServedModels *models, Err *err) {
     bool special = true;
     if (serve_read_bool(&special, root, "skip_special_tokens", err)) return -1;
     if (!special) return serve_refuse_field(root, "skip_special_tokens", "true", err);
-    if (!format || json_is_string(json_get(format, "type"), "text")) return 0;
-    return serve_refuse_field(root, "response_format", "{\"type\": \"text\"}", err);
+    if (serve_format_read(&r->constraint, root, tokens_of, models, err)) return -1;
+    r->how.constraint = r->constraint;
+    return 0;
 }
 
 int serve_request_model(const char **name, const Json *root, Err *err) {
@@ -234,12 +238,13 @@ int serve_request_model(const char **name, const Json *root, Err *err) {
     return serve_read_text(name, root, "model", err);
 }
 
-int serve_request_read(ServeRequest *r, const Json *root, const Model *m, const ServedModel *served, int64_t context,
-                       Err *err) {
+int serve_request_read(ServeRequest *r, const Json *root, ServedModels *models, const ServedModel *served,
+                       int64_t context, Err *err) {
+    const Model *m = served_models_base(models);
     for (size_t f = 0; f < root->count; f++)
         if (check_field(root, f, r->chat, err)) return -1;
     if (read_stream(r, root, err) || read_sampling(r, root, err) || read_stops(r, root, err) ||
-        read_stop_ids(r, root, served, err) || check_format(root, err))
+        read_stop_ids(r, root, served, err) || read_format(r, root, models, err))
         return -1;
     if (r->chat ? read_messages(r, root, m->tokenizer, served, err) : read_prompt(r, root, m->tokenizer, err))
         return -1;

@@ -15,6 +15,7 @@ typedef struct ServeRequest { // init with {0}
     bool stream, include_usage;
     int32_t *ids; // of the prompt
     int64_t count;
+    Constraint *constraint;        // of how; owned
     GenerateOptions how;           // its stop ids are owned
     StrBuf stops[SERVE_MAX_STOPS]; // texts that end an answer
     size_t n_stops;
@@ -24,7 +25,7 @@ void serve_request_clear(ServeRequest *r);
 // The "model" of a body; NULL: none. Refuses a body that is no object.
 int serve_request_model(const char **name, const Json *root, Err *err);
 // r->chat is given; r keeps nothing of the document. context: tokens of prompt and answer.
-int serve_request_read(ServeRequest *r, const Json *root, const Model *m, const ServedModel *served, int64_t context,
-                       Err *err);
+int serve_request_read(ServeRequest *r, const Json *root, ServedModels *models, const ServedModel *served,
+                       int64_t context, Err *err);
 // Of a request for tokens: r->ids alone.
 int serve_request_tokens(ServeRequest *r, const Json *root, const Model *m, const ServedModel *served, Err *err);

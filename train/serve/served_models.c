@@ -12,6 +12,7 @@ struct ServedModels {
     ServedModel **items; // the base first; removed ones until they are freed
     size_t count, capacity;
     ServedLimits limits;
+    TokenTrie *tokens; // NULL: not made yet
 };
 
 static void served_clear(ServedModel *m) {
@@ -61,8 +62,18 @@ void served_models_free(ServedModels *s) {
     if (!s) return;
     for (size_t i = 0; i < s->count; i++) served_clear(s->items[i]);
     mem_free(s->items);
+    token_trie_free(s->tokens);
     pthread_mutex_destroy(&s->lock);
     mem_free(s);
+}
+
+const Model *served_models_base(const ServedModels *s) { return s->m; }
+
+const TokenTrie *served_models_tokens(ServedModels *s) {
+    pthread_mutex_lock(&s->lock);
+    if (!s->tokens) s->tokens = token_trie_new(s->m->tokenizer);
+    pthread_mutex_unlock(&s->lock);
+    return s->tokens;
 }
 
 static ServedModel *find(const ServedModels *s, const char *name) {

@@ -7,6 +7,7 @@
 
 #include "adapter.h"
 #include "chat.h"
+#include "token_trie.h"
 
 typedef struct ServedModel {
     char *name, *path;
@@ -36,6 +37,10 @@ int served_models_remove(ServedModels *s, const char *name, Err *err); // ERR_IN
 // NULL: no model has this name. name NULL: the first adapter, or the base if there is none.
 ServedModel *served_models_hold(ServedModels *s, const char *name);
 void served_models_release(ServedModels *s, ServedModel *m);
+
+const Model *served_models_base(const ServedModels *s);
+// The vocabulary for structured output; made at the first call.
+const TokenTrie *served_models_tokens(ServedModels *s);
 
 // Calls `forget` with each adapter that was removed and is not held any more, and frees it.
 void served_models_sweep(ServedModels *s, void (*forget)(void *user, const Adapter *a), void *user);

@@ -200,6 +200,48 @@ static void test_serve_takes_the_adapters_of_a_run(void **state) {
     assert_int_equal(server_end(s, SIGTERM), 0);
 }
 
+// The form that a request asks for, in the fields of three APIs; finish_reason tells whether the answer has it.
+static void test_serve_gives_answers_a_form(void **state) {
+    (void)state;
+    static const struct {
+        const char *field, *text, *option;
+    } forms[] = {
+        {"\"guided_regex\": \"(yes|no)!?\"", NULL, "--regex '(yes|no)!?'"},
+        {"\"structured_outputs\": {\"choice\": [\"a|b (c)\"]}", "a|b (c)", NULL},
+        {"\"guided_choice\": [\"a.\"]", "a.", NULL},
+        {"\"structured_outputs\": {\"regex\": \"x{3}\"}", "xxx", NULL},
+        {"\"grammar\": \"root ::= \\\"he\\\" [l]{2} .\"", NULL, "--grammar 'root ::= \"he\" [l]{2} .'"},
+        {"\"json_schema\": {\"const\": \"\\u00e9\"}", NULL, "--json_schema '{\"const\": \"\\u00e9\"}'"},
+        {"\"guided_json\": \"{\\\"const\\\": [1]}\"", NULL, "--json_schema '{\"const\": [1]}'"},
+        {"\"response_format\": {\"type\": \"json_schema\", \"json_schema\": {\"name\": \"n\", \"strict\": true, "
+         "\"schema\": {\"type\": \"integer\", \"minimum\": 5, \"maximum\": 7}}}",
+         NULL, "--json_schema '{\"type\": \"integer\", \"minimum\": 5, \"maximum\": 7}'"},
+    };
+    Server s = server_start("-m tiny.gguf");
+    for (size_t i = 0; i < sizeof forms / sizeof *forms; i++) {
+        char reason[16];
+        AUTO_FREE char *body =
+            mem_printf("{\"prompt\": \"Hello\", \"temperature\": 0, \"max_tokens\": 300, %s}", forms[i].field);
+        AUTO_FREE char *answer = ask(&s, COMPLETE, body), *text = text_of(answer, reason);
+        assert_string_equal(reason, "stop");
+        if (forms[i].text) assert_string_equal(text, forms[i].text);
+        if (!forms[i].option) continue;
+        AUTO_FREE char *words = mem_printf("generate -m tiny.gguf -p Hello -n 300 %s", forms[i].option);
+        AUTO_FREE char *want = run(words, 0);
+        want[strlen(want) - 1] = 0;
+        assert_string_equal(text, want);
+    }
+    ASSERT_ANSWER(ask(&s, COMPLETE,
+                      "{\"prompt\": \"a\", \"max_tokens\": 3, \"response_format\": {\"type\": \"json_object\", "
+                      "\"schema\": {\"minLength\": 50, \"type\": \"string\"}}}"),
+                  200, "\"finish_reason\":\"length\"");
+    ASSERT_ANSWER(
+        ask(&s, COMPLETE, "{\"prompt\": \"a\", \"max_tokens\": 9, \"ignore_eos\": true, \"guided_regex\": \"ab\"}"),
+        200, "\"text\":\"ab\"");
+    assert_int_equal(server_end(s, SIGTERM), 0);
+}
+
 TEST_MAIN_WITH(set_up, tear_down, TEST(test_serve_answers_as_generate_does), TEST(test_serve_tokenizes),
-               TEST(test_serve_streams_the_whole_answer), TEST(test_serve_mixes_no_adapters),
-               TEST(test_serve_loads_and_unloads_while_it_answers), TEST(test_serve_takes_the_adapters_of_a_run))
+               TEST(test_serve_gives_answers_a_form), TEST(test_serve_streams_the_whole_answer),
+               TEST(test_serve_mixes_no_adapters), TEST(test_serve_loads_and_unloads_while_it_answers),
+               TEST(test_serve_takes_the_adapters_of_a_run))
