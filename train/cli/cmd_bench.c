@@ -55,8 +55,8 @@ static void print_machine(Bench *b) {
 static int open_model(Bench *b, Err *err) {
     enum { TOKENS = 512 };
     const Config *c = &b->config;
-    if (c->task == TASK_CLASSIFICATION)
-        return err_input(err, "bench: task classification; expected a config of task causal_lm");
+    if (c->task != TASK_CAUSAL_LM)
+        return err_input(err, "bench: task %s; expected a config of task causal_lm", ENUM_WORDS(TASKS)[c->task].word);
     if (model_read_config(&b->model, c->model_name_or_path, &(ModelOptions){0}, err)) return -1;
     b->train.tokens = min64(config_is_set(c, CONFIG_max_seq_length) ? c->max_seq_length : TOKENS, b->model.context);
     return bench_rows_write(b->train.dir, b->train.tokens, b->model.vocab, err);
