@@ -249,15 +249,15 @@ static int define(SchemaCompiler *c, uint32_t set) {
                : 0;
 }
 
-// Rule 0: white space, the value, white space.
+// Rule 0: white space, the value. None after it: models that are not taught to stop would go on with it.
 static int compile(SchemaCompiler *c) {
     AUTO_SCHEMA_SET SchemaSet whole = {0};
-    uint32_t space, value;
+    uint32_t value;
     grammar_add_rule(c->g, NULL);
     schema_set_add(&whole, c->root, PART_WHOLE);
-    if (schema_rule(c, &whole, &value) || schema_lex_program(c, LEX_SPACE, GRAMMAR_RETURN, &space)) return -1;
-    space = grammar_call(c->g, value, space);
-    if (schema_lex_program(c, LEX_SPACE, space, &c->g->rules[0].start)) return -1;
+    if (schema_rule(c, &whole, &value)) return -1;
+    value = grammar_call(c->g, value, GRAMMAR_RETURN);
+    if (schema_lex_program(c, LEX_SPACE, value, &c->g->rules[0].start)) return -1;
     for (uint32_t set = 0; set < c->sets.count; set++)
         if (define(c, set)) return -1;
     return 0;

@@ -6,13 +6,12 @@
 // (title, default, ...) say nothing about the text. Everything else is refused by name.
 //
 // Every text is valid, but not every way to write a value is taken:
-//  - white space between tokens and at both ends: none, one space, or one or two line feeds with at most 40 spaces and
-//    tabs after them;
-//  - members of an object in any order, each declared one once; other members too, unless additionalProperties is
-//  false;
+//  - white space before the text and between tokens: none, one space, or one or two line feeds with at most 40 spaces
+//    and tabs after them;
+//  - members of an object in any order, each declared one once; other members too, unless additionalProperties forbids
+//    them;
 //  - integers have at most 18 digits and no fraction; other numbers at most 18 digits on both sides of the point, and
-//  an
-//    exponent of at most two digits, or none where there are bounds;
+//    an exponent of at most two digits, or none where there are bounds;
 //  - characters of enum, const, keys, pattern and format are escaped only where JSON demands it, and values of enum and
 //    const are written as in the schema (1.0 is not 1).
 #pragma once

@@ -172,7 +172,7 @@ def as_written(v):
 
 def write(r, v):
     indent, separators = r.choice([(None, None), (None, (",", ":")), (2, None), (4, None)])
-    return r.choice(["", "", " ", "\n"]) + json.dumps(v, indent=indent, separators=separators, ensure_ascii=False) + r.choice(["", "", "\n"])
+    return r.choice(["", "", " ", "\n"]) + json.dumps(v, indent=indent, separators=separators, ensure_ascii=False)
 
 
 def main():

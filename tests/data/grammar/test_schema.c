@@ -48,9 +48,9 @@ static void test_schema_white_space_and_order(void **state) {
         " \"required\": [\"a\"], \"additionalProperties\": false}";
     AUTO_STR StrBuf wide = {0};
     case_texts(CONSTRAINT_SCHEMA, schema,
-               TEXTS("{\"a\":1}", " { \"a\" : 1 } ", "\n\n{\n\t\"b\": [\n    1,\n    {}\n  ],\n  \"a\": 1\n}\n"),
+               TEXTS("{\"a\":1}", " { \"a\" : 1 }", "\n\n{\n\t\"b\": [\n    1,\n    {}\n  ],\n  \"a\": 1\n}"),
                TEXTS("{}", "{\"a\":1,}", "{,\"a\":1}", "{\"a\":1 \"b\":[]}", "{\"a\":1}  ", "{\"a\":1,\"a\":1}",
-                     "{\"a\":1}x", "{\"\\u0061\":1}", "{\"c\":1,\"a\":1}", "{\"a\":1}\n\n\n"));
+                     "{\"a\":1}x", "{\"\\u0061\":1}", "{\"c\":1,\"a\":1}", "{\"a\":1}\n"));
     str_printf(&wide, "{\n%40s\"a\":1}", "");
     Constraint *c = case_open(CONSTRAINT_SCHEMA, schema);
     case_check(c, schema, (JsonStr){wide.data, wide.len}, true);
