@@ -1,5 +1,6 @@
 // schema_keywords: which keywords a schema may have and what they may hold; those that are about types, values and
 // references.
+#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -163,9 +164,7 @@ unsigned schema_type_of(const Json *value) {
     case JSON_FALSE:
     case JSON_TRUE: return TYPE_BOOLEAN;
     case JSON_INT: return TYPE_INTEGER;
-    case JSON_FLOAT:
-        return json_whole(value, &n) || value->number >= 0x1p53 || value->number <= -0x1p53 ? TYPE_INTEGER
-                                                                                            : TYPE_FRACTION;
+    case JSON_FLOAT: return json_whole(value, &n) || fabs(value->number) >= 0x1p53 ? TYPE_INTEGER : TYPE_FRACTION;
     case JSON_STRING: return TYPE_STRING;
     case JSON_ARRAY: return TYPE_ARRAY;
     case JSON_OBJECT: return TYPE_OBJECT;
