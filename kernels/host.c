@@ -99,13 +99,26 @@ WeightRow weight_row(const Weight *w, int64_t row) {
           w->cols, dtype_info(s->dtype)->name);
     CHECK((s->dtype == DTYPE_NF4) == (s->row_scale != NULL), "%s: scales of rows and type %s", w->name,
           dtype_info(s->dtype)->name);
+    CHECK(dtype_is_grouped(s->dtype) == (s->groups.scale != NULL), "%s: scales of groups and type %s", w->name,
+          dtype_info(s->dtype)->name);
     int64_t stored = s->row_map ? s->row_map[row] : row;
     return (WeightRow){
         .segment = s,
         .data = (const uint8_t *)s->data + (size_t)stored * row_bytes,
-        .run = s->row_map || s->row_scale ? 1 : s->rows - row,
+        .run = s->row_map || s->row_scale || s->groups.scale ? 1 : s->rows - row,
         .scale = s->row_scale ? s->row_scale[stored] : 1,
+        .groups = dtype_groups_row(s->groups, stored),
     };
+}
+
+void host_expand_row(float *dst, const WeightRow *r, int64_t col, int64_t n) {
+    DType t = r->segment->dtype;
+    const DTypeInfo *info = dtype_info(t);
+    const uint8_t *src = r->data + col / info->block * info->bytes;
+    if (dtype_is_grouped(t))
+        dtype_expand_groups(t, dst, src, &r->groups, col, n);
+    else
+        dtype_expand_row(t, dst, src, (size_t)n, r->scale);
 }
 
 size_t host_packed_row(DType type, const float *row_scale, int64_t cols) {

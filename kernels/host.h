@@ -76,10 +76,13 @@ static inline void host_check_attention(const AttentionCall *c, DType act, bool 
 typedef struct WeightRow {
     const WeightSegment *segment;
     const uint8_t *data; // dtype_bytes(segment->dtype, w->cols) bytes
-    int64_t run;         // contiguous rows from this one on (1 with a row map or a scale)
+    int64_t run;         // contiguous rows from this one on (1 with a row map or scales)
     float scale;         // NF4: of the row; else 1
+    DTypeGroups groups;  // of the row, of a type that has them
 } WeightRow;
 WeightRow weight_row(const Weight *w, int64_t row);
+// n elements of a row from column `col` on, both multiples of its type's block, as dtype_expand has them.
+void host_expand_row(float *dst, const WeightRow *r, int64_t col, int64_t n);
 // Bytes of a row of `cols` elements that `pack` writes. CHECKs the type, and that only NF4 has row scales.
 size_t host_packed_row(DType type, const float *row_scale, int64_t cols);
 

@@ -91,6 +91,7 @@ typedef struct WeightSegment {
     DType dtype;
     int64_t rows;
     const float *row_scale; // NF4: [rows] of the stored rows; F8_E4M3: [1]; else NULL
+    DTypeGroups groups;     // of the stored rows, of a type that has them (dtype_is_grouped); else all 0
 } WeightSegment;
 enum { WEIGHT_MAX_SEGMENTS = 4, LORA_MAX_PAIRS = 3 };
 typedef struct Weight {

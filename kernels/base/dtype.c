@@ -3,7 +3,8 @@
 // The expansion of a block is bit-exactly defined: scales are halves (11 significant bits), sub-scales have at most 8
 // bits and quants at most 7 (5 where sub-scales have 8), so every product below is exact in float32 and only the final
 // addition of a minimum rounds. Neither the order of the products nor fused multiply-add can change a bit; that is what
-// the fast backends rely on. (NF4's levels are floats; there the order is fixed: the scales are multiplied first.)
+// the fast backends rely on. (NF4's levels are floats; there the order is fixed: the scales are multiplied first.
+// Of numbers with scales apart the difference is exact and the product rounds.)
 #include "dtype.h"
 
 #include <math.h>
@@ -37,7 +38,9 @@ const char *dtype_gguf_name(uint32_t ggml_type) {
     return ggml_type < sizeof gguf_names / sizeof *gguf_names ? gguf_names[ggml_type] : NULL;
 }
 
-bool dtype_is_weight(DType t) { return t <= DTYPE_NF4; }
+bool dtype_is_weight(DType t) { return t <= DTYPE_F8_G; }
+
+bool dtype_is_grouped(DType t) { return t >= DTYPE_NF4_G && t <= DTYPE_F8_G; }
 
 bool dtype_bytes(DType t, size_t n, size_t *bytes) {
     const DTypeInfo *info = dtype_info(t);
@@ -74,6 +77,12 @@ uint16_t f32_to_f16(float f) {
 }
 
 float bf16_to_f32(uint16_t h) { return bits_to_f32((uint32_t)h << 16); }
+
+// A half has 8 exponents more below and its mantissa 7 bits further up.
+float f8_to_f32(uint8_t e4m3) {
+    if ((e4m3 & 0x7F) == 0x7F) return NAN;
+    return f16_to_f32((uint16_t)((e4m3 & 0x80) << 8 | (e4m3 & 0x7F) << 7)) * 256;
+}
 
 uint16_t f32_to_bf16(float f) {
     uint32_t bits = f32_to_bits(f);
@@ -217,7 +226,7 @@ static void expand_q6_k(float *y, const uint8_t *b) {
 }
 
 static const int8_t iq4_values[16] = {DTYPE_IQ4_VALUES}, e2m1_values[16] = {DTYPE_E2M1_VALUES};
-static const float nf4_levels[16] = {DTYPE_NF4_LEVELS};
+static const float nf4_levels[16] = {DTYPE_NF4_LEVELS}, fp4_levels[16] = {DTYPE_FP4_LEVELS};
 
 static void expand_16_values(float *y, const uint8_t *qs, float d, const int8_t *values) {
     for (int j = 0; j < 16; j++) {
@@ -263,7 +272,7 @@ void dtype_expand_row(DType t, float *dst, const void *src, size_t n, float row_
         [DTYPE_MXFP4] = expand_mxfp4,
     };
     const DTypeInfo *info = dtype_info(t);
-    CHECK(dtype_is_weight(t) && n % (size_t)info->block == 0, "%zu elements of %s", n, info->name);
+    CHECK(t <= DTYPE_NF4 && n % (size_t)info->block == 0, "%zu elements of %s", n, info->name);
     const uint8_t *b = src;
     for (size_t i = 0; i < n; i += (size_t)info->block, b += info->bytes)
         if (t == DTYPE_NF4)
@@ -273,3 +282,27 @@ void dtype_expand_row(DType t, float *dst, const void *src, size_t n, float row_
 }
 
 void dtype_expand(DType t, float *dst, const void *src, size_t n) { dtype_expand_row(t, dst, src, n, 1); }
+
+// ---- numbers with scales apart ----
+
+// Number i of a run.
+static float number_at(DType t, const uint8_t *b, int64_t i) {
+    switch (t) {
+    case DTYPE_NF4_G: return nf4_levels[i % 2 ? b[i / 2] & 15 : b[i / 2] >> 4];
+    case DTYPE_FP4_G: return fp4_levels[i % 2 ? b[i / 2] & 15 : b[i / 2] >> 4];
+    case DTYPE_U4_G: return (float)(i % 2 ? b[i / 2] >> 4 : b[i / 2] & 15);
+    case DTYPE_I8_G: return (float)(int8_t)b[i];
+    default: return f8_to_f32(b[i]);
+    }
+}
+
+void dtype_expand_groups(DType t, float *dst, const void *src, const DTypeGroups *groups, int64_t col, int64_t n) {
+    const DTypeInfo *info = dtype_info(t);
+    CHECK(dtype_is_grouped(t) && col % info->block == 0 && n % info->block == 0, "%ld elements of %s from %ld on", n,
+          info->name, col);
+    for (int64_t i = 0; i < n; i++) {
+        int64_t g = groups->of_column ? groups->of_column[col + i] : (col + i) / groups->columns;
+        float zero = groups->zero ? (float)groups->zero[g] : 0;
+        dst[i] = groups->scale[g] * (number_at(t, src, i) - zero);
+    }
+}

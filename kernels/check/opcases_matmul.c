@@ -200,6 +200,9 @@ static const OpSize linears[] = {
     {.t = 127, .n = 192, .k = 576, .dtype = DTYPE_Q4_1, .row_map = true, .accumulate = true},
     {.t = 127, .n = 961, .k = 576, .dtype = DTYPE_Q8_0, .row_map = true, .segments = 3, .bias = true},
     {.t = 40, .n = 200, .k = 320, .dtype = DTYPE_NF4, .row_map = true, .segments = 1, .accumulate = true},
+    {.t = 40, .n = 200, .k = 328, .dtype = DTYPE_U4_G, .row_map = true, .accumulate = true},
+    {.t = 67, .n = 130, .k = 584, .dtype = DTYPE_I8_G, .row_map = true},
+    {.t = 67, .n = 130, .k = 584, .dtype = DTYPE_NF4_G, .row_map = true, .bias = true},
     {.t = 513, .n = 100, .k = 576, .dtype = DTYPE_Q8_0, .bias = true, .residual = true, .accumulate = true},
     {.t = 513, .n = 576, .k = 100, .dtype = DTYPE_F16, .residual = true},
     // around the tiles of products

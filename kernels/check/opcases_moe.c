@@ -139,6 +139,7 @@ static const OpSize grouped[] = {
     {.experts = 3, .used = 3, .t = 300, .n = 200, .k = 100, .dtype = DTYPE_BF16},
     {.experts = 16, .used = 1, .t = 60, .n = 7, .k = 96, .dtype = DTYPE_F16},
     {GROUPED(.t = 40, .n = 146, .k = 576, .dtype = DTYPE_NF4)},
+    {GROUPED(.t = 40, .n = 146, .k = 584, .dtype = DTYPE_U4_G)},
     {GROUPED(.t = 40, .n = 40, .k = 768, .dtype = DTYPE_IQ4_XS)},
     {GROUPED(.t = 40, .n = 40, .k = 288, .dtype = DTYPE_MXFP4)},
     {.experts = 2, .used = 1, .t = 90, .n = 150, .k = 8192, .dtype = DTYPE_Q5_K},

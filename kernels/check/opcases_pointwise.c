@@ -210,6 +210,7 @@ static const OpSize weights[] = {
     {.t = 60, .n = 192, .k = 576, .dtype = DTYPE_Q4_1, .row_map = true},
     {.t = 60, .n = 193, .k = 576, .dtype = DTYPE_Q8_0, .row_map = true, .segments = 4},
     {.t = 60, .n = 192, .k = 576, .dtype = DTYPE_NF4, .row_map = true},
+    {.t = 60, .n = 192, .k = 584, .dtype = DTYPE_U4_G, .row_map = true},
     {.t = 1, .n = 10, .k = 576, .dtype = DTYPE_F16, .segments = 3},
 };
 // k = 1: layernorm's x - mean and variance are 0, so only its bias is left.

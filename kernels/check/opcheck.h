@@ -50,7 +50,9 @@ typedef struct OpSize {
     {.dtype = DTYPE_Q5_0, __VA_ARGS__}, {.dtype = DTYPE_Q5_1, __VA_ARGS__}, {.dtype = DTYPE_Q2_K, __VA_ARGS__}, \
     {.dtype = DTYPE_Q3_K, __VA_ARGS__}, {.dtype = DTYPE_Q4_K, __VA_ARGS__}, {.dtype = DTYPE_Q5_K, __VA_ARGS__}, \
     {.dtype = DTYPE_Q6_K, __VA_ARGS__}, {.dtype = DTYPE_IQ4_NL, __VA_ARGS__}, {.dtype = DTYPE_IQ4_XS, __VA_ARGS__}, \
-    {.dtype = DTYPE_MXFP4, __VA_ARGS__}, {.dtype = DTYPE_NF4, __VA_ARGS__}
+    {.dtype = DTYPE_MXFP4, __VA_ARGS__}, {.dtype = DTYPE_NF4, __VA_ARGS__}, {.dtype = DTYPE_NF4_G, __VA_ARGS__}, \
+    {.dtype = DTYPE_FP4_G, __VA_ARGS__}, {.dtype = DTYPE_U4_G, __VA_ARGS__}, {.dtype = DTYPE_I8_G, __VA_ARGS__}, \
+    {.dtype = DTYPE_F8_G, __VA_ARGS__}
 // clang-format on
 
 typedef enum {

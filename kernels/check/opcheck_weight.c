@@ -36,10 +36,33 @@ static void fill_row(uint8_t *row, DType t, DType rounding, int64_t k, const flo
         const float *x = noise + block * info->block;
         for (int i = 0; i < info->bytes; i++) row[i] = (uint8_t)(int)(x[i % info->block] * 1e4f + (float)i);
         float d = size * (1.5f + x[0] / 4);
+        for (int i = 0; t == DTYPE_F8_G && i < info->bytes; i++) row[i] &= 0xBF; // below 2, and no NaN
         if (t == DTYPE_MXFP4) row[0] = (uint8_t)(128 + (int)log2f(d / 8));
         for (int i = 0; i < 2; i++)
             if (half_scales[t].divisor[i] != 0) put_half(row + half_scales[t].at[i], d / half_scales[t].divisor[i]);
     }
+}
+
+enum { GROUP_COLUMNS = 32 };
+
+// Scales that make the elements small. U4_G has zeros, with them and a row map each column has its group.
+static DTypeGroups random_groups(const OpRun *r, DType t, int64_t rows, int64_t k, const float *noise) {
+    static const float divisor[DTYPE_COUNT] = {
+        [DTYPE_NF4_G] = 1, [DTYPE_FP4_G] = 1, [DTYPE_U4_G] = 8, [DTYPE_I8_G] = 64, [DTYPE_F8_G] = 1};
+    DTypeGroups g = {.n = (k + GROUP_COLUMNS - 1) / GROUP_COLUMNS, .columns = GROUP_COLUMNS};
+    float *scale = mem_alloc((size_t)(rows * g.n), sizeof *scale);
+    for (int64_t i = 0; i < rows * g.n; i++)
+        scale[i] = (1.5f + noise[i % (rows * k)] / 4) / (divisor[t] * sqrtf((float)k));
+    g.scale = scale;
+    if (t != DTYPE_U4_G && t != DTYPE_I8_G) return g;
+    int16_t *zero = mem_alloc((size_t)(rows * g.n), sizeof *zero);
+    for (int64_t i = 0; i < rows * g.n; i++) zero[i] = (int16_t)(t == DTYPE_U4_G ? i % 17 : i % 9 - 4);
+    g.zero = zero;
+    if (!r->size.row_map) return g;
+    int32_t *of_column = mem_alloc((size_t)k, sizeof *of_column);
+    for (int64_t i = 0; i < k; i++) of_column[i] = (int32_t)(i * 7 % g.n);
+    g.of_column = of_column;
+    return g;
 }
 
 // In host memory; freed by free_parts.
@@ -53,12 +76,15 @@ static WeightSegment random_segment(OpRun *r, DType t, int64_t rows, int64_t k) 
         row_scale = mem_alloc((size_t)rows, sizeof *row_scale);
         for (int64_t i = 0; i < rows; i++) row_scale[i] = (2 + noise[i] / 4) / (255 * 255 * sqrtf((float)k));
     }
+    DTypeGroups groups = {0};
+    if (dtype_is_grouped(t)) groups = random_groups(r, t, rows, k, noise);
     mem_free(noise);
     int32_t *map = NULL;
     if (r->size.row_map) map = mem_alloc((size_t)rows, sizeof *map);
     for (int64_t i = 0; map && i < rows; i++) // llama's permutation of one head of `rows` rows, roughly
         map[i] = (int32_t)(i % 2 ? rows - 1 - i / 2 : i / 2);
-    return (WeightSegment){.data = data, .dtype = t, .rows = rows, .row_scale = row_scale, .row_map = map};
+    return (WeightSegment){
+        .data = data, .dtype = t, .rows = rows, .row_scale = row_scale, .row_map = map, .groups = groups};
 }
 
 static void free_parts(const Weight *w) {
@@ -66,6 +92,9 @@ static void free_parts(const Weight *w) {
         mem_free((void *)w->segments[i].data);
         mem_free((void *)w->segments[i].row_scale);
         mem_free((void *)w->segments[i].row_map);
+        mem_free((void *)w->segments[i].groups.scale);
+        mem_free((void *)w->segments[i].groups.zero);
+        mem_free((void *)w->segments[i].groups.of_column);
     }
     mem_free((void *)w->bias);
 }
@@ -90,6 +119,10 @@ static Weight place(OpRun *r, const Weight *host) {
         s->data = op_copy(r, s->data, rows * row_bytes);
         s->row_scale = copy_or_null(r, s->row_scale, rows * sizeof(float));
         s->row_map = copy_or_null(r, s->row_map, rows * sizeof(int32_t));
+        DTypeGroups *g = &s->groups;
+        g->scale = copy_or_null(r, g->scale, rows * (size_t)g->n * sizeof *g->scale);
+        g->zero = copy_or_null(r, g->zero, rows * (size_t)g->n * sizeof *g->zero);
+        g->of_column = copy_or_null(r, g->of_column, (size_t)w.cols * sizeof *g->of_column);
     }
     w.bias = copy_or_null(r, w.bias, (size_t)w.rows * sizeof(float));
     return w;

@@ -98,9 +98,11 @@ static Expand *expand_function(DType t) {
     return table[t];
 }
 
-// n elements at `data`: of r's row, or of whole rows from it on.
-static void expand_elements(WeightRow r, float *dst, const uint8_t *data, int64_t n) {
-    if (r.segment->dtype == DTYPE_NF4)
+// n elements at `data`, of column `col`: of r's row, or of whole rows from it on.
+static void expand_elements(WeightRow r, float *dst, const uint8_t *data, int64_t col, int64_t n) {
+    if (dtype_is_grouped(r.segment->dtype))
+        CPU_FN(expand_groups)(dst, &r, data, col, n);
+    else if (r.segment->dtype == DTYPE_NF4)
         CPU_FN(expand_nf4)(dst, data, n, r.scale);
     else
         expand_function(r.segment->dtype)(dst, data, n);
@@ -118,9 +120,9 @@ void cpu_expand_columns(float *dst, const Weight *w, int64_t row, int64_t n, int
         int64_t rows = min64(r.run, n), stride = w->cols / info->block * info->bytes;
         const uint8_t *data = r.data + col / info->block * info->bytes;
         if (cols == w->cols)
-            expand_elements(r, dst, data, rows * cols);
+            expand_elements(r, dst, data, 0, rows * cols);
         else
-            for (int64_t i = 0; i < rows; i++) expand_elements(r, dst + i * cols, data + i * stride, cols);
+            for (int64_t i = 0; i < rows; i++) expand_elements(r, dst + i * cols, data + i * stride, col, cols);
         dst += rows * cols;
         row += rows;
         n -= rows;
@@ -183,6 +185,11 @@ static bool row_finite(const WeightRow *r, int64_t cols) {
     case DTYPE_Q5_1:
     case DTYPE_Q4_K:
     case DTYPE_Q5_K: return halves_finite(r->data, blocks, info->bytes, first_two, 2);
+    case DTYPE_NF4_G:
+    case DTYPE_FP4_G:
+    case DTYPE_U4_G:
+    case DTYPE_I8_G:
+    case DTYPE_F8_G: return CPU_FN(groups_finite)(r, cols);
     case DTYPE_MXFP4: return exponents_finite(r->data, blocks);
     case DTYPE_NF4: // the largest scale that a block can have
         return r->scale * (255 * 255) <= FLT_MAX;

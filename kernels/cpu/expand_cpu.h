@@ -5,9 +5,15 @@
 
 // y[0, n) = elements of whole blocks at b.
 typedef void Expand(float *restrict y, const uint8_t *restrict b, int64_t n);
+// y[0, n) = scale * (q - zero), the numbers q at b; of types with scales apart from them.
+typedef void ExpandRun(float *restrict y, const uint8_t *restrict b, int64_t n, float scale, float zero);
 extern Expand CPU_FN(expand_q2_k), CPU_FN(expand_q3_k), CPU_FN(expand_q4_k), CPU_FN(expand_q5_k), CPU_FN(expand_q6_k);
 extern Expand CPU_FN(expand_iq4_nl), CPU_FN(expand_iq4_xs), CPU_FN(expand_mxfp4);
+extern ExpandRun CPU_FN(run_nf4), CPU_FN(run_fp4);
 void CPU_FN(expand_nf4)(float *restrict y, const uint8_t *restrict b, int64_t n, float row_scale);
+// n elements at src, from column `col` of a row of such a type on; whether all elements of the row are finite.
+void CPU_FN(expand_groups)(float *dst, const WeightRow *r, const uint8_t *src, int64_t col, int64_t n);
+bool CPU_FN(groups_finite)(const WeightRow *r, int64_t cols);
 
 // Branch-free, so that it vectorises; the arithmetic stays clear of subnormal inputs, which are slow on some machines.
 static inline float f16_value(uint32_t h) {

@@ -29,6 +29,7 @@
 static const float iq4_pairs[256][2] = PAIRS(DTYPE_IQ4_VALUES);
 static const float e2m1_pairs[256][2] = PAIRS(DTYPE_E2M1_VALUES);
 static const float nf4_pairs[256][2] = PAIRS(DTYPE_NF4_LEVELS);
+static const float fp4_pairs[256][2] = PAIRS(DTYPE_FP4_LEVELS);
 
 // Element j is the low half of byte j, element j + 16 its high half.
 static inline void expand_halves(float *restrict y, const uint8_t *restrict q, float d, const float (*pairs)[2]) {
@@ -74,4 +75,19 @@ void CPU_FN(expand_nf4)(float *restrict y, const uint8_t *restrict b, int64_t n,
         for (int j = 0; j < 32; j++) memcpy(y + 2 * j, nf4_pairs[b[1 + j]], sizeof *nf4_pairs);
         for (int j = 0; j < 64; j++) y[j] *= scale;
     }
+}
+
+// The first of a pair is the high half of its byte.
+static inline void run_pairs(float *restrict y, const uint8_t *restrict b, int64_t n, float scale,
+                             const float (*pairs)[2]) {
+    for (int64_t j = 0; j < n / 2; j++) memcpy(y + 2 * j, pairs[(b[j] >> 4 | b[j] << 4) & 255], sizeof *pairs);
+    for (int64_t j = 0; j < n; j++) y[j] *= scale;
+}
+
+void CPU_FN(run_nf4)(float *restrict y, const uint8_t *restrict b, int64_t n, float scale, float zero) {
+    run_pairs(y, b, n, scale, nf4_pairs);
+}
+
+void CPU_FN(run_fp4)(float *restrict y, const uint8_t *restrict b, int64_t n, float scale, float zero) {
+    run_pairs(y, b, n, scale, fp4_pairs);
 }

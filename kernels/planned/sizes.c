@@ -65,6 +65,16 @@ static void list_parts(PlacedWeight *l, const Weight *w, DType dense) {
     CHECK(rows == w->rows, "the segments of %s hold %ld of its %ld rows", w->name, rows, w->rows);
 }
 
+// A part of such a type is one segment.
+static void add_groups(PlacedWeight *l, PlacedPart *part, const DTypeGroups *g, int64_t cols) {
+    size_t n = (size_t)(part->rows * g->n);
+    l->bytes += cuda_align(n * sizeof *g->scale);
+    part->zero = l->bytes;
+    if (g->zero) l->bytes += cuda_align(n * sizeof *g->zero);
+    part->of_column = l->bytes;
+    if (g->of_column) l->bytes += cuda_align((size_t)cols * sizeof *g->of_column);
+}
+
 PlacedWeight cuda_placed(DType activation, const Weight *w, bool fp8) {
     PlacedWeight l = {0};
     list_parts(&l, w, fp8 && cuda_fp8_fits(w) ? DTYPE_F8_E4M3 : activation);
@@ -76,6 +86,7 @@ PlacedWeight cuda_placed(DType activation, const Weight *w, bool fp8) {
         l.bytes = part->scale;
         if (part->type == DTYPE_NF4) l.bytes += cuda_align((size_t)part->rows * sizeof(float));
         if (part->type == DTYPE_F8_E4M3) l.bytes += cuda_align(sizeof(float));
+        if (dtype_is_grouped(part->type)) add_groups(&l, part, &w->segments[part->first].groups, w->cols);
     }
     l.bias = l.bytes;
     if (w->bias) l.bytes += cuda_align((size_t)w->rows * sizeof(float));

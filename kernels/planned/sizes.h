@@ -35,6 +35,7 @@ typedef struct PlacedPart {
     int64_t rows;
     int first, last;           // segments of the file that it holds
     size_t data, scale, bytes; // offsets in the memory of the weight; bytes of the data
+    size_t zero, of_column;    // of a type with scales by groups
 } PlacedPart;
 typedef struct PlacedWeight {
     PlacedPart part[WEIGHT_MAX_SEGMENTS];

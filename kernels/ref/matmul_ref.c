@@ -5,7 +5,7 @@
 
 void ref_weight_row(float *dst, const Weight *w, int64_t row) {
     WeightRow r = weight_row(w, row);
-    dtype_expand_row(r.segment->dtype, dst, r.data, (size_t)w->cols, r.scale);
+    host_expand_row(dst, &r, 0, w->cols);
 }
 
 bool ref_weight_finite(Backend *b, const Weight *w) {
@@ -14,7 +14,7 @@ bool ref_weight_finite(Backend *b, const Weight *w) {
         const DTypeInfo *info = dtype_info(r.segment->dtype);
         for (int64_t block = 0; block < w->cols / info->block; block++) {
             float elements[256]; // the largest block
-            dtype_expand_row(r.segment->dtype, elements, r.data + block * info->bytes, (size_t)info->block, r.scale);
+            host_expand_row(elements, &r, block * info->block, info->block);
             for (int i = 0; i < info->block; i++)
                 if (!isfinite(elements[i])) return false;
         }

@@ -8,9 +8,9 @@
 static float weight_element(const Weight *w, int64_t row, int64_t c) {
     float block[256]; // the largest
     WeightRow r = weight_row(w, row);
-    const DTypeInfo *info = dtype_info(r.segment->dtype);
-    dtype_expand_row(r.segment->dtype, block, r.data + c / info->block * info->bytes, (size_t)info->block, r.scale);
-    return block[c % info->block];
+    int64_t size = dtype_info(r.segment->dtype)->block;
+    host_expand_row(block, &r, c / size * size, size);
+    return block[c % size];
 }
 
 void ref_embed_forward(Backend *b, Mat out, const Weight *w, const int32_t *ids, float scale, bool accumulate) {

@@ -152,6 +152,49 @@ put("folder", "yarn", json.dumps({"model_type": "qwen2", "rope_parameters": {
     "rope_type": "yarn", "factor": 4.0, "beta_fast": 32, "beta_slow": 1, "mscale": 1.0, "mscale_all_dim": 0.5,
     "truncate": False, "attention_factor": 1.25}, "quantization_config": None}))
 
+# ---- quantised checkpoints: a byte for the method, then one matrix [8, 16] of module m ----
+
+def quantised(name, method, *parts):
+    header, data = {}, b""
+    for part, dtype, shape, values in parts:
+        header["m." + part] = tensor(dtype, shape, len(data), len(data) + len(values))
+        data += values
+    put("quantized", name, bytes([method]) + safetensors(header, data))
+
+
+def floats(n):
+    return struct.pack(f"<{n}f", *[0.5 + i for i in range(n)])
+
+
+NUMBERS = bytes(range(64))
+LEVELS = [-1.0, -0.6961928009986877, -0.5250730514526367, -0.39491748809814453, -0.28444138169288635,
+          -0.18477343022823334, -0.09105003625154495, 0.0, 0.07958029955625534, 0.16093020141124725,
+          0.24611230194568634, 0.33791524171829224, 0.44070982933044434, 0.5626170039176941, 0.7229568362236023, 1.0]
+for nested in (False, True):
+    state = {"quant_type": "nf4", "blocksize": 64, "dtype": "float32", "shape": [8, 16]}
+    parts = [("weight", "U8", [64, 1], NUMBERS), ("weight.quant_map", "F32", [16], struct.pack("<16f", *LEVELS))]
+    if nested:
+        state.update(nested_blocksize=256, nested_dtype="float32", nested_offset=0.5)
+        parts += [("weight.absmax", "U8", [2], b"\x01\x02"), ("weight.nested_absmax", "F32", [1], floats(1)),
+                  ("weight.nested_quant_map", "F32", [256], floats(256))]
+    else:
+        parts += [("weight.absmax", "F32", [2], floats(2))]
+    text = json.dumps(state).encode()
+    parts += [("weight.quant_state.bitsandbytes__nf4", "U8", [len(text)], text)]
+    quantised("nf4_nested" if nested else "nf4", 0, *parts)
+quantised("int8", 0, ("weight", "I8", [8, 16], NUMBERS * 2), ("SCB", "F32", [8], floats(8)))
+quantised("fp8", 1, ("weight", "F8_E4M3", [8, 16], NUMBERS * 2), ("weight_scale_inv", "F32", [4, 2], floats(8)))
+INDEX = struct.pack("<16i", *[i % 2 for i in range(16)])
+quantised("gptq", 2, ("qweight", "I32", [2, 8], NUMBERS), ("qzeros", "I32", [2, 1], NUMBERS[:8]),
+          ("scales", "F32", [2, 8], floats(16)), ("g_idx", "I32", [16], INDEX))
+quantised("gptq8", 3, ("qweight", "I32", [4, 8], NUMBERS * 2), ("qzeros", "I32", [1, 2], NUMBERS[:8]),
+          ("scales", "F32", [1, 8], floats(8)))
+quantised("awq", 4, ("qweight", "I32", [16, 1], NUMBERS), ("qzeros", "I32", [2, 1], NUMBERS[:8]),
+          ("scales", "F32", [2, 8], floats(16)))
+quantised("packed", 5, ("weight_packed", "I32", [8, 2], NUMBERS), ("weight_scale", "F32", [8, 2], floats(16)),
+          ("weight_shape", "I64", [2], struct.pack("<2q", 8, 16)), ("weight_zero_point", "I32", [1, 2], NUMBERS[:8]),
+          ("weight_g_idx", "I32", [16], INDEX))
+
 # ---- chat templates ----
 
 TEMPLATES = {

@@ -7,7 +7,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 build=${BUILD:-build-fuzz}
 seconds=${FUZZ_SECONDS:-60}
 seed=${FUZZ_SEED:-1}
-targets=${*:-chat config csv folder gguf gguf_header grammar hub jinja jsonl parquet safetensors tokenizer}
+targets=${*:-chat config csv folder gguf gguf_header grammar hub jinja jsonl parquet quantized safetensors tokenizer}
 
 more_seeds() { # files of other tests that are good seeds
     case $1 in

@@ -217,6 +217,28 @@ static void test_kernels_weight_finite_rows(void **state) {
         }
 }
 
+// Scales apart from the numbers, in the last group of the last row; float8 has a NaN among its numbers.
+static void test_kernels_weight_finite_groups(void **state) {
+    (void)state;
+    static const float bad[] = {INFINITY, -NAN, FLT_MAX};
+    for (DType t = DTYPE_NF4_G; t <= DTYPE_F8_G; t++)
+        for (int i = 0; i < n_backends; i++) {
+            uint8_t data[2 * 64];
+            float scales[] = {1, -1, 0, 1e-30f};
+            memset(data, 0x7E, sizeof data);
+            Weight w = weight_of(data, t, 2, dtype_info(t)->bytes == 4 ? 128 : 64);
+            w.segments[0].groups = (DTypeGroups){.scale = scales, .n = 2, .columns = w.cols / 2};
+            assert_true(backends[i].k->weight_finite(backends + i, &w));
+            for (int j = 0; j < (t == DTYPE_NF4_G || t == DTYPE_FP4_G ? 2 : 3); j++) {
+                scales[3] = bad[j];
+                assert_false(backends[i].k->weight_finite(backends + i, &w));
+            }
+            scales[3] = 1;
+            data[127] = 0xFF;
+            assert_int_equal(backends[i].k->weight_finite(backends + i, &w), t != DTYPE_F8_G);
+        }
+}
+
 // ---- dropout ----
 
 enum { MASK_T = 256, MASK_K = 64 };
@@ -348,6 +370,7 @@ static void test_kernels_refuse_wrong_shapes(void **state) {
 TEST_MAIN_WITH(open_backends, NULL, TEST(test_kernels_samples_with_common_keys),
                TEST(test_kernels_window_touches_few_blocks), TEST(test_kernels_expand_every_half),
                TEST(test_kernels_expand_every_scale), TEST(test_kernels_weight_finite),
-               TEST(test_kernels_weight_finite_rows), TEST(test_kernels_dropout_keeps_the_asked_share),
-               TEST(test_kernels_dropout_mask_follows_the_token), TEST(test_kernels_expf), TEST(test_kernels_tanhf),
-               TEST(test_kernels_normal), TEST(test_kernels_refuse_wrong_shapes))
+               TEST(test_kernels_weight_finite_rows), TEST(test_kernels_weight_finite_groups),
+               TEST(test_kernels_dropout_keeps_the_asked_share), TEST(test_kernels_dropout_mask_follows_the_token),
+               TEST(test_kernels_expf), TEST(test_kernels_tanhf), TEST(test_kernels_normal),
+               TEST(test_kernels_refuse_wrong_shapes))

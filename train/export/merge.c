@@ -4,6 +4,7 @@
 
 #include "fileio.h"
 #include "merge_internal.h"
+#include "quantized.h"
 
 enum { BLOCK_FLOATS = 4 << 20, COPY_BYTES = 8 << 20, TILE = 256 };
 
@@ -88,6 +89,9 @@ typedef struct Block {
     Mat values;
     void *stored, *packed;
     size_t stored_row, packed_row; // bytes
+    const SourceTensor *quantized; // whose scales were read; NULL: none
+    WeightSegment segment;         // of it
+    void *scales;
 } Block;
 
 static Block new_block(const MergeTensor *t, int64_t most, int64_t cols) {
@@ -106,6 +110,7 @@ static void free_block(Block *b) {
     mem_free(b->values.data);
     mem_free(b->stored);
     mem_free(b->packed);
+    mem_free(b->scales);
 }
 
 static void add_adapter(const Merge *g, const MergeTensor *t, const Block *b) {
@@ -121,9 +126,10 @@ static void add_adapter(const Merge *g, const MergeTensor *t, const Block *b) {
     }
 }
 
-// Where a row of the written tensor is stored.
-static const char *stored_row(const MergeTensor *t, int64_t row, size_t bytes) {
+// Which row of which tensor a row of the written one is.
+static const SourceTensor *stored_row(const MergeTensor *t, int64_t *of_written) {
     const SourceTensor *s = t->source;
+    int64_t row = *of_written;
     if (t->permuted) {
         int64_t head = row / t->permuted, i = row % t->permuted;
         row = head * t->permuted + i % 2 * (t->permuted / 2) + i / 2;
@@ -132,7 +138,8 @@ static const char *stored_row(const MergeTensor *t, int64_t row, size_t bytes) {
         if (t->experts) s = t->experts[expert];
         row = (t->experts ? 0 : expert * t->stride) + t->first + row % t->rows;
     }
-    return (const char *)s->data + (size_t)row * bytes;
+    *of_written = row;
+    return s;
 }
 
 // Rows that are columns of the source.
@@ -150,20 +157,49 @@ static void read_rows(const MergeTensor *t, const Block *b) {
         read_columns(t, b);
         return;
     }
-    for (int64_t i = 0; i < b->values.rows; i++)
-        memcpy((char *)b->stored + (size_t)i * n, stored_row(t, b->row + i, n), n);
+    for (int64_t i = 0; i < b->values.rows; i++) {
+        int64_t row = b->row + i;
+        const SourceTensor *s = stored_row(t, &row);
+        memcpy((char *)b->stored + (size_t)i * n, (const char *)s->data + (size_t)row * n, n);
+    }
 }
 
-static int write_block(const Merge *g, const MergeTensor *t, const Block *b, MergeSink sink, Err *err) {
+// Of a matrix with scales apart from its numbers, one after the other.
+static int expand_quantized(const Merge *g, const MergeTensor *t, Block *b, Err *err) {
     Backend *backend = g->m->backend;
-    Mat values = b->values;
+    for (int64_t i = 0; i < b->values.rows; i++) {
+        int64_t row = b->row + i;
+        const SourceTensor *s = stored_row(t, &row);
+        if (s != b->quantized) {
+            mem_free(b->scales);
+            b->quantized = s;
+            b->scales = mem_alloc(quantized_bytes(s), 1);
+            if (quantized_read(&b->segment, s, b->scales, err)) return -1;
+        }
+        Weight w = {
+            .name = s->name, .segments = {b->segment}, .n_segments = 1, .rows = s->shape[0], .cols = s->shape[1]};
+        Mat to = mat_of((float *)b->values.data + i * b->values.cols, DTYPE_F32, 1, b->values.cols);
+        backend->k->expand(backend, to, &w, row);
+    }
+    return 0;
+}
+
+static int expand_block(const Merge *g, const MergeTensor *t, Block *b, Err *err) {
+    if (t->source->quantized) return expand_quantized(g, t, b, err);
     read_rows(t, b);
     Weight w = {.name = t->name,
-                .segments = {{.data = b->stored, .dtype = t->source->dtype, .rows = values.rows}},
+                .segments = {{.data = b->stored, .dtype = t->source->dtype, .rows = b->values.rows}},
                 .n_segments = 1,
-                .rows = values.rows,
-                .cols = values.cols};
-    backend->k->expand(backend, values, &w, 0);
+                .rows = b->values.rows,
+                .cols = b->values.cols};
+    g->m->backend->k->expand(g->m->backend, b->values, &w, 0);
+    return 0;
+}
+
+static int write_block(const Merge *g, const MergeTensor *t, Block *b, MergeSink sink, Err *err) {
+    Backend *backend = g->m->backend;
+    Mat values = b->values;
+    if (expand_block(g, t, b, err)) return -1;
     if (b->pairs) add_adapter(g, t, b);
     for (int64_t i = 0; t->plus_one && i < values.rows * values.cols; i++) ((float *)values.data)[i] += 1;
     if (!backend->k->pack(backend, b->packed, NULL, values, t->dtype))
@@ -281,6 +317,7 @@ int model_merge(const Model *m, const Adapter *a, const char *out, const MergeOp
     if (weight_source_open(&g.files, m->path, err)) return -1;
     AUTO_FREE float *params = a ? adapter_download(a) : NULL;
     g.params = params;
+    for (size_t i = 0; i < g.files->n_tensors; i++) g.is_quantized |= g.files->tensors[i].quantized != NULL;
     int rc = write_all(&g, out, err);
     for (size_t i = 0; i < g.n_owned; i++) mem_free(g.owned[i]);
     mem_free(g.owned);

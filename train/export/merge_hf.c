@@ -22,12 +22,14 @@ static bool is_ignored_buffer(const Merge *g, const char *name) {
     return false;
 }
 
-// Drops unused buffers; refuses types that cannot be written.
+// Drops unused buffers and expands quantised matrices; refuses types that cannot be written.
 static int choose_types(Merge *g, Err *err) {
     size_t kept = 0;
+    DType named = model_config_hf_dtype(g->files->dir), plain = named == DTYPE_COUNT ? DTYPE_BF16 : named;
     for (size_t i = 0; i < g->n; i++) {
         MergeTensor t = g->tensors[i];
-        if (is_ignored_buffer(g, t.source->name)) continue;
+        if (t.source->is_part || is_ignored_buffer(g, t.source->name)) continue;
+        if (t.source->quantized) t.dtype = plain;
         if (t.dtype == DTYPE_COUNT)
             return err_input(err, "%s: %s has type %s; expected one that merge can write", t.source->file,
                              t.source->name, t.source->dtype_name);
@@ -155,16 +157,51 @@ static void set_dtype(StrBuf *out, const char *text, const char *name) {
     str_printf(out, "%.*s\n  \"torch_dtype\": \"%s\",%s", (int)(brace + 1 - text), text, name, brace + 1);
 }
 
+// The text without the key "quantization_config" and its value: the weights are written expanded.
+static void drop_quantization(StrBuf *out, const char *text) {
+    const char *key = strstr(text, "\"quantization_config\""), *begin = key, *end;
+    if (!key) {
+        str_puts(out, text);
+        return;
+    }
+    int depth = 0;
+    bool quoted = false;
+    for (end = strchr(key, ':'); *end; end++) {
+        if (quoted && *end == '\\' && end[1])
+            end++;
+        else if (*end == '"')
+            quoted = !quoted;
+        else if (!quoted && *end == '{')
+            depth++;
+        else if (!quoted && *end == '}' && --depth == 0)
+            break;
+    }
+    end += *end == '}';
+    size_t space = strspn(end, " \t\r\n");
+    while (begin > text && strchr(" \t\r\n", begin[-1])) begin--;
+    if (end[space] == ',')
+        end += space + 1;
+    else if (begin > text && begin[-1] == ',')
+        begin--;
+    str_add(out, text, (size_t)(begin - text));
+    str_puts(out, end);
+}
+
 static int write_config(const Merge *g, const char *from, const char *to, Err *err) {
     enum { MAX_CONFIG = 64 << 20 };
     AUTO_FREE char *text = NULL;
     size_t size;
     if (file_read(&text, &size, from, MAX_CONFIG, err)) return -1;
-    AUTO_STR StrBuf changed = {0};
+    AUTO_STR StrBuf changed = {0}, plain = {0};
+    if (g->is_quantized) {
+        drop_quantization(&plain, text);
+        size = plain.len;
+    }
+    const char *old = g->is_quantized ? plain.data : text;
     if (g->dtype == DTYPE_COUNT)
-        str_add(&changed, text, size);
+        str_add(&changed, old, size);
     else
-        set_dtype(&changed, text, g->dtype == DTYPE_F32 ? "float32" : g->dtype == DTYPE_F16 ? "float16" : "bfloat16");
+        set_dtype(&changed, old, g->dtype == DTYPE_F32 ? "float32" : g->dtype == DTYPE_F16 ? "float16" : "bfloat16");
     return file_write_whole(to, changed.data, changed.len, NULL, err);
 }
 

@@ -28,6 +28,7 @@ typedef struct Merge {
     const Adapter *a;    // NULL: none
     const float *params; // of the adapter, on the host
     bool to_gguf;
+    bool is_quantized;  // the base is a quantised checkpoint; its matrices are written expanded
     DType dtype;        // requested; DTYPE_COUNT: none
     size_t shard_bytes; // 0: the default
     WeightSource *files;

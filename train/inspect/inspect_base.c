@@ -7,6 +7,7 @@
 #include "json.h"
 #include "model.h"
 #include "model_config.h"
+#include "quantized.h"
 #include "say.h"
 #include "weight_source.h"
 
@@ -142,12 +143,10 @@ static int64_t linear_elements(const ModelConfig *c) {
 }
 
 // What the weights take in memory: as stored, and with quantize_base where the layers are dense.
-static void print_memory(const Tally *t, const ModelConfig *c) {
-    size_t total = 0, main = 0;
-    for (size_t k = 0; k < t->n_kinds; k++) {
-        total += t->kinds[k].bytes;
+static void print_memory(const Tally *t, const ModelConfig *c, size_t total) {
+    size_t main = 0;
+    for (size_t k = 0; k < t->n_kinds; k++)
         if (t->kinds[k].bytes > t->kinds[main].bytes) main = k;
-    }
     say("  in memory    %.1f MB", (double)total / 1e6);
     const char *name = t->n_kinds ? t->kinds[main].name : "";
     double bytes = strcmp(name, "F32") == 0 ? 4 : strcmp(name, "F16") == 0 || strcmp(name, "BF16") == 0 ? 2 : 0;
@@ -160,12 +159,15 @@ static void print_memory(const Tally *t, const ModelConfig *c) {
 
 static void tally_source(const WeightSource *s, const ModelConfig *c) {
     Tally t = {0};
+    size_t total = 0;
     for (size_t i = 0; i < s->n_tensors; i++) {
         const SourceTensor *x = &s->tensors[i];
+        if (!x->is_part && !(x->quantized && x->quantized->copied)) total += x->bytes;
+        if (x->quantized) total += quantized_bytes(x);
         tally_add(&t, x->dtype_name, x->shape, x->n_dims, x->bytes);
     }
     tally_print(&t);
-    if (c) print_memory(&t, c);
+    if (c) print_memory(&t, c, total);
 }
 
 int inspect_base(const char *path, Err *err) {

@@ -50,13 +50,8 @@ static int refuse_switches(const JsonReader *j, const Architecture *a) {
 
 static int refuse_foreign(const JsonReader *j, const Architecture *a) {
     if (refuse_switches(j, a)) return -1;
-    const Json *quantized = json_get(j->object, "quantization_config"), *method = json_get(quantized, "quant_method");
-    if (method && method->type == JSON_STRING)
-        return err_input(j->err,
-                         "quantization_config: quantised with \"%.40s\"; expected a checkpoint in F32, F16 or BF16 "
-                         "(or a GGUF file; quantize_base quantises at load)",
-                         method->str.data);
-    for (size_t i = 0; i < sizeof foreign_keys / sizeof *foreign_keys; i++)
+    bool nested = *j->prefix; // quantization_config of the whole: quantized.c
+    for (size_t i = nested ? 0 : 1; i < sizeof foreign_keys / sizeof *foreign_keys; i++)
         if (!json_is_off(json_get(j->object, foreign_keys[i]))) return json_refuse(j, foreign_keys[i], NULL, "none");
     return 0;
 }

@@ -46,18 +46,19 @@ static void add_experts(Loader *l, Weight *w, int64_t rows, int64_t cols, const 
 // ---- all experts in one tensor: parts[i] is the first of E Weights ----
 
 static int take_stacked(Loader *l, const Slot *s) {
-    const void *data = model_stored(l, s);
+    WeightSegment stored;
+    if (model_stored(&stored, l, s)) return -1;
     int64_t experts = s->shape[0], cols = s->shape[2], row = 0;
     bool quantize = s->quantize && l->options->quantize != QUANTIZE_NONE; // it refuses non-finite values itself
-    Weight whole = weight_rows(s->tensor, data, 0, experts * s->shape[1], cols, NULL);
+    Weight whole = weight_rows(s->tensor, &stored, 0, experts * s->shape[1], cols, NULL);
     if (!quantize && model_check_finite(l, &whole, s->name)) return -1;
     for (int64_t e = 0; e < experts; e++)
         for (int i = 0; i < s->n_parts; i++) {
-            s->parts[i][e] = weight_rows(s->tensor, data, row, s->part_rows[i], cols, NULL);
+            s->parts[i][e] = weight_rows(s->tensor, &stored, row, s->part_rows[i], cols, NULL);
             if (quantize && model_quantize(l, &s->parts[i][e])) return -1;
             row += s->part_rows[i];
         }
-    if (quantize) model_drop_stored(l, s, data);
+    if (quantize) model_drop_stored(l, s, stored.data);
     return 0;
 }
 

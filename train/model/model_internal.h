@@ -37,6 +37,7 @@ struct Slot {
     int64_t shape[SLOT_DIMS]; // slowest first
     bool optional;
     bool is_matrix; // any type of weights; else F32, F16 or BF16
+    bool dense;     // of a matrix: F32, F16 or BF16, too
     SlotTake take;  // NULL: only checked here
     // used by take:
     Weight *parts[SLOT_PARTS]; // their rows are stacked in the tensor
@@ -80,11 +81,11 @@ int model_take_slots(Loader *l);
 int model_take_matrix(Loader *l, const Slot *s);
 int model_take_bias(Loader *l, const Slot *s);
 int model_take_vector(Loader *l, const Slot *s);
-// A Weight over rows [row, row + rows) of a matrix.
-Weight weight_rows(const SourceTensor *t, const void *data, int64_t row, int64_t rows, int64_t cols,
+// A Weight over rows [row, row + rows) of a matrix, all of whose rows `stored` has.
+Weight weight_rows(const SourceTensor *t, const WeightSegment *stored, int64_t row, int64_t rows, int64_t cols,
                    const int32_t *row_map);
-// The data of a slot's tensor, aligned for its type.
-const void *model_stored(Loader *l, const Slot *s);
+// All rows of a slot's tensor, aligned for its type; scales of a quantised one are read into memory of the model.
+int model_stored(WeightSegment *stored, Loader *l, const Slot *s);
 // Replaces a dense weight of a layer by its quantised copy (ModelOptions.quantize), in memory of the model.
 int model_quantize(Loader *l, Weight *w);
 // Frees the source of a quantised slot: a copy that the model owns, or pages of the map.

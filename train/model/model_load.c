@@ -5,6 +5,7 @@
 #include "hub_name.h"
 #include "model_internal.h"
 #include "path.h"
+#include "quantized.h"
 #include "tokenizer_files.h"
 
 // ---- configuration ----
@@ -226,11 +227,19 @@ static int check_vocabulary(const Model *m, Err *err) {
     return 0;
 }
 
+// load_in_4bit is in the configs of checkpoints that are quantised already: these stay as they are.
+static void keep_quantized(Model *m) {
+    ModelOptions *o = &m->file->options;
+    DType asked = o->quantize == QUANTIZE_INT8 ? DTYPE_Q8_0 : DTYPE_NF4;
+    if (o->quantize != QUANTIZE_NONE && quantized_has_bits_of(m->file->source, asked)) o->quantize = QUANTIZE_NONE;
+}
+
 static int open_parts(Model *m, Err *err) {
     const WeightSource *s = m->file->source;
     const ModelOptions *o = &m->file->options;
     if (read_config(&m->config, s, o, err) || choose_positions(m, o->max_positions, err)) return -1;
     m->is_gguf = !s->dir;
+    keep_quantized(m);
     find_repository(m, s, o);
     m->name = find_name(s, m->path);
     m->lacks_weights = s->lacks_weights;

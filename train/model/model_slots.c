@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "model_internal.h"
+#include "quantized.h"
 
 // ---- listing ----
 
@@ -131,8 +132,8 @@ static bool list_class_head(Loader *l) {
     const SourceTensor *t = m->is_gguf ? NULL : weight_source_get(m->file->source, weight);
     if (!t) return false;
     int64_t classes = t->n_dims == 2 && t->shape[0] > 0 ? t->shape[0] : 1;
-    add_matrix(l, &m->class_head, classes, m->config.hidden, name);
-    if (m->config.arch->encoder) add_bias(l, &m->class_head, classes, name); // only BERT's has one
+    add_matrix(l, &m->class_head, classes, m->config.hidden, name)->dense = true; // adapter_head.c reads it
+    if (m->config.arch->encoder) add_bias(l, &m->class_head, classes, name);      // only BERT's has one
     return true;
 }
 
@@ -193,7 +194,8 @@ static bool is_assumed(const Loader *l, const Slot *s) {
 static void check_slot(Loader *l, Slot *s) {
     const SourceTensor *t = s->tensor = find_tensor(l, s->name);
     if (!t && is_assumed(l, s)) {
-        t = weight_source_assume(l->m->file->source, s->name, l->m->assumed_dtype, s->n_dims, s->shape);
+        if (s->quantize && s->n_dims == 2) t = quantized_assume(l->m->file->source, s->name, s->shape[0], s->shape[1]);
+        if (!t) t = weight_source_assume(l->m->file->source, s->name, l->m->assumed_dtype, s->n_dims, s->shape);
         s->tensor = t;
         if (!t) problem_add(&l->problems, "%s is too large", s->name);
         if (t) l->m->weight_bytes += t->bytes;
@@ -203,9 +205,10 @@ static void check_slot(Loader *l, Slot *s) {
         if (!s->optional) problem_add(&l->problems, "%s is missing", s->name);
     } else if (!same_shape(s)) {
         wrong_shape(l, s);
-    } else if (t->dtype == DTYPE_COUNT || !dtype_is_weight(t->dtype) || (!s->is_matrix && t->dtype > DTYPE_BF16)) {
+    } else if (t->dtype == DTYPE_COUNT || !dtype_is_weight(t->dtype) ||
+               ((!s->is_matrix || s->dense) && t->dtype > DTYPE_BF16)) {
         problem_add(&l->problems, "%s has type %s; expected %s", s->name, t->dtype_name,
-                    s->is_matrix ? "a type of weights" : "F32, F16 or BF16");
+                    s->is_matrix && !s->dense ? "a type of weights" : "F32, F16 or BF16");
     } else {
         l->m->weight_bytes += t->bytes;
     }
@@ -237,7 +240,7 @@ static void check_unused(Loader *l) {
     qsort(used, n, sizeof *used, compare_pointers);
     for (size_t i = 0; i < source->n_tensors; i++) {
         const SourceTensor *t = &source->tensors[i];
-        if (!bsearch(&t, used, n, sizeof *used, compare_pointers) && !is_ignored(l, t->name))
+        if (!t->is_part && !bsearch(&t, used, n, sizeof *used, compare_pointers) && !is_ignored(l, t->name))
             problem_add(&l->problems, "%s is not part of the %s graph", t->name, l->m->config.arch->model_types[0]);
     }
 }

@@ -6,6 +6,7 @@
 #include "fileio.h"
 #include "model_internal.h"
 #include "quantize.h"
+#include "quantized.h"
 
 // ---- memory ----
 
@@ -53,12 +54,16 @@ static void disown_copy(Model *m, const void *data) {
 
 // ---- matrices ----
 
-Weight weight_rows(const SourceTensor *t, const void *data, int64_t row, int64_t rows, int64_t cols,
+Weight weight_rows(const SourceTensor *t, const WeightSegment *stored, int64_t row, int64_t rows, int64_t cols,
                    const int32_t *row_map) {
     size_t row_bytes;
     CHECK(dtype_bytes(t->dtype, (size_t)cols, &row_bytes));
-    WeightSegment stored = {(const char *)data + (size_t)row * row_bytes, row_map, t->dtype, rows, NULL};
-    return (Weight){.name = t->name, .segments = {stored}, .n_segments = 1, .rows = rows, .cols = cols};
+    WeightSegment part = {.data = (const char *)stored->data + (size_t)row * row_bytes,
+                          .row_map = row_map,
+                          .dtype = t->dtype,
+                          .rows = rows,
+                          .groups = dtype_groups_row(stored->groups, row)};
+    return (Weight){.name = t->name, .segments = {part}, .n_segments = 1, .rows = rows, .cols = cols};
 }
 
 static int refuse_values(Loader *l, const char *name) {
@@ -131,24 +136,37 @@ static int quantize_parts(Loader *l, const Slot *s, const void *data) {
     return 0;
 }
 
-const void *model_stored(Loader *l, const Slot *s) {
-    return l->options->outline ? s->tensor->data : weight_source_aligned(l->m->file->source, s->tensor);
+int model_stored(WeightSegment *stored, Loader *l, const Slot *s) {
+    const SourceTensor *t = s->tensor;
+    bool outline = l->options->outline;
+    if (t->quantized) {
+        size_t bytes = quantized_bytes(t);
+        l->m->weight_bytes += bytes;
+        if (t->quantized->copied) l->m->weight_bytes -= t->bytes;
+        void *memory = outline ? NULL : model_own_weights(l->m, bytes);
+        return quantized_read(stored, t, memory, l->err) ? err_context(l->err, "%s", l->m->path) : 0;
+    }
+    *stored = (WeightSegment){.data = outline ? t->data : weight_source_aligned(l->m->file->source, t),
+                              .dtype = t->dtype,
+                              .rows = s->shape[0]};
+    return 0;
 }
 
 int model_take_matrix(Loader *l, const Slot *s) {
-    const void *data = model_stored(l, s);
-    if (s->transposed && !l->options->outline && transposed_copy(l, s, &data)) return -1;
+    WeightSegment stored;
+    if (model_stored(&stored, l, s)) return -1;
+    if (s->transposed && !l->options->outline && transposed_copy(l, s, &stored.data)) return -1;
     int64_t rows = s->shape[s->transposed], cols = s->shape[!s->transposed], row = 0;
     bool quantize = s->quantize && l->options->quantize != QUANTIZE_NONE; // it refuses non-finite values itself
-    Weight whole = weight_rows(s->tensor, data, 0, rows, cols, NULL);
+    Weight whole = weight_rows(s->tensor, &stored, 0, rows, cols, NULL);
     if (!quantize && model_check_finite(l, &whole, s->name)) return -1;
     for (int i = 0; i < s->n_parts; i++) {
         const float *bias = s->parts[i]->bias;
-        *s->parts[i] = weight_rows(s->tensor, data, row, s->part_rows[i], cols, s->row_map[i]);
+        *s->parts[i] = weight_rows(s->tensor, &stored, row, s->part_rows[i], cols, s->row_map[i]);
         s->parts[i]->bias = bias;
         row += s->part_rows[i];
     }
-    return quantize ? quantize_parts(l, s, data) : 0;
+    return quantize ? quantize_parts(l, s, stored.data) : 0;
 }
 
 // ---- vectors ----

@@ -12,6 +12,7 @@
 #include "json_read.h"
 #include "name_index.h"
 #include "path.h"
+#include "quantized.h"
 #include "safetensors.h"
 
 typedef struct SourceFile {
@@ -29,6 +30,11 @@ typedef struct SourceRange {
     void *address;
     size_t bytes;
 } SourceRange;
+
+void *weight_source_own(WeightSource *s, size_t bytes) {
+    MEM_GROW(s->copies, s->copies_capacity, s->n_copies + 1);
+    return s->copies[s->n_copies++] = mem_alloc(bytes, 1);
+}
 
 // ---- absent weights ----
 
@@ -49,13 +55,11 @@ const SourceTensor *weight_source_assume(WeightSource *s, const char *name, DTyp
     struct {
         SourceTensor tensor;
         char name[];
-    } *own = mem_calloc(1, sizeof *own + length);
+    } *own = weight_source_own(s, sizeof *own + length);
     memcpy(own->name, name, length);
     own->tensor = (SourceTensor){.name = own->name, .file = s->path, .dtype_name = dtype_info(dtype)->name};
     own->tensor.dtype = dtype;
     own->tensor.n_dims = n_dims;
-    MEM_GROW(s->copies, s->copies_capacity, s->n_copies + 1);
-    s->copies[s->n_copies++] = own;
     for (int d = 0; d < SOURCE_MAX_DIMS; d++) {
         own->tensor.shape[d] = d < n_dims ? shape[d] : 1;
         if (__builtin_mul_overflow(count, (size_t)own->tensor.shape[d], &count)) return NULL;
@@ -129,8 +133,10 @@ static int add_gguf(WeightSource *s, char *path, Err *err) {
     for (int64_t i = 0; i < gguf_tensor_count(f->gguf); i++) {
         const GgufTensor *t = gguf_tensor_at(f->gguf, i);
         const char *type = dtype_info(t->dtype)->name;
-        SourceTensor *added =
-            add_tensor(s, (SourceTensor){t->name, path, type, t->dtype, t->n_dims, {0}, t->data, t->bytes, false});
+        SourceTensor *added = add_tensor(
+            s, (SourceTensor){.name = t->name, .file = path, .dtype_name = type, .dtype = t->dtype, .data = t->data});
+        added->n_dims = t->n_dims;
+        added->bytes = t->bytes;
         for (int d = 0; d < t->n_dims; d++) added->shape[d] = t->shape[t->n_dims - 1 - d];
         if (!whole && make_absent(s, added)) return err_input(err, "%s: tensor \"%s\": too large", path, t->name);
     }
@@ -150,7 +156,10 @@ static int add_safetensors(WeightSource *s, char *path, Err *err) {
     for (size_t i = 0; i < safetensors_count(f->safetensors); i++) {
         const SafetensorsTensor *t = safetensors_at(f->safetensors, i);
         SourceTensor *added = add_tensor(
-            s, (SourceTensor){t->name, path, t->dtype_name, t->dtype, t->n_dims, {0}, t->data, t->bytes, false});
+            s, (SourceTensor){
+                   .name = t->name, .file = path, .dtype_name = t->dtype_name, .dtype = t->dtype, .data = t->data});
+        added->n_dims = t->n_dims;
+        added->bytes = t->bytes;
         memcpy(added->shape, t->shape, (size_t)t->n_dims * sizeof *t->shape);
     }
     return 0;
@@ -375,6 +384,22 @@ static int index_names(WeightSource *s, Err *err) {
     return err_input(err, "%s: tensor \"%.200s\" is in %s too; expected it in one file", b->file, b->name, a->file);
 }
 
+int weight_source_reindex(WeightSource *s, Err *err) {
+    name_index_clear(&s->by_name);
+    s->by_name = (NameIndex){0};
+    return index_names(s, err);
+}
+
+static int join_quantized(WeightSource *s, Err *err) {
+    QuantizedConfig q;
+    if (!s->dir) return 0;
+    if (quantized_config_read(&q, s->dir, err)) return -1;
+    if (!q.method) return 0;
+    s->quantized = weight_source_own(s, sizeof q);
+    *s->quantized = q;
+    return quantized_join(s, &q, err);
+}
+
 char *weight_source_folder(const char *path) {
     if (path_is_dir(path)) return mem_strdup(path);
     return ends_with(path, ".safetensors") || strcmp(path_name(path), "config.json") == 0 ? path_parent(path) : NULL;
@@ -387,7 +412,7 @@ static int open_source(WeightSource **out, const char *path, bool may_lack_weigh
     s->path = mem_strdup(path);
     s->dir = weight_source_folder(path);
     if (s->dir) stamp_folder(s);
-    if ((s->dir ? open_folder(s, err) : open_gguf(s, err)) || index_names(s, err)) return -1;
+    if ((s->dir ? open_folder(s, err) : open_gguf(s, err)) || index_names(s, err) || join_quantized(s, err)) return -1;
     *out = mem_take(&s);
     return 0;
 }
@@ -428,10 +453,7 @@ const void *weight_source_aligned(WeightSource *s, const SourceTensor *t) {
     size_t alignment =
         t->dtype < DTYPE_COUNT && dtype_info(t->dtype)->block == 1 ? (size_t)dtype_info(t->dtype)->bytes : 1;
     if ((uintptr_t)t->data % alignment == 0) return t->data;
-    MEM_GROW(s->copies, s->copies_capacity, s->n_copies + 1);
-    s->copies[s->n_copies] = mem_alloc(t->bytes, 1);
-    memcpy(s->copies[s->n_copies], t->data, t->bytes);
-    return s->copies[s->n_copies++];
+    return memcpy(weight_source_own(s, t->bytes), t->data, t->bytes);
 }
 
 void weight_source_drop_pages(const WeightSource *s) {

@@ -2,7 +2,8 @@
 // their index), a GGUF file, or llama.cpp's split GGUF files.
 //
 // Opening maps the files and checks their headers: milliseconds at any size. No tensor data is read. Names are those of
-// the file ("model.layers.0.self_attn.q_proj.weight", "blk.0.attn_q.weight"); each occurs once.
+// the file ("model.layers.0.self_attn.q_proj.weight", "blk.0.attn_q.weight"); each occurs once. A matrix of a quantised
+// checkpoint is one tensor, NAME.weight; the others that store it are its parts.
 #pragma once
 
 #include "base.h"
@@ -21,7 +22,9 @@ typedef struct SourceTensor {
     int64_t shape[SOURCE_MAX_DIMS]; // slowest first, as in PyTorch, for GGUF files too; unused are 1
     const void *data;               // into the map, may be unaligned: weight_source_aligned
     size_t bytes;
-    bool is_absent; // weight_source_open_outline: data is an address of its own that cannot be read
+    bool is_absent;                    // weight_source_open_outline: data is an address of its own that cannot be read
+    bool is_part;                      // of a matrix that is stored in several tensors
+    const struct Quantized *quantized; // how a matrix is stored in several (quantized.h); NULL: in this one
 } SourceTensor;
 
 typedef struct WeightSource {
@@ -29,7 +32,8 @@ typedef struct WeightSource {
     const Gguf *gguf;      // the file with the metadata; NULL for a folder
     SourceTensor *tensors; // in the order of the files
     size_t n_tensors, tensors_capacity;
-    bool lacks_weights; // weight_source_open_outline: some tensors are absent
+    bool lacks_weights;                // weight_source_open_outline: some tensors are absent
+    struct QuantizedConfig *quantized; // of a folder whose config.json has a quantization_config; NULL: none
     // of weight_source.c:
     bool may_lack_weights;
     char *path;
@@ -58,6 +62,8 @@ void weight_source_close(WeightSource *s); // NULL is allowed
 DEFINE_AUTO(WeightSource, weight_source_close)
 #define AUTO_SOURCE AUTO(weight_source_close)
 
+void *weight_source_own(WeightSource *s, size_t bytes);                         // memory that belongs to s
+int weight_source_reindex(WeightSource *s, Err *err);                           // after names have changed
 const SourceTensor *weight_source_get(const WeightSource *s, const char *name); // NULL when absent
 const void *weight_source_aligned(WeightSource *s, const SourceTensor *t);      // its data, or an aligned copy of
                                                                                 // it that belongs to s

@@ -12,6 +12,8 @@
 typedef struct ExpandSource {
     const uint8_t *data;
     const float *row_scale;
+    DTypeGroups groups;
+    int64_t col; // of the first element of a row
     int64_t row_bytes;
     int64_t first, rows; // of W, that the segment has
     const int32_t *ids;
@@ -49,6 +51,14 @@ static __device__ void finish(const ExpandTarget<T> &out, uint32_t row, uint32_t
     store_eight(p, y, n, out.wide);
 }
 
+// y = scale * (y - zero), of eight columns from `col` on: of one group, or each of its own.
+static __device__ void apply_groups(float *y, const DTypeGroups &g, int64_t row, int64_t col) {
+    for (int i = 0; i < 8; i++) {
+        int64_t at = row * g.n + (g.of_column ? g.of_column[col + i] : col / g.columns);
+        y[i] = g.scale[at] * (y[i] - (g.zero ? (float)g.zero[at] : 0));
+    }
+}
+
 template <class T, DType TYPE> static __global__ void expand_blocks(ExpandTarget<T> out, ExpandSource s) {
     using B = Blocks<TYPE>;
     SHARED(float, values, [16]);
@@ -64,6 +74,7 @@ template <class T, DType TYPE> static __global__ void expand_blocks(ExpandTarget
     float y[8];
     float row_scale = TYPE == DTYPE_NF4 ? s.row_scale[row] : TYPE == DTYPE_F8_E4M3 ? s.row_scale[0] : 1;
     B::eight(y, block, (int)(at % B::BLOCK), row_scale, values);
+    if (B::GROUPED) apply_groups(y, s.groups, row, s.col + at);
     finish(out, i, at, y, 8);
 }
 
@@ -83,7 +94,8 @@ template <class T, class S> static __global__ void expand_dense(ExpandTarget<T> 
 // clang-format off
 #define BLOCK_TYPES(X) \
     X(DTYPE_Q8_0) X(DTYPE_Q4_0) X(DTYPE_Q4_1) X(DTYPE_Q5_0) X(DTYPE_Q5_1) X(DTYPE_Q2_K) X(DTYPE_Q3_K) X(DTYPE_Q4_K) \
-    X(DTYPE_Q5_K) X(DTYPE_Q6_K) X(DTYPE_IQ4_NL) X(DTYPE_IQ4_XS) X(DTYPE_MXFP4) X(DTYPE_NF4) X(DTYPE_F8_E4M3)
+    X(DTYPE_Q5_K) X(DTYPE_Q6_K) X(DTYPE_IQ4_NL) X(DTYPE_IQ4_XS) X(DTYPE_MXFP4) X(DTYPE_NF4) X(DTYPE_F8_E4M3) \
+    X(DTYPE_NF4_G) X(DTYPE_FP4_G) X(DTYPE_U4_G) X(DTYPE_I8_G) X(DTYPE_F8_G)
 // clang-format on
 
 template <class T>
@@ -111,6 +123,8 @@ static ExpandSource source_of(const Weight *w, int segment, int64_t first, int64
     ExpandSource source = {};
     source.data = (const uint8_t *)s->data + skipped;
     source.row_scale = s->row_scale;
+    source.groups = s->groups;
+    source.col = col;
     source.row_bytes = (int64_t)row_bytes;
     source.first = first;
     source.rows = s->rows;

@@ -16,8 +16,9 @@
 // neighbouring words never conflict (constant memory would serve a warp's different indices one after the other).
 template <DType TYPE> struct Blocks;
 
-enum ExpandTable { TABLE_NONE, TABLE_IQ4, TABLE_E2M1, TABLE_NF4 };
-static __constant__ float expand_tables[][16] = {{0}, {DTYPE_IQ4_VALUES}, {DTYPE_E2M1_VALUES}, {DTYPE_NF4_LEVELS}};
+enum ExpandTable { TABLE_NONE, TABLE_IQ4, TABLE_E2M1, TABLE_NF4, TABLE_FP4 };
+static __constant__ float expand_tables[][16] = {
+    {0}, {DTYPE_IQ4_VALUES}, {DTYPE_E2M1_VALUES}, {DTYPE_NF4_LEVELS}, {DTYPE_FP4_LEVELS}};
 
 // ---- loads of little-endian integers at p, which is a multiple of ALIGN ----
 
@@ -67,10 +68,11 @@ template <int ALIGN> static inline __device__ Eight nibbles_of_32(const uint8_t 
     template <> struct Blocks<TYPE> {                                                                                  \
         static constexpr int BLOCK = block, BYTES = bytes;                                                             \
         static constexpr ExpandTable TABLE = table;                                                                    \
+        static constexpr bool GROUPED = TYPE >= DTYPE_NF4_G && TYPE <= DTYPE_F8_G;                                     \
         static inline __device__ void eight(float *y, const uint8_t *b, int j, float row_scale, const float *values);  \
     };                                                                                                                 \
-    inline __device__ void Blocks<TYPE>::eight(float *y, const uint8_t *b, int j, [[maybe_unused]] float row_scale,    \
-                                               [[maybe_unused]] const float *values)
+    inline __device__ void Blocks<TYPE>::eight(float *y, const uint8_t *b, [[maybe_unused]] int j,                     \
+                                               [[maybe_unused]] float row_scale, [[maybe_unused]] const float *values)
 
 BLOCKS(DTYPE_Q8_0, 32, 34, TABLE_NONE) {
     float d = load_half(b);
@@ -205,4 +207,21 @@ BLOCKS(DTYPE_F8_E4M3, 8, 8, TABLE_NONE) {
         y[i] = (float)x * row_scale;
     }
 }
+
+// The numbers alone; scales and zeros are applied by the caller.
+static inline __device__ void high_first(float *y, const uint8_t *b, const float *values) {
+    uint32_t q = load_u32<4>(b);
+    for (int i = 0; i < 8; i++) y[i] = values[q >> (i ^ 1) * 4 & 15];
+}
+BLOCKS(DTYPE_NF4_G, 8, 4, TABLE_NF4) { high_first(y, b, values); }
+BLOCKS(DTYPE_FP4_G, 8, 4, TABLE_FP4) { high_first(y, b, values); }
+BLOCKS(DTYPE_U4_G, 8, 4, TABLE_NONE) {
+    uint32_t q = load_u32<4>(b);
+    for (int i = 0; i < 8; i++) y[i] = (float)(q >> i * 4 & 15);
+}
+BLOCKS(DTYPE_I8_G, 8, 8, TABLE_NONE) {
+    Eight q = load_eight<8>(b);
+    for (int i = 0; i < 8; i++) y[i] = (float)(int8_t)byte_at(q, i);
+}
+BLOCKS(DTYPE_F8_G, 8, 8, TABLE_NONE) { Blocks<DTYPE_F8_E4M3>::eight(y, b, j, 1, values); }
 #undef BLOCKS

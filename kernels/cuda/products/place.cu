@@ -73,17 +73,38 @@ static void place_rows(Backend *b, const Weight *w, const PlacedPart *part, char
     }
 }
 
+static DTypeGroups place_groups(Backend *b, const WeightSegment *s, const PlacedPart *part, char *memory,
+                                int64_t cols) {
+    DTypeGroups g = s->groups;
+    size_t n = (size_t)g.n;
+    cuda_upload_rows(b, memory + part->scale, g.scale, n * sizeof *g.scale, s->row_map, 0, s->rows);
+    g.scale = (const float *)(memory + part->scale);
+    if (g.zero) {
+        cuda_upload_rows(b, memory + part->zero, g.zero, n * sizeof *g.zero, s->row_map, 0, s->rows);
+        g.zero = (const int16_t *)(memory + part->zero);
+    }
+    if (g.of_column) {
+        cuda_upload(b, memory + part->of_column, g.of_column, (size_t)cols * sizeof *g.of_column);
+        g.of_column = (const int32_t *)(memory + part->of_column);
+    }
+    return g;
+}
+
 static WeightSegment place_part(Backend *b, const Weight *w, const PlacedPart *part, char *memory) {
     char *data = memory + part->data;
     float *scale = (float *)(memory + part->scale);
     const WeightSegment *s = &w->segments[part->first];
-    WeightSegment placed = {data, NULL, part->type, part->rows, NULL};
+    WeightSegment placed = {};
+    placed.data = data;
+    placed.dtype = part->type;
+    placed.rows = part->rows;
     if (part->type == DTYPE_F8_E4M3)
         place_fp8(b, w, part, data, scale);
     else
         place_rows(b, w, part, data);
     if (part->type == DTYPE_NF4) cuda_upload_rows(b, scale, s->row_scale, sizeof(float), s->row_map, 0, s->rows);
     if (part->type == DTYPE_NF4 || part->type == DTYPE_F8_E4M3) placed.row_scale = scale;
+    if (dtype_is_grouped(part->type)) placed.groups = place_groups(b, s, part, memory, w->cols);
     return placed;
 }
 

@@ -3,6 +3,7 @@
 #include "classifier_case.h"
 #include "emulated.h"
 #include "family_case.h"
+#include "quantized_fixture.h"
 
 // In 16 bits: a few roundings of 2^-8 or 2^-11 for each layer, norm-wise; gradients pass each layer twice.
 static const GoldenLimits BF16 = {.logits = 2e-2, .loss = 4e-3, .gradient = 4e-2, .step_loss = 1e-2},
@@ -46,4 +47,18 @@ static void test_cuda_families_16_bits(void **state) {
     backend_close(f16);
 }
 
-TEST_MAIN(SCRATCH_TEST(test_cuda_families_f32), SCRATCH_TEST(test_cuda_families_16_bits))
+static void test_cuda_quantized_checkpoints(void **state) {
+    (void)state;
+    Backend *b = open_emulated(DTYPE_F32);
+    for (int i = 0; i < QUANTIZED_NAMES; i++) {
+        AUTO_MODEL Model *m = NULL;
+        Err err;
+        quantized_folder(quantized_names[i], quantized_names[i]);
+        ASSERT_OK(model_load(&m, quantized_names[i], b, NULL, &err), &err);
+        check_quantized_logits(m, quantized_names[i], GOLDEN_F32.logits);
+    }
+    backend_close(b);
+}
+
+TEST_MAIN(SCRATCH_TEST(test_cuda_families_f32), SCRATCH_TEST(test_cuda_families_16_bits),
+          SCRATCH_TEST(test_cuda_quantized_checkpoints))

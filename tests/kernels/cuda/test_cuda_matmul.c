@@ -39,6 +39,8 @@ static const struct {
     {"linear_forward", false, {.t = 5, .n = 300, .k = 512, .dtype = DTYPE_Q4_K, .bias = true, .residual = true}},
     {"linear_forward_in_place", false, {.t = 3, .n = 333, .k = 320, .dtype = DTYPE_Q8_0, .segments = 3, .bias = true}},
     {"linear_forward", false, {.t = 2, .n = 70, .k = 576, .dtype = DTYPE_NF4}},
+    {"linear_forward", false, {.t = 2, .n = 70, .k = 584, .dtype = DTYPE_U4_G, .row_map = true}},
+    {"linear_backward", false, {.t = 4, .n = 100, .k = 576, .dtype = DTYPE_NF4_G, .accumulate = true}},
     {"linear_backward", false, {.t = 5, .n = 96, .k = 1024, .dtype = DTYPE_Q6_K, .accumulate = true}},
     {"linear_backward", false, {.t = 4, .n = 210, .k = 320, .dtype = DTYPE_Q8_0, .segments = 3}},
     {"linear_backward", false, {.t = 4, .n = 100, .k = 576, .dtype = DTYPE_NF4, .accumulate = true}},

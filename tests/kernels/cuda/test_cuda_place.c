@@ -40,7 +40,8 @@ static Source source_of(const DType *types, const int64_t *rows, int n, bool per
             s.map[i] = mem_alloc(count, sizeof(int32_t));
             for (int64_t r = 0; r < rows[i]; r++) s.map[i][r] = (int32_t)(r % 2 ? rows[i] - 1 - r / 2 : r / 2);
         }
-        s.w.segments[i] = (WeightSegment){s.data[i], s.map[i], types[i], rows[i], s.scale[i]};
+        s.w.segments[i] = (WeightSegment){
+            .data = s.data[i], .row_map = s.map[i], .dtype = types[i], .rows = rows[i], .row_scale = s.scale[i]};
         s.w.rows += rows[i];
     }
     if (!bias) return s;
