@@ -98,6 +98,7 @@ bool dialog_has_key_of(const Json *record, DatasetFormat format) {
         [FORMAT_INPUT_IDS] = {"input_ids"},
         [FORMAT_SEGMENTS] = {"segments"},
         [FORMAT_GEMINI] = {"contents"},
+        [FORMAT_PREFERENCE] = {"chosen", "rejected", "label", "kto_tag"},
     };
     for (size_t i = 0; keys[format][i]; i++)
         if (json_get(record, keys[format][i])) return true;

@@ -106,13 +106,11 @@ static bool are_equal(Turns a, Turns b) {
     return json_equal(&left, &right);
 }
 
-// A list that is a list, one message, or either as JSON text; else NULL.
+// A list, also as JSON text, or one message as a list; else NULL. Text that is no list of messages is text.
 static const Json *as_list(Dialog *d, const Json *v) {
-    if (v->type == JSON_STRING && v->str.len && strchr("[{", v->str.data[strspn(v->str.data, " \t\r\n")])) {
-        const Json *parsed = json_pool_parse(&d->pool, v->str, "", NULL);
-        bool list = parsed && parsed->type == JSON_ARRAY && parsed->count && json_is_message(&parsed->items[0]);
-        if (!list && !(parsed && json_is_message(parsed))) return NULL;
-        v = parsed;
+    if (json_text_is_list(v)) {
+        v = json_pool_parse(&d->pool, v->str, "", NULL);
+        return v && v->type == JSON_ARRAY && v->count && json_is_message(&v->items[0]) ? v : NULL;
     }
     if (v->type == JSON_ARRAY) return v;
     if (v->type != JSON_OBJECT) return NULL;

@@ -58,6 +58,8 @@ static void test_preference_texts_are_raw(void **state) {
         "not\"}",
         "<s>\n\nHuman: Q\n\nAssistant: I[[ think so</s>]]\n--- rejected\n<s>\n\nHuman: Q\n\nAssistant: I[[ do "
         "not</s>]]|");
+    check(&b, PAIR("\"Q\"", "\"[1]\"", "\"{\\\"from\\\":\\\"a\\\",\\\"value\\\":\\\"b\\\"}\""),
+          "<s>Q[[[1]</s>]]\n--- rejected\n<s>Q[[{\"from\":\"a\",\"value\":\"b\"}</s>]]|");
     // the difference is in the second byte of a character
     check(&b, "{\"chosen\":\"a\\u00e9\",\"rejected\":\"a\\u00e8\"}",
           "<s>a[[\xC3\xA9</s>]]\n--- rejected\n<s>a[[\xC3\xA8</s>]]|");
@@ -82,7 +84,7 @@ static void test_preference_messages(void **state) {
         "{\"instruction\":\"Q\",\"input\":\"\",\"chosen\":\"yes\",\"rejected\":\"no\"}",
         "{\"instruction\":\"Q\",\"output\":\"unread\",\"chosen\":\"yes\",\"rejected\":\"no\",\"score_chosen\":1}",
         PAIR("\"Q\"", "\"[{\\\"role\\\":\\\"assistant\\\",\\\"content\\\":\\\"yes\\\"}]\"",
-             "\"{\\\"role\\\":\\\"assistant\\\",\\\"content\\\":\\\"no\\\"}\""),
+             "\"[{\\\"role\\\":\\\"assistant\\\",\\\"content\\\":\\\"no\\\"}]\""),
     };
     for (size_t i = 0; i < sizeof records / sizeof *records; i++) check(&b, records[i], CHAT_PAIR);
     check(&b,

@@ -98,6 +98,9 @@ static void test_inspect_shows_preference_data(void **state) {
     check_has("inspect c.json task=causal_lm", 2, "d.jsonl:1: found preference data");
     check_has("inspect d.jsonl", 0, "data, preference, 2 records");
     check_has("inspect d.jsonl", 0, "task      preference (--task preference, of answers");
+    put("d.jsonl", "{\"prompt\":\"Q\",\"chosen\":\"a\",\"rejected\":\"b\"}\n{\"prompt\":\"Q\",\"chosen\":\"a\","
+                   "\"rejected\":\"a\"}\n");
+    check_has("inspect d.jsonl", 0, "d.jsonl:2: found chosen and rejected that are equal");
     put("d.jsonl", "{\"prompt\":\"Q\",\"completion\":\"a\",\"label\":false}\n{\"prompt\":\"R\",\"completion\":\"b\","
                    "\"label\":true}\n");
     check_has("inspect c.json preference_loss=kto --show 1", 0, "\n--- with another answer\nQ[[b");
