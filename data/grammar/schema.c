@@ -48,8 +48,8 @@ int schema_rule(SchemaCompiler *c, const SchemaSet *s, uint32_t *rule) {
 const char *const schema_lex[LEX_COUNT] = {
     [LEX_SPACE] = " ?|\\n{1,2}[ \\t]{0,40}",
     [LEX_QUOTE] = "\"",
-    [LEX_CHARACTER] = "[^\"\\\\\\x00-\\x1f]|\\\\(?:[\"\\\\/bfnrt]|u(?:[0-9a-cefA-CEF][0-9a-fA-F]{3}|"
-                      "[dD](?:[0-7][0-9a-fA-F]{2}|[89abAB][0-9a-fA-F]{2}\\\\u[dD][c-fC-F][0-9a-fA-F]{2})))",
+    [LEX_CHARACTER] = ("[^\"\\\\\\x00-\\x1f]|\\\\(?:[\"\\\\/bfnrt]|u(?:[0-9a-cefA-CEF][0-9a-fA-F]{3}|"
+                       "[dD](?:[0-7][0-9a-fA-F]{2}|[89abAB][0-9a-fA-F]{2}\\\\u[dD][c-fC-F][0-9a-fA-F]{2})))"),
     [LEX_NULL] = "null",
     [LEX_BOOLEAN] = "true|false",
     [LEX_INTEGER] = "-?(?:0|[1-9][0-9]{0,17})",
