@@ -82,11 +82,12 @@ Tensor *op_gather_rows(Tape *t, Tensor *x, const int32_t *index, int64_t m); // 
 // cache[index[i]] = x[i]; returns the cache as a tensor that later ops read. No gradient.
 Tensor *op_cache_write(Tape *t, Tensor *cache, Tensor *x, const int32_t *index);
 // ---- a feed-forward layer of routed experts (ops_moe.c); the routing of T tokens to `used` experts each ----
+// With one expert, used by every token, row t is token t, and op_moe_scale needs no gather: a gate of whole rows.
 typedef struct MoeRouting {
     Tensor *weights, *plan; // [T, used]; a MoePlan's integers in 4-byte elements
     int64_t tokens, experts, used;
 } MoeRouting;
-MoeRouting op_moe_route(Tape *t, Tensor *logits, int64_t used, bool renormalise);                // logits [T, E]
+MoeRouting op_moe_route(Tape *t, Tensor *logits, int64_t used, MoeScores scores);                // logits [T, E]
 Tensor *op_moe_gather(Tape *t, Tensor *x, const MoeRouting *r);                                  // [T * used, C]
 Tensor *op_grouped_linear(Tape *t, Tensor *x, const Weight *experts, const MoeRouting *r);       // [T * used, N]
 Tensor *op_moe_scale(Tape *t, Tensor *x, const MoeRouting *r);                                   // in place

@@ -26,22 +26,22 @@ static Node *moe_node(Tape *t, const Op *op, Tensor *a, Tensor *b, Tensor *c, co
 
 static void route_forward(const Node *n, const Exec *x) {
     MoePlan plan = plan_in(n, n->out[1]);
-    CALL(x, moe_route_forward, mat_out(n, 0), &plan, mat_in(n, 0), n->args.moe.renormalise);
+    CALL(x, moe_route_forward, mat_out(n, 0), &plan, mat_in(n, 0), n->args.moe.scores);
 }
 
 static void route_backward(const Node *n, const Exec *x) {
     CHECK(!x->accumulate, "the router's logits must not have another reader");
     MoePlan plan = plan_in(n, n->out[1]);
-    CALL(x, moe_route_backward, grad_in(n, 0), grad_out(n), mat_in(n, 0), &plan, n->args.moe.renormalise);
+    CALL(x, moe_route_backward, grad_in(n, 0), grad_out(n), mat_in(n, 0), &plan, n->args.moe.scores);
 }
 
 static const Op MOE_ROUTE = {TAPE_OP_MOE_ROUTE, route_forward, .backward = route_backward};
 
-MoeRouting op_moe_route(Tape *t, Tensor *logits, int64_t used, bool renormalise) {
+MoeRouting op_moe_route(Tape *t, Tensor *logits, int64_t used, MoeScores scores) {
     MoeRouting r = {.tokens = logits->rows, .experts = logits->cols, .used = used};
     CHECK(used > 0 && used <= r.experts, "%ld of %ld experts", used, r.experts);
     Node *n = moe_node(t, &MOE_ROUTE, logits, NULL, NULL, &r);
-    n->args.moe.renormalise = renormalise;
+    n->args.moe.scores = scores;
     n->reads_in = 1;
     n->reads_out = 2;
     r.weights = node_output_as(t, n, r.tokens, used, DTYPE_F32);

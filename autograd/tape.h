@@ -72,7 +72,7 @@ typedef union NodeArgs {
     struct {
         MoeRouting routing;
         const Weight *experts;
-        bool renormalise;
+        MoeScores scores;
     } moe;
     struct {
         const Weight *w;

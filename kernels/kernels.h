@@ -185,6 +185,13 @@ HOST_DEVICE static inline MoePlan moe_plan_at(void *memory, int64_t tokens, int6
     return plan;
 }
 
+// The weights of a token's choices, from its logits.
+typedef enum {
+    MOE_SOFTMAX,      // p = softmax over all experts
+    MOE_RENORMALISED, // the same, divided by the sum over the choices
+    MOE_SIGMOID,      // 1 / (1 + exp(-logit)), each by itself
+} MoeScores;
+
 // One named run of the flat trainable buffer for AdamW.
 typedef struct AdamwSegment {
     int64_t offset, count;
@@ -375,13 +382,13 @@ struct Kernels {
     void (*add)(Backend *b, Mat dst, Mat src);
 
     // ---- mixture of experts (Shazeer et al. 2017, Jiang et al. 2024); `used` is k of its top-k ----
-    // p = softmax of logits [T, E] over all experts; each token goes to the `used` largest logits (lowest index wins
-    // ties, NaN is largest). weights [T, used] = their p, divided by their sum where `renormalise`. A NaN among a
-    // token's logits makes all its weights NaN. The plan's arrays are written.
-    void (*moe_route_forward)(Backend *b, Mat weights, const MoePlan *plan, Mat logits, bool renormalise);
+    // Each token goes to the `used` largest of its logits [T, E] (lowest index wins ties, NaN is largest). weights
+    // [T, used]: MoeScores; of a softmax a NaN among a token's logits makes all its weights NaN. The plan's arrays are
+    // written.
+    void (*moe_route_forward)(Backend *b, Mat weights, const MoePlan *plan, Mat logits, MoeScores scores);
     // dlogits [T, E] is written. The choice itself has no derivative.
     void (*moe_route_backward)(Backend *b, Mat dlogits, Mat dweights, Mat logits, const MoePlan *plan,
-                               bool renormalise);
+                               MoeScores scores);
     // out[row, :] = x[token of row, :].  out [T * used, C], x [T, C]; moe_combine is its transpose, and its backward.
     void (*moe_gather)(Backend *b, Mat out, Mat x, const MoePlan *plan);
     // out[t, :] = residual[t, :] + sum over j, in order, of x[row of choice j of t, :].  out [T, C], x [T * used, C];

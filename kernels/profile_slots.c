@@ -162,11 +162,11 @@ TIMED(gather_rows_backward, 0, mat_bytes(dx) + mat_bytes(dout),
 TIMED(scatter_rows, 0, 2 * mat_bytes(x), (Backend *b, Mat dst, Mat x, const int32_t *index), (b, dst, x, index))
 TIMED(add, 0, 3 * mat_bytes(src), (Backend *b, Mat dst, Mat src), (b, dst, src))
 TIMED(moe_route_forward, 0, IN2(weights, logits),
-      (Backend *b, Mat weights, const MoePlan *plan, Mat logits, bool renormalise),
-      (b, weights, plan, logits, renormalise))
+      (Backend *b, Mat weights, const MoePlan *plan, Mat logits, MoeScores scores),
+      (b, weights, plan, logits, scores))
 TIMED(moe_route_backward, 0, IN3(dlogits, dweights, logits),
-      (Backend *b, Mat dlogits, Mat dweights, Mat logits, const MoePlan *plan, bool renormalise),
-      (b, dlogits, dweights, logits, plan, renormalise))
+      (Backend *b, Mat dlogits, Mat dweights, Mat logits, const MoePlan *plan, MoeScores scores),
+      (b, dlogits, dweights, logits, plan, scores))
 TIMED(moe_gather, 0, 2 * mat_bytes(out), (Backend *b, Mat out, Mat x, const MoePlan *plan), (b, out, x, plan))
 TIMED(moe_combine, 0, IN3(out, x, residual), (Backend *b, Mat out, Mat x, Mat residual, const MoePlan *plan),
       (b, out, x, residual, plan))

@@ -32,7 +32,7 @@ static void route(OpRun *r, Mat logits) {
     Mat weights = op_output_f32(r, "weights", t, used, FEW);
     void *memory = op_output_bytes(r, "plan", (size_t)size * sizeof(int32_t), OP_EXACT, 0, NULL);
     MoePlan plan = moe_plan_at(memory, t, r->size.experts, used);
-    OP_CALL(r, moe_route_forward, weights, &plan, logits, r->size.renormalise);
+    OP_CALL(r, moe_route_forward, weights, &plan, logits, (MoeScores)r->size.scores);
 }
 
 static void case_moe_route_forward(OpRun *r) { route(r, op_input(r, r->size.t, r->size.experts)); }
@@ -51,7 +51,7 @@ static void case_moe_route_backward(OpRun *r) {
     Mat dweights = op_input_f32(r, plan.tokens, plan.used), logits = op_input(r, plan.tokens, plan.experts);
     // Most elements may be zeros, which makes the root mean square small: ten times FEW.
     Mat dlogits = op_output(r, "dlogits", plan.tokens, plan.experts, 10 * FEW);
-    OP_CALL(r, moe_route_backward, dlogits, dweights, logits, &plan, r->size.renormalise);
+    OP_CALL(r, moe_route_backward, dlogits, dweights, logits, &plan, (MoeScores)r->size.scores);
 }
 
 static void case_moe_gather(OpRun *r) {
@@ -115,10 +115,16 @@ static void case_grouped_linear_backward(OpRun *r) {
 // ---- sizes ----
 
 static const OpSize routes[] = {
-    {.t = 1, .experts = 8, .used = 2, .renormalise = true},     {.t = 3, .experts = 5, .used = 5},
-    {.t = 7, .experts = 1, .used = 1, .renormalise = true},     {.t = 67, .experts = 128, .used = 8},
-    {.t = 99, .experts = 128, .used = 8, .renormalise = true},  {.t = 513, .experts = 9, .used = 1},
-    {.t = 513, .experts = 160, .used = 6, .renormalise = true}, {.t = 2049, .experts = 16, .used = 8},
+    {.t = 1, .experts = 8, .used = 2, .scores = MOE_RENORMALISED},
+    {.t = 3, .experts = 5, .used = 5},
+    {.t = 7, .experts = 1, .used = 1, .scores = MOE_RENORMALISED},
+    {.t = 67, .experts = 128, .used = 8},
+    {.t = 99, .experts = 128, .used = 8, .scores = MOE_RENORMALISED},
+    {.t = 513, .experts = 9, .used = 1},
+    {.t = 67, .experts = 1, .used = 1, .scores = MOE_SIGMOID},
+    {.t = 99, .experts = 128, .used = 8, .scores = MOE_SIGMOID},
+    {.t = 513, .experts = 160, .used = 6, .scores = MOE_RENORMALISED},
+    {.t = 2049, .experts = 16, .used = 8},
 };
 static const OpSize rows[] = {
     {.t = 1, .k = 100, .experts = 8, .used = 2},

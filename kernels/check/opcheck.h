@@ -22,7 +22,8 @@ typedef struct OpSize {
     int64_t rotated;          // rope; 0: d
     int64_t layout, window;   // attention: OpLayout
     int64_t experts, used;    // mixture of experts
-    bool renormalise, uneven; // uneven: every token goes to the first experts, the others have no rows
+    int scores;               // of their choice: MoeScores
+    bool uneven;              // uneven: every token goes to the first experts, the others have no rows
     bool bidirectional;       // attention
     DType dtype;              // of the weight
     int segments;             // of the weight; 0: one
@@ -36,9 +37,9 @@ typedef struct OpSize {
 // clang-format off
 #define OP_SIZE_NUMBERS(X) \
     X(t) X(n) X(k) X(heads) X(kv) X(d) X(rank) X(row_offset) X(rotated) X(layout) X(window) X(experts) X(used) \
-    X(segments) X(glu) X(activation) X(dropout) X(smoothing) X(softcap)
+    X(scores) X(segments) X(glu) X(activation) X(dropout) X(smoothing) X(softcap)
 #define OP_SIZE_FLAGS(X) \
-    X(renormalise) X(uneven) X(bidirectional) X(row_map) X(bias) X(residual) X(accumulate) X(no_dx) X(no_da) X(no_db) \
+    X(uneven) X(bidirectional) X(row_map) X(bias) X(residual) X(accumulate) X(no_dx) X(no_da) X(no_db) \
     X(kept)
 // clang-format on
 

@@ -53,17 +53,25 @@ static Softmax softmax_of(const Act *x, int64_t n) {
 
 static float probability(Softmax s, Act x) { return cpu_expf(act_load(x) - s.max) / s.z; }
 
+static float sigmoid(Act x) { return 1 / (1 + cpu_expf(-act_load(x))); }
+
 // w = the weights of one token's choices.
-static void route_weights(float *w, Softmax s, const Act *x, const int32_t *expert, int64_t used, bool renormalise) {
+static void route_weights(float *w, const Act *x, const int32_t *expert, const MoePlan *plan, MoeScores scores) {
+    int64_t used = plan->used;
+    if (scores == MOE_SIGMOID) {
+        for (int64_t j = 0; j < used; j++) w[j] = sigmoid(x[expert[j]]);
+        return;
+    }
+    Softmax s = softmax_of(x, plan->experts);
     float sum = 0;
     for (int64_t j = 0; j < used; j++) {
         w[j] = probability(s, x[expert[j]]);
         sum += w[j];
     }
-    for (int64_t j = 0; j < used && renormalise; j++) w[j] /= sum;
+    for (int64_t j = 0; j < used && scores == MOE_RENORMALISED; j++) w[j] /= sum;
 }
 
-void CPU_FN(moe_route_forward)(Backend *b, Mat weights, const MoePlan *plan, Mat logits, bool renormalise) {
+void CPU_FN(moe_route_forward)(Backend *b, Mat weights, const MoePlan *plan, Mat logits, MoeScores scores) {
     host_check_moe(plan);
     CHECK_ACT(logits, plan->tokens, plan->experts);
     CHECK_SHAPE(weights, plan->tokens, plan->used);
@@ -72,15 +80,29 @@ void CPU_FN(moe_route_forward)(Backend *b, Mat weights, const MoePlan *plan, Mat
         const Act *x = act_row(logits, t);
         int32_t *expert = plan->expert + t * plan->used;
         choose(expert, x, plan->experts, plan->used);
-        route_weights(f32_row(weights, t), softmax_of(x, plan->experts), x, expert, plan->used, renormalise);
+        route_weights(f32_row(weights, t), x, expert, plan, scores);
     }
     sort_rows(plan);
+}
+
+// Of a sigmoid: dx = dw w (1 - w), of the chosen alone.
+static void sigmoid_backward(Act *dx, const float *dw, const Act *x, const int32_t *expert, const MoePlan *plan) {
+    for (int64_t e = 0; e < plan->experts; e++) dx[e] = act_store(0 * sigmoid(x[e])); // a NaN shows
+    for (int64_t j = 0; j < plan->used; j++) {
+        float p = sigmoid(x[expert[j]]);
+        dx[expert[j]] = act_store(dw[j] * p * (1 - p));
+    }
 }
 
 // One token. dx = p_e ([e chosen] dw_j - mean), or with the p of the chosen divided by their sum, where all others
 // get none; mean = sum of p dw over the choices.
 static void route_backward(Act *dx, const float *dw, const Act *x, const int32_t *expert, const MoePlan *plan,
-                           bool renormalise) {
+                           MoeScores scores) {
+    bool renormalise = scores == MOE_RENORMALISED;
+    if (scores == MOE_SIGMOID) {
+        sigmoid_backward(dx, dw, x, expert, plan);
+        return;
+    }
     Softmax s = softmax_of(x, plan->experts);
     float sum = 0, mean = 0;
     for (int64_t j = 0; j < plan->used; j++) {
@@ -96,7 +118,7 @@ static void route_backward(Act *dx, const float *dw, const Act *x, const int32_t
 }
 
 void CPU_FN(moe_route_backward)(Backend *b, Mat dlogits, Mat dweights, Mat logits, const MoePlan *plan,
-                                bool renormalise) {
+                                MoeScores scores) {
     host_check_moe(plan);
     CHECK_ACT(logits, plan->tokens, plan->experts);
     CHECK_ACT(dlogits, plan->tokens, plan->experts);
@@ -104,7 +126,7 @@ void CPU_FN(moe_route_backward)(Backend *b, Mat dlogits, Mat dweights, Mat logit
 #pragma omp parallel for schedule(static) num_threads(cpu_threads(b, logits.rows *logits.cols))
     for (int64_t t = 0; t < plan->tokens; t++)
         route_backward(act_row(dlogits, t), f32_row(dweights, t), act_row(logits, t), plan->expert + t * plan->used,
-                       plan, renormalise);
+                       plan, scores);
 }
 
 void CPU_FN(moe_gather)(Backend *b, Mat out, Mat x, const MoePlan *plan) {

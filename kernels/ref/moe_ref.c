@@ -46,6 +46,8 @@ static Softmax softmax_of(const float *x, int64_t n) {
 
 static double probability(Softmax s, float x) { return exp(x - s.max) / s.z; }
 
+static double sigmoid(float x) { return 1 / (1 + exp(-(double)x)); }
+
 // The sum of the probabilities of token t's choices.
 static double chosen_sum(Softmax s, const float *logits, const MoePlan *p, int64_t t) {
     double sum = 0;
@@ -53,7 +55,7 @@ static double chosen_sum(Softmax s, const float *logits, const MoePlan *p, int64
     return sum;
 }
 
-void ref_moe_route_forward(Backend *b, Mat weights, const MoePlan *plan, Mat logits, bool renormalise) {
+void ref_moe_route_forward(Backend *b, Mat weights, const MoePlan *plan, Mat logits, MoeScores scores) {
     host_check_moe(plan);
     CHECK_SHAPE(logits, plan->tokens, plan->experts);
     CHECK_SHAPE(weights, plan->tokens, plan->used);
@@ -62,16 +64,28 @@ void ref_moe_route_forward(Backend *b, Mat weights, const MoePlan *plan, Mat log
         int32_t *expert = plan->expert + t * plan->used;
         choose(expert, x, plan);
         Softmax s = softmax_of(x, plan->experts);
-        double divisor = renormalise ? chosen_sum(s, x, plan, t) : 1;
-        for (int64_t j = 0; j < plan->used; j++)
-            f32_row(weights, t)[j] = (float)(probability(s, x[expert[j]]) / divisor);
+        double divisor = scores == MOE_RENORMALISED ? chosen_sum(s, x, plan, t) : 1;
+        for (int64_t j = 0; j < plan->used; j++) {
+            double p = scores == MOE_SIGMOID ? sigmoid(x[expert[j]]) : probability(s, x[expert[j]]) / divisor;
+            f32_row(weights, t)[j] = (float)p;
+        }
     }
     sort_rows(plan);
 }
 
+// Of a sigmoid: dx = dw w (1 - w), of the chosen alone.
+static void sigmoid_backward(float *dx, const float *dw, const float *x, const int32_t *expert, const MoePlan *plan) {
+    for (int64_t e = 0; e < plan->experts; e++) dx[e] = (float)(0 * sigmoid(x[e])); // a NaN shows
+    for (int64_t j = 0; j < plan->used; j++) {
+        double p = sigmoid(x[expert[j]]);
+        dx[expert[j]] = (float)(dw[j] * p * (1 - p));
+    }
+}
+
 // With w_j = p_j / S:  d(w_j)/d(x_e) = w_j ([e is j] - p_e) without renormalisation (S = 1 there), and
 // w_j ([e is j] - [e chosen] p_e / S) with it.
-void ref_moe_route_backward(Backend *b, Mat dlogits, Mat dweights, Mat logits, const MoePlan *plan, bool renormalise) {
+void ref_moe_route_backward(Backend *b, Mat dlogits, Mat dweights, Mat logits, const MoePlan *plan, MoeScores scores) {
+    bool renormalise = scores == MOE_RENORMALISED;
     host_check_moe(plan);
     CHECK_SHAPE(logits, plan->tokens, plan->experts);
     CHECK_SHAPE(dlogits, plan->tokens, plan->experts);
@@ -79,6 +93,10 @@ void ref_moe_route_backward(Backend *b, Mat dlogits, Mat dweights, Mat logits, c
     for (int64_t t = 0; t < plan->tokens; t++) {
         const float *x = f32_row(logits, t), *dw = f32_row(dweights, t);
         const int32_t *expert = plan->expert + t * plan->used;
+        if (scores == MOE_SIGMOID) {
+            sigmoid_backward(f32_row(dlogits, t), dw, x, expert, plan);
+            continue;
+        }
         Softmax s = softmax_of(x, plan->experts);
         double divisor = renormalise ? chosen_sum(s, x, plan, t) : 1, mean = 0;
         for (int64_t j = 0; j < plan->used; j++) mean += probability(s, x[expert[j]]) / divisor * dw[j];

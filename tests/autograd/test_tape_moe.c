@@ -17,7 +17,8 @@ typedef struct Toy {
     float embedding[V * C], linear[C * C], a[R * C], bb[C * R], da[R * C], db[C * R], norm[C], router[E * C];
     float gates[E * F * C], ups[E * F * C], downs[E * C * F];
     Weight w_embedding, w_linear, w_router, experts[3 * E];
-    bool checkpoint, renormalise, frozen;
+    bool checkpoint, frozen;
+    MoeScores scores;
     bool read_again; // the experts' input is also their residual and is read once more after them
     HeadResult result;
     void *arena;
@@ -60,7 +61,7 @@ static void toy_free(Toy *y) {
 
 static Tensor *build_experts(Toy *y, Tensor *h, Tensor *residual) {
     Tape *t = y->t;
-    MoeRouting r = op_moe_route(t, op_linear(t, h, &y->w_router, NULL, NULL, 0), USED, y->renormalise);
+    MoeRouting r = op_moe_route(t, op_linear(t, h, &y->w_router, NULL, NULL, 0), USED, y->scores);
     Tensor *x = op_moe_gather(t, h, &r);
     Tensor *gate = op_grouped_linear(t, x, y->experts, &r), *up = op_grouped_linear(t, x, y->experts + E, &r);
     x = op_moe_scale(t, op_glu(t, gate, up, GLU_SILU), &r);
@@ -110,7 +111,7 @@ static void test_tape_moe_gradients_match_finite_differences(void **state) {
     (void)state;
     for (int variant = 0; variant < 8; variant++) {
         Toy *y = toy_new();
-        y->renormalise = variant & 1;
+        y->scores = variant & 1 ? MOE_RENORMALISED : MOE_SOFTMAX;
         y->checkpoint = variant & 2;
         y->read_again = variant & 4;
         check_parameter(y, y->a, y->da, R * C);

@@ -37,7 +37,7 @@ static Weight new_weight(int64_t n, int64_t k) {
 static void forward(void *arg) {
     Layer *l = arg;
     const Kernels *k = l->b->k;
-    k->moe_route_forward(l->b, l->weights, &l->plan, l->logits, true);
+    k->moe_route_forward(l->b, l->weights, &l->plan, l->logits, MOE_RENORMALISED);
     k->moe_gather(l->b, l->rows, l->x, &l->plan);
     k->grouped_linear_forward(l->b, l->gate, l->rows, l->w, &l->plan, l->ws);
     k->grouped_linear_forward(l->b, l->up, l->rows, l->w + l->experts, &l->plan, l->ws);
@@ -58,7 +58,7 @@ static void backward(void *arg) {
     k->grouped_linear_backward(l->b, l->drows, l->up, l->w + l->experts, &l->plan, false, l->ws);
     k->grouped_linear_backward(l->b, l->drows, l->gate, l->w, &l->plan, true, l->ws);
     k->moe_combine(l->b, l->out, l->drows, (Mat){0}, &l->plan);
-    k->moe_route_backward(l->b, l->dlogits, l->dweights, l->logits, &l->plan, true);
+    k->moe_route_backward(l->b, l->dlogits, l->dweights, l->logits, &l->plan, MOE_RENORMALISED);
 }
 
 static void both(void *arg) {

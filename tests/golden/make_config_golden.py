@@ -127,6 +127,14 @@ SHIPPED = {
         num_experts_per_tok=8, num_hidden_layers=48, num_key_value_heads=4, output_router_logits=False,
         rms_norm_eps=1e-06, rope_scaling=None, rope_theta=1000000.0, router_aux_loss_coef=0.001, sliding_window=None,
         tie_word_embeddings=False, use_sliding_window=False, vocab_size=151936),
+    "qwen1.5-moe-a2.7b": shipped(
+        "Qwen2MoeForCausalLM", "qwen2_moe", attention_dropout=0.0, bos_token_id=151643, decoder_sparse_step=1,
+        eos_token_id=151643, hidden_act="silu", hidden_size=2048, initializer_range=0.02, intermediate_size=5632,
+        max_position_embeddings=8192, max_window_layers=21, moe_intermediate_size=1408, norm_topk_prob=False,
+        num_attention_heads=16, num_experts=60, num_experts_per_tok=4, num_hidden_layers=24, num_key_value_heads=16,
+        output_router_logits=False, rms_norm_eps=1e-06, rope_theta=1000000.0, router_aux_loss_coef=0.001,
+        shared_expert_intermediate_size=5632, sliding_window=32768, tie_word_embeddings=False, torch_dtype="bfloat16",
+        use_cache=True, use_sliding_window=False, vocab_size=151936),
     "qwen3-moe-mixed": shipped(  # some layers without experts, a window
         "Qwen3MoeForCausalLM", "qwen3_moe", decoder_sparse_step=2, mlp_only_layers=[3, 5], num_hidden_layers=8,
         num_experts=16, num_experts_per_tok=2, head_dim=64, use_sliding_window=True, sliding_window=1024,
@@ -242,6 +250,21 @@ SHIPPED = {
         rms_norm_eps=1e-05, rope_scaling={"long_factor": PHI4_LONG, "short_factor": [1.0] * 48, "type": "longrope"},
         rope_theta=10000.0, sliding_window=262144, tie_word_embeddings=True, torch_dtype="bfloat16", use_cache=True,
         vocab_size=200064),
+    "starcoder2-3b": shipped(
+        "Starcoder2ForCausalLM", "starcoder2", activation_function="gelu", attention_dropout=0.1,
+        attention_softmax_in_fp32=True, bos_token_id=0, embedding_dropout=0.1, eos_token_id=0,
+        hidden_act="gelu_pytorch_tanh", hidden_size=3072, initializer_range=0.018042, intermediate_size=12288,
+        layer_norm_epsilon=1e-05, max_position_embeddings=16384, mlp_type="default", norm_epsilon=1e-05,
+        norm_type="layer_norm", num_attention_heads=24, num_hidden_layers=30, num_key_value_heads=2,
+        residual_dropout=0.1, rope_theta=999999.4420358813, scale_attention_softmax_in_fp32=True,
+        scale_attn_weights=True, sliding_window=4096, torch_dtype="bfloat16", use_bias=True, use_cache=True,
+        vocab_size=49152),
+    "phi-2": shipped(
+        "PhiForCausalLM", "phi", attention_dropout=0.0, bos_token_id=50256, embd_pdrop=0.0, eos_token_id=50256,
+        hidden_act="gelu_new", hidden_size=2560, initializer_range=0.02, intermediate_size=10240, layer_norm_eps=1e-05,
+        max_position_embeddings=2048, num_attention_heads=32, num_hidden_layers=32, num_key_value_heads=32,
+        partial_rotary_factor=0.4, qk_layernorm=False, resid_pdrop=0.1, rope_scaling=None, rope_theta=10000.0,
+        tie_word_embeddings=False, torch_dtype="float16", use_cache=True, vocab_size=51200),
     "gpt2": shipped(
         "GPT2LMHeadModel", "gpt2", activation_function="gelu_new", attn_pdrop=0.1, bos_token_id=50256, embd_pdrop=0.1,
         eos_token_id=50256, initializer_range=0.02, layer_norm_epsilon=1e-05, n_ctx=1024, n_embd=768, n_head=12,
@@ -255,11 +278,11 @@ SHIPPED = {
         pad_token_id=0, position_embedding_type="absolute", type_vocab_size=2, use_cache=True, vocab_size=30522),
 }
 for name in ["llama", "mistral", "mixtral", "qwen2", "qwen3", "qwen3_moe", "gemma2", "gemma3_text", "phi3", "gpt2",
-             "bert", "smollm3", "granite", "gemma", "olmo2", "olmo3"]:
+             "bert", "smollm3", "granite", "gemma", "olmo2", "olmo3", "qwen2_moe", "starcoder2", "phi"]:
     SHIPPED["default-" + name] = {"model_type": name}  # every default of the class
 
 ACTIVATIONS = {"silu": "silu", "gelu_pytorch_tanh": "gelu_tanh", "gelu_new": "gelu_tanh", "gelu": "gelu"}
-GGUF = {"mistral": "llama", "mixtral": "llama", "qwen3_moe": "qwen3moe", "gemma3_text": "gemma3", "gemma3": "gemma3", "olmo3": "olmo2",
+GGUF = {"mistral": "llama", "mixtral": "llama", "qwen3_moe": "qwen3moe", "qwen2_moe": "qwen2moe", "gemma3_text": "gemma3", "gemma3": "gemma3", "olmo3": "olmo2", "phi": "phi2",
         "bert": "none"}
 
 
@@ -271,7 +294,7 @@ def rope_line(parameters, config):
     """The parameters that the type uses, as transformers reads them."""
     kind = parameters["rope_type"]
     head = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-    partial = parameters.get("partial_rotary_factor", 1.0) if config.model_type == "phi3" else 1.0
+    partial = parameters.get("partial_rotary_factor", 1.0) if config.model_type in ("phi3", "phi") else 1.0
     words = [kind, "base", number(parameters["rope_theta"]), "rotated", str(int(head * partial))]
     original = parameters.get("original_max_position_embeddings")
     if kind == "dynamic":
@@ -303,10 +326,10 @@ def facts(config):
     modules = dict(layers[0].named_modules())
     find = lambda *names: next(modules[n] for n in names if n in modules)
     q = find("self_attn.q_proj", "self_attn.qkv_proj", "attn.c_attn", "attention.self.query")
-    o = find("self_attn.o_proj", "attn.c_proj", "attention.output.dense")
+    o = find("self_attn.o_proj", "self_attn.dense", "attn.c_proj", "attention.output.dense")
     sparse = [hasattr(layer, "mlp") and hasattr(layer.mlp, "experts") for layer in layers]
     dense_up = [m for layer in layers for n, m in layer.named_modules()
-                if n in ("mlp.up_proj", "mlp.gate_up_proj", "mlp.c_fc", "intermediate.dense")]
+                if n in ("mlp.up_proj", "mlp.gate_up_proj", "mlp.c_fc", "mlp.fc1", "intermediate.dense")]
     heads = text.num_attention_heads
     head = getattr(text, "head_dim", None) or text.hidden_size // heads
     attention = find("self_attn", "attn", "attention.self")
@@ -317,8 +340,9 @@ def facts(config):
     types = getattr(text, "layer_types", None)
     if types is None:
         types = ["sliding_attention" if window else "full_attention"] * text.num_hidden_layers
-    gated = kind not in ("gpt2", "bert")
-    act = next(getattr(text, k) for k in ("hidden_activation", "activation_function", "hidden_act") if getattr(text, k, None))
+    gated = kind not in ("gpt2", "bert", "starcoder2", "phi")
+    rotated = kind not in ("gpt2", "bert")
+    act = next(getattr(text, k) for k in ("hidden_activation", "hidden_act", "activation_function") if getattr(text, k, None))
     ffn = getattr(text, "intermediate_size", None) or getattr(text, "n_inner", None) or 4 * text.hidden_size
     experts = (getattr(text, "num_experts", None) or text.num_local_experts) if any(sparse) else 0
     yield "architecture", GGUF.get(text.model_type, text.model_type)
@@ -329,7 +353,7 @@ def facts(config):
         text.num_hidden_layers, text.hidden_size, heads, getattr(text, "num_key_value_heads", heads), head, ffn,
         text.vocab_size, context)
     yield "scales", "eps %s embed %s query %s attn_cap %s final_cap %s" % (
-        number(next(getattr(text, k) for k in ("rms_norm_eps", "layer_norm_epsilon", "layer_norm_eps") if hasattr(text, k))),
+        number(next(getattr(text, k) for k in ("rms_norm_eps", "norm_epsilon", "layer_norm_epsilon", "layer_norm_eps") if hasattr(text, k))),
         number(getattr(getattr(body, "embed_tokens", None), "scalar_embed_scale", getattr(body, "embedding_multiplier", 1))),
         number(scale),
         number((getattr(text, "attn_logit_softcapping", None) or 0) if kind == "gemma2" else 0),
@@ -348,9 +372,11 @@ def facts(config):
         getattr(text, "moe_intermediate_size", ffn) if experts else 0,
         getattr(text, "norm_topk_prob", True) if experts else 0,
         "".join("e" if s else "d" for s in sparse) if experts else "")
-    yield "positions", "%d types %d" % (text.max_position_embeddings if not gated else 0,
+    if kind == "qwen2_moe":
+        yield "shared", text.shared_expert_intermediate_size
+    yield "positions", "%d types %d" % (text.max_position_embeddings if not rotated else 0,
                                         text.type_vocab_size if kind == "bert" else 0)
-    if not gated:
+    if not rotated:
         yield "rope", "none"
     elif kind in ("gemma3_text", "olmo3"):
         yield "rope", rope_line(text.rope_parameters["full_attention"], text)

@@ -95,17 +95,28 @@ FAMILIES = {
     "phi3-all": ("Phi3Config", dict(PHI3, sliding_window=None), ["qkv_proj", "o_proj", "gate_up_proj", "down_proj"], ""),
     "phi4-mini-short": ("Phi3Config", phi4_mini(32), ["qkv_proj"], ""),
     "phi4-mini-long": ("Phi3Config", phi4_mini(8), ["qkv_proj"], ""),
+    "starcoder2": ("Starcoder2Config", dict(SMALL, tie_word_embeddings=True), ["q_proj", "v_proj", "mlp.c_proj"], ""),
+    "starcoder2-window": ("Starcoder2Config", dict(SMALL, use_bias=False, sliding_window=8, tie_word_embeddings=False),
+                          ["k_proj", "o_proj", "c_fc"], ""),
+    "phi": ("PhiConfig", dict(SMALL, intermediate_size=128, num_key_value_heads=4,
+                              rope_parameters=dict(rope_type="default", rope_theta=10000.0, partial_rotary_factor=0.5)),
+            ["q_proj", "k_proj", "v_proj", "dense", "fc1", "fc2"], ""),
     "mixtral": ("MixtralConfig", dict(SMALL, num_local_experts=6, num_experts_per_tok=2, sliding_window=None), QV, ""),
     "qwen3moe": ("Qwen3MoeConfig", dict(QWEN3MOE, norm_topk_prob=True), QV, ""),
     "qwen3moe-dense": ("Qwen3MoeConfig", dict(QWEN3MOE, norm_topk_prob=False, mlp_only_layers=[1], num_hidden_layers=3),
                        QV, ""),
+    "qwen2moe": ("Qwen2MoeConfig", dict(SMALL, num_experts=6, num_experts_per_tok=2, moe_intermediate_size=16,
+                                        shared_expert_intermediate_size=40), QV, ""),
+    "qwen2moe-dense": ("Qwen2MoeConfig", dict(SMALL, num_experts=5, num_experts_per_tok=3, moe_intermediate_size=16,
+                                              shared_expert_intermediate_size=24, norm_topk_prob=True, mlp_only_layers=[1],
+                                              num_hidden_layers=3, qkv_bias=False), ALL[:4], ""),
     "mixtral-top1": ("MixtralConfig", dict(SMALL, intermediate_size=64, num_local_experts=5, num_experts_per_tok=1,
                                            sliding_window=8, tie_word_embeddings=True), ALL[:4], ""),
     "qwen3moe-all": ("Qwen3MoeConfig", dict(QWEN3MOE, norm_topk_prob=False, num_experts=4, num_experts_per_tok=4,
                                             decoder_sparse_step=2), ALL[:4], ""),
 }
 # A GGUF of the llama architecture has no window and no dynamic RoPE; llama.cpp's converter knows no dense layers among experts.
-NO_GGUF = {"smollm3-window", "llama-dynamic", "mistral", "qwen3moe-dense", "gpt2-all", "phi3-all", "mixtral-top1", "qwen3moe-all"}
+NO_GGUF = {"smollm3-window", "starcoder2-window", "qwen2moe-dense", "llama-dynamic", "mistral", "qwen3moe-dense", "gpt2-all", "phi3-all", "mixtral-top1", "qwen3moe-all"}
 
 # Families of which a GGUF with fused query, key and value is kept too (convert_hf_to_gguf.py --fuse-qkv).
 FUSED = {"llama-bias"}

@@ -12,12 +12,12 @@ typedef struct Context {
     int32_t plan_memory[MAX_ELEMENTS];
     MoePlan plan;
     Weight experts[E];
-    bool renormalise;
+    MoeScores scores;
 } Context;
 
 static double route_loss(void *context) {
     Context *c = context;
-    kernels_ref.moe_route_forward(&c->b, mat(c->out, T, USED), &c->plan, mat(c->x, T, E), c->renormalise);
+    kernels_ref.moe_route_forward(&c->b, mat(c->out, T, USED), &c->plan, mat(c->x, T, E), c->scores);
     return dot(c->out, c->dout, ROWS);
 }
 
@@ -38,11 +38,11 @@ static Context *new_context(void) {
 
 static void test_kernels_grad_moe_route(void **state) {
     (void)state;
-    for (int renormalise = 0; renormalise < 2; renormalise++) {
+    for (MoeScores scores = MOE_SOFTMAX; scores <= MOE_SIGMOID; scores++) {
         Context *c = new_context();
-        c->renormalise = renormalise;
+        c->scores = scores;
         kernels_ref.moe_route_backward(&c->b, mat(c->dx, T, E), mat(c->dout, T, USED), mat(c->x, T, E), &c->plan,
-                                       renormalise);
+                                       scores);
         check_gradient("route dlogits", route_loss, c, c->x, c->dx, T * E);
         mem_free(c);
     }

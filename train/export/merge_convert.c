@@ -106,12 +106,24 @@ static void add_expert_part(Merge *g, const char *from, const char *name, char *
     t->first = part * t->rows;
 }
 
+static void add_shared(Merge *g, const char *from, const char *to) {
+    const TensorNames *hf = &g->m->config.arch->hf, *gguf = &g->m->config.arch->gguf_names;
+    if (!hf->shared_gate) return;
+    for (int i = 0; i < 3; i++) {
+        AUTO_FREE char *old = mem_printf("%s%s", from, hf->shared[i]), *new = mem_printf("%s%s", to, gguf->shared[i]);
+        add_named(g, old, new, ".weight");
+    }
+    AUTO_FREE char *old = mem_printf("%s%s", from, hf->shared_gate), *new = mem_printf("%s%s", to, gguf->shared_gate);
+    add_named(g, old, new, ".weight");
+}
+
 static int add_experts(Merge *g, const char *from, const char *to, Err *err) {
     const ExpertNames *n = model_expert_names(g->files, g->m->config.arch->hf.router, from);
     AUTO_FREE char *router = mem_printf("%s%s", from, n->router);
     add_named(g, router, "", "");
     MergeTensor *t = &g->tensors[g->n - 1];
     t->name = own(g, mem_printf("%s%s.weight", to, g->m->config.arch->gguf_names.router));
+    add_shared(g, from, to);
     char *gate = mem_printf("%sffn_gate_exps.weight", to), *up = mem_printf("%sffn_up_exps.weight", to);
     char *down = mem_printf("%sffn_down_exps.weight", to);
     if (n->gate)
@@ -195,7 +207,9 @@ int merge_list_converted(Merge *g, Err *err) {
     add_table(g, hf->positions, gguf->positions);
     AUTO_FREE char *norm = mem_printf("%s%s", m->hf_prefix->file, hf->final_norm);
     add_norm(g, norm, gguf->final_norm);
-    if (!m->config.tied_head) add_named(g, *m->hf_prefix->head ? m->hf_prefix->head : hf->head, gguf->head, ".weight");
+    const char *head = *m->hf_prefix->head ? m->hf_prefix->head : hf->head;
+    if (!m->config.tied_head) add_named(g, head, gguf->head, ".weight");
+    if (m->config.arch->head_bias) add_named(g, head, gguf->head, ".bias");
     add_rope(g);
     for (int64_t i = 0; i < m->config.layers; i++)
         if (add_layer(g, i, err)) return err_context(err, "%s", m->path);

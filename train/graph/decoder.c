@@ -62,7 +62,8 @@ static Tensor *into_cache(const Pass *p, const Mat *cache, int64_t layer, Tensor
 static Tensor *moe_mid(const Pass *p, const ModelLayer *l, Tensor *h, MoeRouting *r) {
     const ModelConfig *c = &p->m->config;
     const Weight *gates = l->experts, *ups = gates + c->experts;
-    *r = op_moe_route(p->t, op_linear(p->t, h, &l->router, NULL, NULL, 0), c->experts_used, c->renormalise_experts);
+    *r = op_moe_route(p->t, op_linear(p->t, h, &l->router, NULL, NULL, 0), c->experts_used,
+                      c->renormalise_experts ? MOE_RENORMALISED : MOE_SOFTMAX);
     Tensor *x = op_moe_gather(p->t, h, r);
     Tensor *gate = op_grouped_linear(p->t, x, gates, r), *up = op_grouped_linear(p->t, x, ups, r);
     return op_moe_scale(p->t, op_glu(p->t, gate, up, c->glu), r);
@@ -76,13 +77,23 @@ static Tensor *ffn_mid(const Pass *p, int64_t layer, Tensor *h, const int32_t *t
     return op_glu(p->t, mid[0], mid[1], c->glu);
 }
 
+// The inner activations of the expert that every token uses, times the gate of each row.
+static Tensor *shared_mid(const Pass *p, const ModelLayer *l, Tensor *h) {
+    Tensor *gate = op_linear(p->t, h, &l->shared[0], NULL, NULL, 0);
+    Tensor *up = op_linear(p->t, h, &l->shared[1], NULL, NULL, 0);
+    MoeRouting row = op_moe_route(p->t, op_linear(p->t, h, &l->shared_gate, NULL, NULL, 0), 1, MOE_SIGMOID);
+    return op_moe_scale(p->t, op_glu(p->t, gate, up, p->m->config.glu), &row);
+}
+
 // RECOMPUTE_FFN recomputes all before the down projection.
 static Tensor *build_experts(const Pass *p, int64_t layer, Tensor *x) {
     const ModelLayer *l = &p->m->layers[layer];
     MoeRouting r;
     pass_recompute_begin(p, RECOMPUTE_FFN);
-    Tensor *mid = moe_mid(p, l, pass_norm(p, &l->norms[NORM_FFN], x), &r);
+    Tensor *h = pass_norm(p, &l->norms[NORM_FFN], x), *shared = l->shared_gate.rows ? shared_mid(p, l, h) : NULL;
+    Tensor *mid = moe_mid(p, l, h, &r);
     pass_recompute_end(p, RECOMPUTE_FFN);
+    if (shared) x = op_linear(p->t, shared, &l->shared[2], x, NULL, 0);
     return op_moe_combine(p->t, op_grouped_linear(p->t, mid, l->experts + 2 * p->m->config.experts, &r), x, &r);
 }
 
@@ -123,18 +134,20 @@ Tensor *decoder_block(const Pass *p, int64_t layer, Tensor *x) {
     bool narrow = pass_is_narrow(p, layer);
     const int32_t *token = narrow ? p->last_rows : NULL;
     Tensor *qkv[3];
-    build_qkv(p, layer, pass_norm(p, &p->m->layers[layer].norms[NORM_ATTN], x), qkv);
+    const ModelLayer *l = &p->m->layers[layer];
+    Tensor *h = pass_norm(p, &l->norms[NORM_ATTN], x);
+    build_qkv(p, layer, h, qkv);
     Tensor *q = qkv[0], *k = qkv[1], *v = qkv[2];
     if (p->cache) {
         k = into_cache(p, p->cache->k, layer, k);
         v = into_cache(p, p->cache->v, layer, v);
     }
     if (narrow) x = op_gather_rows(p->t, x, p->last_rows, p->n_last);
+    if (narrow && c->arch->parallel) h = op_gather_rows(p->t, h, p->last_rows, p->n_last);
     AttentionShape shape = narrow ? p->last_attention : p->attention;
     shape.window = c->layer_sliding[layer] ? c->window : 0;
     Tensor *mix = op_attention(p->t, q, k, v, &shape);
     x = project_onto(p, layer, PROJ_O, NORM_POST_ATTN, mix, x, token);
-    const ModelLayer *l = &p->m->layers[layer];
     if (l->experts) return build_experts(p, layer, x);
-    return build_ffn_chunks(p, layer, pass_norm(p, &l->norms[NORM_FFN], x), x, token);
+    return build_ffn_chunks(p, layer, c->arch->parallel ? h : pass_norm(p, &l->norms[NORM_FFN], x), x, token);
 }

@@ -48,6 +48,8 @@ static const Module gguf_phi3[] = {
     {"attn_qkv", Q | K | V}, {"attn_output", O}, {"ffn_up", GATE | UP}, {"ffn_down", DOWN}, {0}};
 static const Module gguf_gpt2[] = {
     {"attn_qkv", Q | K | V}, {"attn_output", O}, {"ffn_up", UP}, {"ffn_down", DOWN}, {0}};
+static const Module gguf_plain[] = {
+    {"attn_q", Q}, {"attn_k", K}, {"attn_v", V}, {"attn_output", O}, {"ffn_up", UP}, {"ffn_down", DOWN}, {0}};
 static const Module gguf_fused[] = {{"attn_qkv", Q | K | V}, {"attn_output", O}, {"ffn_gate", GATE},
                                     {"ffn_up", UP},          {"ffn_down", DOWN}, {0}};
 #define GGUF_NAMES(MODULES, FUSED)                                                                                     \
@@ -60,12 +62,28 @@ static const Module gguf_fused[] = {{"attn_qkv", Q | K | V}, {"attn_output", O},
         .norms = {"attn_norm", "post_attention_norm", "ffn_norm", "post_ffw_norm", "attn_q_norm", "attn_k_norm"},      \
         .modules = (MODULES),                                                                                          \
         .fused_modules = (FUSED),                                                                                      \
-        .router = "ffn_gate_inp"}
+        .router = "ffn_gate_inp",                                                                                      \
+        .shared_gate = "ffn_gate_inp_shexp",                                                                           \
+        .shared = {"ffn_gate_shexp", "ffn_up_shexp", "ffn_down_shexp"}}
 
 // ---- the families ----
 
 static const Module gpt2_modules[] = {
     {"attn.c_attn", Q | K | V}, {"attn.c_proj", O}, {"mlp.c_fc", UP}, {"mlp.c_proj", DOWN}, {0}};
+static const Module starcoder2_modules[] = {{"self_attn.q_proj", Q},
+                                            {"self_attn.k_proj", K},
+                                            {"self_attn.v_proj", V},
+                                            {"self_attn.o_proj", O},
+                                            {"mlp.c_fc", UP},
+                                            {"mlp.c_proj", DOWN},
+                                            {0}};
+static const Module phi_modules[] = {{"self_attn.q_proj", Q},
+                                     {"self_attn.k_proj", K},
+                                     {"self_attn.v_proj", V},
+                                     {"self_attn.dense", O},
+                                     {"mlp.fc1", UP},
+                                     {"mlp.fc2", DOWN},
+                                     {0}};
 static const Module phi3_modules[] = {{"self_attn.qkv_proj", Q | K | V},
                                       {"self_attn.o_proj", O},
                                       {"mlp.gate_up_proj", GATE | UP},
@@ -114,6 +132,12 @@ static const Architecture table[] = {
         .norms = PRE_NORMS | QK_NORMS, .experts = true,
     },
     {
+        .gguf = "qwen2moe", .model_types = {"qwen2_moe"},
+        .hf = {LLAMA_NAMES, .norms = {LLAMA_NORMS}, .router = "mlp.gate", .shared_gate = "mlp.shared_expert_gate",
+               .shared = {"mlp.shared_expert.gate_proj", "mlp.shared_expert.up_proj", "mlp.shared_expert.down_proj"}},
+        LLAMA_FILES, GGUF_ALL, .norms = PRE_NORMS, .experts = true, .gguf_plain_scores = true, .gguf_untied = true,
+    },
+    {
         .gguf = "gemma", .model_types = {"gemma"}, LLAMA_HF, GGUF_ALL, .norms = PRE_NORMS, .hf_norm_plus_one = true,
         .scaled_embedding = true, .glu = GLU_GELU_TANH,
     },
@@ -145,6 +169,19 @@ static const Architecture table[] = {
         .hf = {.embedding = "embed_tokens", .final_norm = "norm", .head = "lm_head", .layer = "layers.%d.",
                .norms = {LLAMA_NORMS}, .modules = phi3_modules},
         LLAMA_FILES, GGUF_NAMES(gguf_phi3, NULL), .norms = PRE_NORMS,
+    },
+    {
+        .gguf = "starcoder2", .model_types = {"starcoder2"},
+        .hf = {.embedding = "embed_tokens", .final_norm = "norm", .head = "lm_head", .layer = "layers.%d.",
+               .norms = {LLAMA_NORMS}, .modules = starcoder2_modules},
+        LLAMA_FILES, GGUF_NAMES(gguf_plain, NULL), .norm = NORM_KIND_LAYER, .norms = PRE_NORMS, .plain_mlp = true,
+    },
+    { // Phi-1, Phi-1.5, Phi-2
+        .gguf = "phi2", .model_types = {"phi"},
+        .hf = {.embedding = "embed_tokens", .final_norm = "final_layernorm", .head = "lm_head", .layer = "layers.%d.",
+               .norms = {LLAMA_NORMS}, .modules = phi_modules},
+        LLAMA_FILES, GGUF_NAMES(gguf_plain, NULL), .norm = NORM_KIND_LAYER, .norms = PROJ_BIT(NORM_ATTN),
+        .plain_mlp = true, .parallel = true, .head_bias = true, .gguf_untied = true,
     },
     {
         .gguf = "gpt2", .model_types = {"gpt2"},

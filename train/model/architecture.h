@@ -40,6 +40,7 @@ typedef struct TensorNames {
     const Module *modules;
     const Module *fused_modules; // another form that files may have (convert_hf_to_gguf.py --fuse-qkv)
     const char *router;
+    const char *shared_gate, *shared[3]; // of the shared expert: its scalar gate; gate, up, down
 } TensorNames;
 
 // Hugging Face: the prefix of all names in the file, and of the modules in the class that PEFT sees.
@@ -63,11 +64,14 @@ typedef struct Architecture {
     uint32_t norms;         // bit set of NormSite
     bool wide_qk_norms;     // of all heads together
     bool experts;           // a mixture of experts
+    bool gguf_plain_scores; // without norm_topk_prob, unlike other mixtures in GGUF
     bool encoder;           // BERT: bidirectional, norms after the residual sums
     bool hf_norm_plus_one;  // Hugging Face stores w where the norm multiplies by 1 + w
     bool hf_conv1d;         // Hugging Face stores linears as [in, out]
     bool gguf_permuted_qk;  // GGUF stores q/k rows in llama.cpp's interleaved order
     bool plain_mlp;         // no gate
+    bool parallel;          // the feed-forward has the input of attention; both are added (Phi-2)
+    bool head_bias;         // of the language model's head
     bool scaled_embedding;  // by sqrt(hidden)
     bool learned_positions; // a table instead of RoPE
     bool local_rope;        // sliding layers have another RoPE base

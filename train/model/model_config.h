@@ -58,6 +58,7 @@ typedef struct ModelConfig {
     bool qkv_bias, o_bias, mlp_bias;
     RopeConfig rope, rope_local; // rope_local: of sliding layers where it differs (Gemma 3), else scaling is ROPE_NONE
     int64_t experts, experts_used, expert_ffn; // 0: dense
+    int64_t shared_ffn;                        // of an expert that every token uses, times a gate; 0: none
     bool renormalise_experts;
     uint8_t layer_dense[MODEL_MAX_LAYERS]; // with experts: layers with a plain MLP
     int64_t positions_table, token_types;  // rows of the learned tables; 0: none

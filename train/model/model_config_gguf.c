@@ -277,13 +277,15 @@ static int read_rope(ModelConfig *c, const Reader *r) {
 
 static int read_experts(ModelConfig *c, const Reader *r) {
     if (c->experts == 0) return 0;
-    c->renormalise_experts = true; // as llama.cpp does for all architectures of the table
+    c->renormalise_experts = !c->arch->gguf_plain_scores; // as llama.cpp computes the architecture
     if (weight_source_get(r->source, "blk.0.ffn_gate.0.weight"))
         return err_input(r->err,
                          "experts as single tensors (blk.0.ffn_gate.0.weight), as llama.cpp wrote them before "
                          "April 2024; expected stacked ones (blk.0.ffn_gate_exps.weight): convert the model again");
     if (read_int(r, "expert_used_count", -1, 1, c->experts, &c->experts_used) ||
         read_int(r, "expert_feed_forward_length", c->ffn, 1, 1 << 18, &c->expert_ffn) ||
+        (c->arch->hf.shared_gate &&
+         read_int(r, "expert_shared_feed_forward_length", c->ffn, 1, 1 << 18, &c->shared_ffn)) ||
         expect_int(r, "expert_shared_count", 0) || expect_int(r, "leading_dense_block_count", 0) ||
         expect_int(r, "expert_group_count", 0) || expect_number(r, "expert_weights_scale", 1))
         return -1;

@@ -53,9 +53,10 @@ static int check_experts(const ModelConfig *c, Err *err) {
     for (int64_t i = 0; i < c->layers; i++)
         if (c->layer_dense[i])
             return err_input(err, "layer %ld of a mixture of experts is dense, which llama.cpp does not compute", i);
-    if (c->renormalise_experts || c->experts_used == c->experts) return 0;
-    return err_input(err, "norm_topk_prob is false with %ld of %ld experts; llama.cpp computes only true",
-                     c->experts_used, c->experts);
+    bool computed = !c->arch->gguf_plain_scores;
+    if (c->renormalise_experts == computed || (!c->renormalise_experts && c->experts_used == c->experts)) return 0;
+    return err_input(err, "norm_topk_prob is %s with %ld of %ld experts; llama.cpp computes only %s",
+                     computed ? "false" : "true", c->experts_used, c->experts, computed ? "true" : "false");
 }
 
 static int check_unrotated(const ModelConfig *c, Err *err) {
@@ -160,12 +161,12 @@ static void put_scaling(const Keys *k, const RopeConfig *r) {
 static void put_rope(const Keys *k, const ModelConfig *c) {
     const RopeConfig *r = &c->rope;
     if (r->scaling == ROPE_NONE) return;
-    bool plain = c->arch->scaled_embedding && !c->arch->local_rope; // Gemma 1 and 2
+    bool plain = c->arch->parallel || (c->arch->scaled_embedding && !c->arch->local_rope); // Phi-2, Gemma 1 and 2
     bool phi3 = strcmp(c->architecture, "phi3") == 0;
     put_scaling(k, r);
     if (!plain || r->base != 10000.0f) put_float(k, "rope.freq_base", r->base);
     if (c->rope_local.scaling != ROPE_NONE) put_float(k, "rope.freq_base_swa", c->rope_local.base);
-    if (phi3 || is_llama(c)) put_int(k, "rope.dimension_count", r->rotated);
+    if (phi3 || is_llama(c) || c->arch->parallel) put_int(k, "rope.dimension_count", r->rotated);
     if (phi3)
         put_int(k, "rope.scaling.original_context_length", r->original_context ? r->original_context : c->context);
     if (r->scaling == ROPE_LONGROPE) put_float(k, "rope.scaling.attn_factor", rope_attention_factor(r));
@@ -207,4 +208,5 @@ void model_config_gguf_write(GgufWriter *w, const ModelConfig *c) {
     put_int(&k, "expert_count", c->experts);
     put_int(&k, "expert_used_count", c->experts_used);
     if (c->expert_ffn != c->ffn) put_int(&k, "expert_feed_forward_length", c->expert_ffn);
+    if (c->shared_ffn) put_int(&k, "expert_shared_feed_forward_length", c->shared_ffn);
 }

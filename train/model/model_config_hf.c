@@ -42,6 +42,11 @@ static int refuse_switches(const JsonReader *j, const Architecture *a) {
             return json_refuse(j, switches[i].key, NULL, "%s", switches[i].expected ? "true" : "false");
     }
     const char *positions;
+    if (a->parallel) {
+        bool norms;
+        if (json_read_flag(j, "qk_layernorm", false, &norms)) return -1;
+        if (norms) return json_refuse(j, "qk_layernorm", NULL, "false");
+    }
     if (!a->encoder) return 0;
     if (json_read_string(j, "position_embedding_type", "absolute", &positions)) return -1;
     if (strcmp(positions, "absolute") == 0) return 0;
@@ -140,6 +145,16 @@ static int read_bias(bool *out, const JsonReader *j, BiasRule rule, const char *
     return rule == BIAS_KEY ? json_read_flag(j, key, false, out) : 0;
 }
 
+static int read_biases(ModelConfig *c, const JsonReader *j, const HfFamily *f) {
+    if (read_bias(&c->qkv_bias, j, f->qkv_bias, "attention_bias") ||
+        (f->qkv_bias_key && json_read_flag(j, f->qkv_bias_key, true, &c->qkv_bias)) ||
+        read_bias(&c->o_bias, j, f->o_bias, "attention_bias") || read_bias(&c->mlp_bias, j, f->mlp_bias, "mlp_bias"))
+        return -1;
+    if (f->o_bias == BIAS_OF_QKV) c->o_bias = c->qkv_bias;
+    if (f->mlp_bias == BIAS_OF_QKV) c->mlp_bias = c->qkv_bias;
+    return 0;
+}
+
 // Granite.
 static int read_factors(ModelConfig *c, const JsonReader *j) {
     float logits;
@@ -227,8 +242,9 @@ static int read_layers_of_rule(ModelConfig *c, const JsonReader *j, const HfFami
 static int read_window(ModelConfig *c, const JsonReader *j, const HfFamily *f) {
     bool on = true;
     const Json *types;
-    if (f->window_rule == WINDOW_NONE) return 0;
     if (f->window_switch && json_read_flag(j, "use_sliding_window", false, &on)) return -1;
+    if (f->window_rule == WINDOW_NONE)
+        return f->window_switch && on ? json_refuse(j, "use_sliding_window", NULL, "false") : 0;
     int64_t null = f->window_rule == WINDOW_PATTERN ? JSON_NOT_NULL : 0; // a pattern needs its window
     if (on && json_read_int(j, &(JsonIntRule){"sliding_window", NULL, f->window, null, 1, INT32_MAX}, &c->window))
         return -1;
@@ -274,6 +290,8 @@ static int read_experts(ModelConfig *c, const JsonReader *j, const HfFamily *f) 
                       &c->expert_ffn) ||
         json_read_flag(j, "norm_topk_prob", false, &c->renormalise_experts))
         return -1;
+    JsonIntRule shared = {"shared_expert_intermediate_size", NULL, f->shared_ffn, JSON_AS_ABSENT, 1, MAX_HIDDEN};
+    if (f->shared_ffn && json_read_int(j, &shared, &c->shared_ffn)) return -1;
     return read_dense_layers(c, j);
 }
 
@@ -282,9 +300,7 @@ static int read_experts(ModelConfig *c, const JsonReader *j, const HfFamily *f) 
 static int read_family(ModelConfig *c, const JsonReader *j, const HfFamily *f) {
     if (read_sizes(c, j, f) || read_heads(c, j, f) || read_activation(c, j, f) || read_scales(c, j, f) ||
         json_read_positive(j, &(JsonPositiveRule){f->eps_key, f->eps, f->eps}, &c->norm_eps) ||
-        json_read_flag(j, "tie_word_embeddings", f->tied_head, &c->tied_head) ||
-        read_bias(&c->qkv_bias, j, f->qkv_bias, "attention_bias") ||
-        read_bias(&c->o_bias, j, f->o_bias, "attention_bias") || read_bias(&c->mlp_bias, j, f->mlp_bias, "mlp_bias") ||
+        json_read_flag(j, "tie_word_embeddings", f->tied_head, &c->tied_head) || read_biases(c, j, f) ||
         read_unrotated(c, j) || read_window(c, j, f) || read_experts(c, j, f))
         return -1;
     if (f->rope.base > 0) return model_config_hf_read_rope(c, j, &f->rope);

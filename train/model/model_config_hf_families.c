@@ -54,6 +54,12 @@ static const HfFamily families[] = {
         .experts_alias = "num_local_experts",
     },
     {
+        .model_type = "qwen2_moe", SIZES(151936, 2048, 5632, 24, 16, 32768), .kv_heads = 16, RMS(1e-6), SILU,
+        .qkv_bias_key = "qkv_bias", .window_switch = true, .rope = {.base = 1e4f},
+        .experts = 60, .experts_used = 4, .expert_ffn = 1408, .shared_ffn = 5632, .experts_key = "num_experts",
+        .experts_alias = "num_local_experts",
+    },
+    {
         .model_type = "gemma", SIZES(256000, 3072, 24576, 28, 16, 8192), .kv_heads = 16, .head_size = 256, RMS(1e-6),
         .activation_key = "hidden_act", .activation = "gelu_pytorch_tanh", .gelu_is_tanh = true, .tied_head = true,
         ATTENTION_BIAS_KEY, .rope = {.base = 1e4f},
@@ -80,6 +86,18 @@ static const HfFamily families[] = {
     {
         .model_type = "phi3", SIZES(32064, 3072, 8192, 32, 32, 4096), RMS(1e-5), SILU, .window_rule = WINDOW_ALL,
         .rope = {.base = 1e4f, .phi3 = true}, .noises = {{"embd_pdrop", 0}, {"resid_pdrop", 0}},
+    },
+    {
+        .model_type = "starcoder2", SIZES(49152, 3072, 12288, 30, 24, 4096), .kv_heads = 2,
+        .eps_key = "norm_epsilon", .eps = 1e-5, .activation_key = "hidden_act", .activation = "gelu_pytorch_tanh",
+        .tied_head = true, .qkv_bias_key = "use_bias", .o_bias = BIAS_OF_QKV, .mlp_bias = BIAS_OF_QKV,
+        .window_rule = WINDOW_ALL, .rope = {.base = 1e4f},
+        .noises = {{"embedding_dropout", 0}, {"residual_dropout", 0}},
+    },
+    {
+        .model_type = "phi", SIZES(51200, 2048, 8192, 24, 32, 2048),
+        .eps_key = "layer_norm_eps", .eps = 1e-5, .activation_key = "hidden_act", .activation = "gelu_new",
+        BIAS_EVERYWHERE, .rope = {.base = 1e4f, .part = 0.5f}, .noises = {{"embd_pdrop", 0}, {"resid_pdrop", 0}},
     },
     {
         .model_type = "gpt2", .short_keys = true, SIZES(50257, 768, 0, 12, 12, 1024),

@@ -7,6 +7,7 @@
 typedef struct HfRope {
     float base;       // rope_theta when the file has none; 0: learned positions
     float local_base; // of the sliding layers; 0: the family has one kind of rope
+    float part;       // partial_rotary_factor, the share of a head that rotates; 0: all of it, in every model
     bool phi3;        // Phi-3: partial rotation, "su", original_max_position_embeddings outside the object
 } HfRope;
 
@@ -19,7 +20,8 @@ typedef enum {
     WINDOW_UNROTATED, // layer_types, or those without RoPE
 } WindowRule;
 
-typedef enum { BIAS_NONE, BIAS_ALWAYS, BIAS_KEY } BiasRule; // BIAS_KEY: attention_bias, mlp_bias
+// BIAS_KEY: attention_bias, mlp_bias; BIAS_OF_QKV: where q, k and v have one.
+typedef enum { BIAS_NONE, BIAS_ALWAYS, BIAS_KEY, BIAS_OF_QKV } BiasRule;
 
 // Dropout and the like that transformers applies while training.
 typedef struct HfNoise {
@@ -40,14 +42,16 @@ typedef struct HfFamily {
     bool gelu_is_tanh; // an old name in its files
     bool tied_head;
     BiasRule qkv_bias, o_bias, mlp_bias;
+    const char *qkv_bias_key; // true by default, instead of attention_bias; NULL: none
     WindowRule window_rule;
     int64_t window, window_pattern;
     const char *window_pattern_key; // NULL: the pattern is fixed
-    bool window_switch;             // use_sliding_window, off by default
+    bool window_switch;             // use_sliding_window, off by default; with WINDOW_NONE it must be off
     HfRope rope;
     bool query_scalar; // query_pre_attn_scalar instead of the head size, and the two soft-caps
     double attn_softcap, final_softcap;
     int64_t experts, experts_used, expert_ffn; // expert_ffn 0: intermediate_size
+    int64_t shared_ffn;                        // shared_expert_intermediate_size; 0: the family has none
     const char *experts_key, *experts_alias;
     HfNoise noises[4]; // besides attention_dropout; the list ends with key NULL
 } HfFamily;

@@ -40,15 +40,17 @@ static int read_type(RopeScaling *type, const RopeReader *r) {
                                        : "default, linear, dynamic, llama3, yarn or longrope");
 }
 
-// Only Phi-3 rotates a part of each head; in other families transformers ignores the key or fails.
+// In other families than those with HfRope.part and Phi-3 transformers ignores the key or fails.
 static int read_rotated(RopeConfig *rope, const RopeReader *r) {
     const JsonReader *j = json_given(r->scaling.object, "partial_rotary_factor") ? &r->scaling : r->config;
     const Json *v = json_get(j->object, "partial_rotary_factor");
-    float part;
-    if (json_read_positive(j, &(JsonPositiveRule){"partial_rotary_factor", 1, 1}, &part)) return -1;
-    if (part > 1 || (part < 1 && !r->family->phi3))
-        return json_refuse(j, "partial_rotary_factor", v, "%s", r->family->phi3 ? "at most 1" : "1");
-    rope->rotated = v && v->type != JSON_NULL ? (int64_t)((double)r->c->head_size * v->number) : r->c->head_size;
+    float part, usual = r->family->part > 0 ? r->family->part : 1;
+    bool partial = r->family->phi3 || r->family->part > 0;
+    if (json_read_positive(j, &(JsonPositiveRule){"partial_rotary_factor", usual, usual}, &part)) return -1;
+    if (part > 1 || (part < 1 && !partial))
+        return json_refuse(j, "partial_rotary_factor", v, "%s", partial ? "at most 1" : "1");
+    double share = v && v->type != JSON_NULL ? v->number : (double)usual;
+    rope->rotated = (int64_t)((double)r->c->head_size * share);
     if (rope->rotated < 2 || rope->rotated % 2)
         return err_input(j->err, "%ld of %ld dimension%s of a head are rotated; expected an even number from 2",
                          rope->rotated, r->c->head_size, plural(r->c->head_size));

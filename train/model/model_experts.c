@@ -94,6 +94,37 @@ const ExpertNames *model_expert_names(const WeightSource *source, const char *ro
     return usual;
 }
 
+// The gate is a vector in older GGUF files.
+static int take_gate(Loader *l, const Slot *s) {
+    WeightSegment stored;
+    if (model_stored(&stored, l, s)) return -1;
+    Weight w = weight_rows(s->tensor, &stored, 0, 1, s->shape[s->n_dims - 1], NULL);
+    if (model_check_finite(l, &w, s->name)) return -1;
+    *s->parts[0] = w;
+    return 0;
+}
+
+static void list_shared(Loader *l, ModelLayer *layer, const char *prefix) {
+    const ModelConfig *c = &l->m->config;
+    const TensorNames *n = l->names;
+    int64_t f = c->shared_ffn, hidden = c->hidden;
+    for (int i = 0; i < 3; i++) {
+        int64_t rows = i == 2 ? hidden : f;
+        Slot *s = slot_add(l, 2, (int64_t[]){rows, i == 2 ? f : hidden}, "%s%s.weight", prefix, n->shared[i]);
+        slot_add_part(s, &layer->shared[i], rows, NULL);
+        s->is_matrix = s->quantize = true;
+        s->take = model_take_matrix;
+    }
+    AUTO_FREE char *gate = mem_printf("%s%s%s.weight", l->prefix, prefix, n->shared_gate);
+    const SourceTensor *t = weight_source_get(l->m->file->source, gate);
+    bool vector = l->m->is_gguf && t && t->n_dims == 1;
+    const int64_t shape[] = {1, hidden};
+    Slot *s = slot_add(l, vector ? 1 : 2, shape + vector, "%s%s.weight", prefix, n->shared_gate);
+    slot_add_part(s, &layer->shared_gate, 1, NULL);
+    s->is_matrix = true;
+    s->take = take_gate;
+}
+
 void model_list_experts(Loader *l, ModelLayer *layer, const char *prefix) {
     const ModelConfig *c = &l->m->config;
     AUTO_FREE char *whole_prefix = mem_printf("%s%s", l->prefix, prefix);
@@ -107,6 +138,7 @@ void model_list_experts(Loader *l, ModelLayer *layer, const char *prefix) {
     slot_add_part(s, &layer->router, experts, NULL);
     s->is_matrix = true;
     s->take = model_take_matrix;
+    if (c->shared_ffn) list_shared(l, layer, prefix);
     if (names->gate) {
         add_experts(l, gates, f, hidden, prefix, names->gate);
         add_experts(l, ups, f, hidden, prefix, names->up);

@@ -144,9 +144,11 @@ void model_list_slots(Loader *l) {
     const char *head = m->is_gguf ? l->names->head : m->hf_prefix->head, *prefix = l->prefix;
     l->prefix = "";
     bool classifies = list_class_head(l);
-    if (l->names->head && !m->config.tied_head)
-        add_matrix(l, &m->head, m->config.vocab, m->config.hidden, *head ? head : l->names->head)->optional =
-            classifies;
+    if (l->names->head && !m->config.tied_head) {
+        if (!*head) head = l->names->head;
+        add_matrix(l, &m->head, m->config.vocab, m->config.hidden, head)->optional = classifies;
+        if (m->config.arch->head_bias) add_bias(l, &m->head, m->config.vocab, head)->optional = classifies;
+    }
     if (m->is_gguf) { // model_config_gguf.c has read them
         static const char *const names[] = {"rope_freqs.weight", "rope_factors_short.weight",
                                             "rope_factors_long.weight"};

@@ -62,6 +62,8 @@ template <class T> static __device__ Softmax softmax_of(const T *x, int n) {
 
 static __device__ float probability(Softmax s, float x) { return expf(x - s.max) / s.z; }
 
+static __device__ float sigmoid(float x) { return 1 / (1 + expf(-x)); }
+
 // The sum of the probabilities of a token's choices, each times `factor` of the choice (NULL: 1).
 template <class T>
 static __device__ float chosen_sum(Softmax s, const T *x, const int32_t *expert, const float *factor, int used) {
@@ -72,7 +74,7 @@ static __device__ float chosen_sum(Softmax s, const T *x, const int32_t *expert,
 }
 
 template <class T>
-static __global__ void route_forward(Rows<float> weights, MoePlan p, Rows<const T> logits, bool renormalise) {
+static __global__ void route_forward(Rows<float> weights, MoePlan p, Rows<const T> logits, MoeScores scores) {
     int64_t t = (int64_t)blockIdx.x * TOKENS + threadIdx.x / WARP;
     if (t >= p.tokens) return; // a whole warp
     int used = (int)p.used;
@@ -80,9 +82,11 @@ static __global__ void route_forward(Rows<float> weights, MoePlan p, Rows<const 
     int32_t *expert = p.expert + t * used;
     choose(expert, x, (int)p.experts, used);
     Softmax s = softmax_of(x, (int)p.experts);
-    float divisor = renormalise ? chosen_sum(s, x, expert, NULL, used) : 1;
-    for (int j = threadIdx.x % WARP; j < used; j += WARP)
-        *weights.at(t, j) = probability(s, load(x + expert[j])) / divisor;
+    float divisor = scores == MOE_RENORMALISED ? chosen_sum(s, x, expert, NULL, used) : 1;
+    for (int j = threadIdx.x % WARP; j < used; j += WARP) {
+        float logit = load(x + expert[j]);
+        *weights.at(t, j) = scores == MOE_SIGMOID ? sigmoid(logit) : probability(s, logit) / divisor;
+    }
 }
 
 // ---- the rows ----
@@ -129,7 +133,7 @@ static __global__ void sort_rows(MoePlan p) {
     }
 }
 
-void cuda_moe_route_forward(Backend *b, Mat weights, const MoePlan *plan, Mat logits, bool renormalise) {
+void cuda_moe_route_forward(Backend *b, Mat weights, const MoePlan *plan, Mat logits, MoeScores scores) {
     check_plan(plan);
     CHECK_MAT(logits, logits.dtype, plan->tokens, plan->experts);
     CHECK_MAT(weights, DTYPE_F32, plan->tokens, plan->used);
@@ -137,22 +141,23 @@ void cuda_moe_route_forward(Backend *b, Mat weights, const MoePlan *plan, Mat lo
     unsigned grid = (unsigned)ceil_div(plan->tokens, TOKENS);
     DISPATCH(logits.dtype, T,
              RUN(b, (route_forward<T>), grid, ROUTE_BLOCK, 0, rows_of<float>(weights), *plan, rows_of<const T>(logits),
-                 renormalise));
+                 scores));
     int block = plan->tokens * plan->used < 16384 ? 256 : SORT_WARPS_MAX * WARP;
     RUN(b, sort_rows, (unsigned)plan->experts, block, 0, *plan);
 }
 
 // dx_e = p_e ([e chosen] dw_j - mean), or with the p of the chosen divided by their sum, where all others get none;
-// mean = sum of p dw over the choices.
+// mean = sum of p dw over the choices. Of a sigmoid: dx = dw w (1 - w), of the chosen alone.
 template <class T>
 static __global__ void route_backward(Rows<T> dlogits, Rows<const float> dweights, Rows<const T> logits, MoePlan p,
-                                      bool renormalise) {
+                                      MoeScores scores) {
     int64_t t = (int64_t)blockIdx.x * TOKENS + threadIdx.x / WARP;
     if (t >= p.tokens) return;
     int used = (int)p.used;
     const T *x = logits.at(t, 0);
     const float *dw = dweights.at(t, 0);
     const int32_t *expert = p.expert + t * used;
+    bool renormalise = scores == MOE_RENORMALISED;
     Softmax s = softmax_of(x, (int)p.experts);
     float divisor = renormalise ? chosen_sum(s, x, expert, NULL, used) : 1;
     float mean = chosen_sum(s, x, expert, dw, used) / divisor;
@@ -160,11 +165,12 @@ static __global__ void route_backward(Rows<T> dlogits, Rows<const float> dweight
         int j = 0;
         while (j < used && expert[j] != e) j++;
         float own = j < used ? dw[j] : 0, dx = (own - mean) * (probability(s, load(x + e)) / divisor);
-        store(dlogits.at(t, e), j < used || !renormalise ? dx : 0);
+        if (scores == MOE_SIGMOID) dx = own * sigmoid(load(x + e)) * (1 - sigmoid(load(x + e)));
+        store(dlogits.at(t, e), j < used || scores != MOE_RENORMALISED ? dx : 0); // of a sigmoid 0, or a NaN
     }
 }
 
-void cuda_moe_route_backward(Backend *b, Mat dlogits, Mat dweights, Mat logits, const MoePlan *plan, bool renormalise) {
+void cuda_moe_route_backward(Backend *b, Mat dlogits, Mat dweights, Mat logits, const MoePlan *plan, MoeScores scores) {
     check_plan(plan);
     CHECK_MAT(logits, logits.dtype, plan->tokens, plan->experts);
     CHECK_MAT(dlogits, logits.dtype, plan->tokens, plan->experts);
@@ -173,7 +179,7 @@ void cuda_moe_route_backward(Backend *b, Mat dlogits, Mat dweights, Mat logits, 
     if (!grid) return;
     DISPATCH(logits.dtype, T,
              RUN(b, (route_backward<T>), grid, ROUTE_BLOCK, 0, rows_of<T>(dlogits), rows_of<const float>(dweights),
-                 rows_of<const T>(logits), *plan, renormalise));
+                 rows_of<const T>(logits), *plan, scores));
 }
 
 // ---- rows to the experts and back ----

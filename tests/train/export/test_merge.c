@@ -72,16 +72,18 @@ static const double SAME = 1e-4; // float32 on both sides
 
 static void test_merge_folders(void **state) {
     (void)state;
-    static const char *const names[] = {"llama3",   "llama-bias", "mistral", "qwen2",    "qwen3",           "gemma2",
-                                        "gemma3",   "phi3",       "gpt2",    "gpt2-all", "phi4-mini-short", "mixtral",
-                                        "qwen3moe", "phi3-all",   "granite", "olmo3"};
+    static const char *const names[] = {"llama3",          "llama-bias", "mistral",    "qwen2",    "qwen3",
+                                        "gemma2",          "gemma3",     "phi3",       "gpt2",     "gpt2-all",
+                                        "phi4-mini-short", "mixtral",    "qwen3moe",   "phi3-all", "granite",
+                                        "olmo3",           "qwen2moe",   "starcoder2", "phi"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) check_family(names[i], FAMILY_HF, keep, SAME);
 }
 
 static void test_merge_gguf_files(void **state) {
     (void)state;
-    static const char *const names[] = {"llama3", "llama-bias", "qwen2",    "qwen3",   "gemma2",  "gemma3", "phi3",
-                                        "gpt2",   "mixtral",    "qwen3moe", "smollm3", "granite", "olmo3"};
+    static const char *const names[] = {"llama3", "llama-bias", "qwen2",      "qwen3",    "gemma2",  "gemma3",
+                                        "phi3",   "gpt2",       "mixtral",    "qwen3moe", "smollm3", "granite",
+                                        "olmo3",  "qwen2moe",   "starcoder2", "phi"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) check_family(names[i], FAMILY_GGUF, to_f32, SAME);
     check_family("llama-bias", FAMILY_GGUF_FUSED, to_f32, SAME);
 }

@@ -28,22 +28,25 @@ static void test_families_gguf(void **state) {
     (void)state;
     CHECK_FAMILIES(FAMILY_GGUF, "llama3", "llama-bias", "llama-yarn", "qwen2", "qwen3", "gemma2", "gemma3", "phi3",
                    "phi4-mini-short", "phi4-mini-long", "gpt2", "mixtral", "qwen3moe", "smollm3", "granite", "gemma",
-                   "olmo2", "olmo3");
+                   "olmo2", "olmo3", "qwen2moe", "starcoder2", "phi");
     CHECK_FAMILIES(FAMILY_GGUF_FUSED, "llama-bias");
 }
 
 // Mixtures of experts, which files store in several ways (test_moe.c has the others).
 static void test_families_experts(void **state) {
     (void)state;
-    CHECK_FAMILIES(FAMILY_HF, "mixtral", "qwen3moe", "qwen3moe-dense", "mixtral-top1", "qwen3moe-all");
-    CHECK_FAMILIES(FAMILY_HF_SHARDED, "qwen3moe", "qwen3moe-dense", "mixtral", "qwen3moe-all", "mixtral-top1");
+    CHECK_FAMILIES(FAMILY_HF, "mixtral", "qwen3moe", "qwen3moe-dense", "mixtral-top1", "qwen3moe-all",
+                   "qwen2moe-dense");
+    CHECK_FAMILIES(FAMILY_HF_SHARDED, "qwen3moe", "qwen3moe-dense", "mixtral", "qwen3moe-all", "mixtral-top1",
+                   "qwen2moe", "qwen2moe-dense");
 }
 
 static void test_families_hugging_face(void **state) {
     (void)state;
     CHECK_FAMILIES(FAMILY_HF, "llama3", "llama-bias", "llama-yarn", "llama-dynamic", "mistral", "qwen2", "qwen3",
                    "gemma2", "gemma3", "phi3", "phi3-all", "phi4-mini-short", "phi4-mini-long", "gpt2", "gpt2-all",
-                   "smollm3", "smollm3-window", "granite", "gemma", "olmo2", "olmo3");
+                   "smollm3", "smollm3-window", "granite", "gemma", "olmo2", "olmo3", "qwen2moe", "starcoder2",
+                   "starcoder2-window", "phi");
 }
 
 // Shards and their index, F16 (GPT-2: transposed at load).

@@ -59,6 +59,7 @@ static void print_config(StrBuf *out, const ModelConfig *c) {
     str_printf(out, "experts %jd used %jd ffn %jd renormalise %d dense%s", (intmax_t)c->experts,
                (intmax_t)c->experts_used, (intmax_t)c->expert_ffn, c->renormalise_experts, c->experts ? " " : "");
     for (int64_t i = 0; c->experts && i < c->layers; i++) str_puts(out, c->layer_dense[i] ? "d" : "e");
+    if (c->shared_ffn) str_printf(out, "\nshared %jd", (intmax_t)c->shared_ffn);
     str_printf(out, "\npositions %jd types %jd\n", (intmax_t)c->positions_table, (intmax_t)c->token_types);
     print_rope(out, "rope", &c->rope);
     if (c->rope_local.scaling != ROPE_NONE) print_rope(out, "rope_local", &c->rope_local);
@@ -198,8 +199,9 @@ static void test_config_hf_takes_switches_without_effect(void **state) {
     static const char *const keys[] = {
         "is_decoder",         "add_cross_attention",  "reorder_and_upcast_attn",    "scale_attn_by_inverse_layer_idx",
         "is_encoder_decoder", "output_router_logits", "use_bidirectional_attention"};
-    static const char *const types[] = {"smollm3", "granite",   "gemma",  "llama",       "mistral", "mixtral", "qwen2",
-                                        "qwen3",   "qwen3_moe", "gemma2", "gemma3_text", "phi3",    "gpt2",    "bert"};
+    static const char *const types[] = {"qwen2_moe", "olmo2",       "olmo3",   "smollm3", "granite", "gemma",
+                                        "llama",     "mistral",     "mixtral", "qwen2",   "qwen3",   "qwen3_moe",
+                                        "gemma2",    "gemma3_text", "phi3",    "gpt2",    "bert"};
     for (size_t k = 0; k < sizeof keys / sizeof *keys; k++)
         for (size_t t = 0; t < sizeof types / sizeof *types; t++) {
             char *off = mem_printf("{\"model_type\":\"%s\",\"%s\":false}", types[t], keys[k]);
@@ -430,6 +432,9 @@ static void test_config_hf_refuses_bad_windows_and_experts(void **state) {
          "no_rope_layer_interval is 0; expected an integer"},
         {"{\"model_type\":\"granite\",\"residual_multiplier\":0}",
          "residual_multiplier is 0; expected a finite number"},
+        {"{\"model_type\":\"qwen2_moe\",\"use_sliding_window\":true}", "use_sliding_window is true; expected false"},
+        {"{\"model_type\":\"phi\",\"qk_layernorm\":true}", "qk_layernorm is true; expected false"},
+        {"{\"model_type\":\"phi\",\"partial_rotary_factor\":1.5}", "partial_rotary_factor is 1.5; expected at most 1"},
         {"{\"model_type\":\"mistral\",\"sliding_window\":0}", "sliding_window is 0; expected an integer from 1"},
         {"{\"model_type\":\"gemma2\",\"sliding_window\":null}", "sliding_window is null; expected an integer from 1"},
         {"{\"model_type\":\"gemma3_text\",\"sliding_window_pattern\":0}", "sliding_window_pattern is 0"},
@@ -441,7 +446,7 @@ static void test_config_hf_refuses_bad_windows_and_experts(void **state) {
          "layer_types is \"sliding_attention\"; expected full_attention, as there is no sliding_window (layer 0)"},
         {"{\"model_type\":\"qwen2\",\"layer_types\":1}", "layer_types is 1; expected an array"},
         {"{\"model_type\":\"mixtral\",\"output_router_logits\":true}", "output_router_logits is true; expected false"},
-        {"{\"model_type\":\"qwen2_moe\"}", "model_type is \"qwen2_moe\"; expected one of"},
+        {"{\"model_type\":\"qwen3_next\"}", "model_type is \"qwen3_next\"; expected one of"},
         {"{\"model_type\":\"mixtral\",\"num_local_experts\":0}", "num_local_experts is 0"},
         {"{\"model_type\":\"mixtral\",\"num_local_experts\":1}", "num_experts_per_tok is missing and 2 by default"},
         {"{\"model_type\":\"mixtral\",\"num_experts_per_tok\":9}",
