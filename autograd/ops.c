@@ -139,6 +139,33 @@ Tensor *op_linear(Tape *t, Tensor *x, const Weight *w, Tensor *residual, const L
     return out;
 }
 
+// ---- dora: dy overwrites dout. From y, which backward reads, out is computed again ----
+
+static void dora_forward(const Node *n, const Exec *x) {
+    CALL(x, dora_forward, mat_out(n, 0), mat_in(n, 0), n->args.dora.bias, n->args.dora.loras);
+}
+
+static void dora_backward(const Node *n, const Exec *x) {
+    CHECK(!x->accumulate, "the input of dora must not have another reader");
+    CALL(x, dora_backward, grad_in(n, 0), grad_out(n), mat_in(n, 0), n->args.dora.bias, n->args.dora.loras);
+}
+
+static const Op DORA = {TAPE_OP_DORA, dora_forward, dora_backward, .cheap = true};
+
+Tensor *op_dora(Tape *t, Tensor *y, const float *bias, const Lora *loras, int n_loras) {
+    CHECK(n_loras > 0 && n_loras <= LORA_MAX_PAIRS && !y->whole);
+    Node *n = node_add(t, &DORA, y, NULL, NULL);
+    n->args.dora.bias = bias;
+    n->reads_in = n->passes_grad = 1;
+    for (int i = 0; i < n_loras; i++) {
+        CHECK(loras[i].magnitude && loras[i].norm && loras[i].row_offset + loras[i].rows <= y->cols);
+        n->args.dora.loras[i] = loras[i];
+        n->trainable |= loras[i].dmagnitude != NULL;
+    }
+    n->args.dora.loras[0].more = n_loras - 1;
+    return node_output(t, n, y->rows, y->cols);
+}
+
 // ---- columns: a view. If no input of the linear needs a gradient, only columns under a trained LoRA pair do; a
 // rotation between the two changes nothing of that ----
 

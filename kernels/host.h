@@ -101,4 +101,18 @@ static inline Mat host_lora_xa(Mat xa, const Lora *l, int i) {
     return xa;
 }
 
+// ---- dora ----
+
+// The pair whose row *i column n of y is; NULL: none. Pairs are in the order of their rows.
+HOST_DEVICE static inline const Lora *dora_column(const Lora *l, int64_t n, int64_t *i) {
+    const Lora *last = l + l->more;
+    while (l < last && n >= l->row_offset + l->rows) l++;
+    *i = n - l->row_offset;
+    return *i >= 0 && *i < l->rows ? l : NULL;
+}
+// x / norm of row i; 0 where the norm is.
+HOST_DEVICE static inline float dora_over(const Lora *l, int64_t i, float x) {
+    return l->norm[i] == 0 ? 0 : x / l->norm[i];
+}
+
 C_END

@@ -121,6 +121,11 @@ typedef struct Lora {
     float dropout; // 0: none
     TokenKeys keys;
     int more; // pairs of the same x, y and dropout that follow in an array, for one call; at most LORA_MAX_PAIRS - 1
+    // DoRA (Liu et al. 2024): the rows of W + scale B A get lengths of their own (dora_forward). NULL: plain LoRA, as
+    // for all slots named lora.
+    const float *magnitude; // [rows]
+    const float *norm;      // [rows] what dora_norm has computed
+    float *dmagnitude;      // gradient, same shape; NULL: no gradient
 } Lora;
 
 // Which keys each query sees. Sample s has queries [q_start[s], q_start[s+1]) and keys [k_start[s], k_start[s] +
@@ -343,6 +348,16 @@ struct Kernels {
     // dxa = scale * dy B;  dB += scale * dy^T xa;  dA += dxa^T drop(x);  dx += mask(dxa A) (dx.data NULL: no gradient).
     // dx is always added to: linear_backward of the same node writes it first.
     void (*lora_backward)(Backend *b, Mat dx, Mat dy, Mat x, Mat xa, const Lora *l, void *ws);
+
+    // ---- dora; the pairs' columns of y, all others of out and dy are those of y and dout ----
+    size_t (*dora_workspace)(Backend *b, const Weight *w); // of norm
+    // norm[i] = the length of row l->row_offset + i of W + scale B A, i < l->rows, of one pair.
+    void (*dora_norm)(Backend *b, float *norm, const Weight *w, const Lora *l, void *ws);
+    // out = g (y - bias) + bias, g = magnitude / norm (0 where norm is 0).  y, out [T, N]: y as linear_forward and
+    // lora_forward have made it; bias [N] or NULL. The norm is a constant: it has no derivative (section 4.3 there).
+    void (*dora_forward)(Backend *b, Mat out, Mat y, const float *bias, const Lora *l);
+    // dmagnitude += sum over t of dout (y - bias) / norm (0 where norm is 0);  dy = g dout; dy may be dout.
+    void (*dora_backward)(Backend *b, Mat dy, Mat dout, Mat y, const float *bias, const Lora *l);
 
     // ---- rope (Su et al. 2021), halves layout: the first P = `rotated` dims of a head rotate, pairs (i, i + P/2) ----
     // In place on x [T, heads * D]: x' = x cos + rotate_half(x) sin; inverse: the transpose, which is its backward.

@@ -51,6 +51,13 @@ static ProfileCost lora_cost(const Lora *l, Mat x, Mat dx, bool backward) {
     return sum;
 }
 
+// B A, and the weight's rows under the pair.
+static ProfileCost dora_cost(const Lora *l, const Weight *w) {
+    double share = (double)l->rows / (double)w->rows;
+    return (ProfileCost){product(l->rows, l->rank, w->cols),
+                         share * weight_bytes(w) + (double)(l->rank * (w->cols + l->rows)) * sizeof(float)};
+}
+
 // Pairs of a query and a key that it sees.
 static double attention_pairs(const Backend *b, const AttentionCall *c) {
     const AttentionShape *s = c->shape;
@@ -143,6 +150,12 @@ TIMED_COST(lora_forward, lora_cost(l, x, (Mat){0}, false),
       (Backend *b, Mat y, Mat xa, Mat x, const Lora *l, void *ws), (b, y, xa, x, l, ws))
 TIMED_COST(lora_backward, lora_cost(l, x, dx, true),
       (Backend *b, Mat dx, Mat dy, Mat x, Mat xa, const Lora *l, void *ws), (b, dx, dy, x, xa, l, ws))
+TIMED_COST(dora_norm, dora_cost(l, w), (Backend *b, float *norm, const Weight *w, const Lora *l, void *ws),
+      (b, norm, w, l, ws))
+TIMED(dora_forward, 0, IN2(out, y), (Backend *b, Mat out, Mat y, const float *bias, const Lora *l),
+      (b, out, y, bias, l))
+TIMED(dora_backward, 0, IN3(dy, dout, y), (Backend *b, Mat dy, Mat dout, Mat y, const float *bias, const Lora *l),
+      (b, dy, dout, y, bias, l))
 TIMED(rope, 0, 2 * mat_bytes(x),
       (Backend *b, Mat x, const float *cos_sin, const int32_t *pos, int64_t head_size, int64_t rotated, bool inverse),
       (b, x, cos_sin, pos, head_size, rotated, inverse))

@@ -12,6 +12,7 @@
     X(rmsnorm_forward) X(rmsnorm_backward) X(layernorm_forward) X(layernorm_backward) \
     X(linear_workspace) X(linear_forward) X(linear_backward) X(linears_forward) X(linears_backward) \
     X(lora_workspace) X(lora_forward) X(lora_backward) \
+    X(dora_workspace) X(dora_norm) X(dora_forward) X(dora_backward) \
     X(rope) X(attention_workspace) X(attention_forward) X(attention_backward) \
     X(glu_forward) X(glu_backward) X(activation_forward) X(activation_backward) X(gather_rows_forward) \
     X(gather_rows_backward) X(scatter_rows) X(add) \

@@ -166,6 +166,59 @@ static void case_lora_pairs(OpRun *r) {
     OP_CALL(r, lora_backward, dx, dy, x, xa, l, ws);
 }
 
+static void case_dora_norm(OpRun *r) {
+    int64_t n = r->size.n, k = r->size.k;
+    r->size.bias = false;
+    Weight w = op_weight(r, r->size.row_offset + n + 3, k);
+    Lora l = lora_of(r);
+    // norms near 1 + rank / 4 k: their root mean square is that of the terms
+    Mat norm = op_output_f32(r, "norm", 1, n, OP_SUM(k + l.rank));
+    op_rounded(r, PRODUCT);
+    OP_CALL(r, dora_norm, norm.data, &w, &l, OP_WORKSPACE(r, dora, &w));
+}
+
+// Two pairs with columns of neither before, between and after them. Norms as of a weight's rows, one of them 0.
+static const float *dora_norms(OpRun *r, int64_t n) {
+    AUTO_FREE float *norm = op_input_floats(r, n);
+    for (int64_t i = 0; i < n; i++) norm[i] = isnan(norm[i]) ? norm[i] : 0.5f + fabsf(norm[i]);
+    norm[n - 1] = 0;
+    return op_copy(r, norm, (size_t)n * sizeof *norm);
+}
+
+static int64_t dora_pairs(OpRun *r, Lora *l) {
+    int64_t offset = r->size.row_offset;
+    for (int i = 0; i < 2; i++) {
+        l[i] = (Lora){.rank = 1, .rows = r->size.n + 5 * i, .row_offset = offset, .more = 1 - i};
+        l[i].magnitude = op_input_f32(r, 1, l[i].rows).data;
+        l[i].norm = dora_norms(r, l[i].rows);
+        offset += l[i].rows + 2;
+    }
+    return offset;
+}
+
+static void case_dora_forward(OpRun *r) {
+    Lora l[2];
+    int64_t t = r->size.t, n = dora_pairs(r, l);
+    const float *bias = r->size.bias ? op_input_f32(r, 1, n).data : NULL;
+    Mat y = op_input(r, t, n);
+    Mat out = op_output(r, "out", t, n, 16 * 0x1p-24);
+    op_rounded(r, 1);
+    OP_CALL(r, dora_forward, out, y, bias, l);
+}
+
+static void case_dora_backward(OpRun *r) {
+    Lora l[2];
+    int64_t t = r->size.t, n = dora_pairs(r, l);
+    const float *bias = r->size.bias ? op_input_f32(r, 1, n).data : NULL;
+    Mat y = op_input(r, t, n), dout = r->size.accumulate ? absent() : op_input(r, t, n);
+    Mat dy =
+        r->size.accumulate ? op_inout(r, "dy over dout", t, n, 16 * 0x1p-24) : op_output(r, "dy", t, n, 16 * 0x1p-24);
+    op_rounded(r, 1);
+    l[0].dmagnitude = op_inout_f32(r, "dmagnitude", 1, l[0].rows, OP_SUM(t)).data;
+    if (!r->size.no_db) l[1].dmagnitude = op_inout_f32(r, "dmagnitude 1", 1, l[1].rows, OP_SUM(t)).data;
+    OP_CALL(r, dora_backward, dy, dout.data ? dout : dy, y, bias, l);
+}
+
 // The decision of each element: with x = 1 and A = the unit row of column c, xa[t] is drop's factor at (t, c). All of
 // `k` columns go through a rank-k adapter, so the masks of two backends are compared bit for bit.
 static void case_lora_mask(OpRun *r) {
@@ -235,6 +288,21 @@ static const OpSize lora_pairs[] = {
     {.t = 127, .n = 96, .k = 128, .rank = 16},
     {.t = 67, .n = 33, .k = 100, .rank = 8, .dropout = 0.1f, .row_offset = 1},
 };
+static const OpSize dora_norms_[] = {
+    OP_EVERY_DTYPE(.n = 33, .k = 256, .rank = 8),
+    OP_EVERY_DTYPE(.n = 70, .k = 512, .rank = 3, .row_offset = 9),
+    {.n = 3, .k = 101, .rank = 1, .dtype = DTYPE_F32},
+    {.n = 130, .k = 576, .rank = 16, .dtype = DTYPE_BF16, .row_offset = 100},
+    {.n = 961, .k = 576, .rank = 16, .dtype = DTYPE_Q8_0, .row_map = true, .segments = 3, .row_offset = 70},
+    {.n = 200, .k = 320, .rank = 64, .dtype = DTYPE_NF4, .row_map = true, .segments = 1},
+};
+static const OpSize doras[] = {
+    {.t = 1, .n = 576},
+    {.t = 3, .n = 7, .bias = true, .row_offset = 2},
+    {.t = 67, .n = 100, .row_offset = 64, .accumulate = true},
+    {.t = 127, .n = 576, .bias = true, .no_db = true},
+    {.t = 513, .n = 193, .row_offset = 1, .bias = true, .accumulate = true},
+};
 static const OpSize masks[] = {
     // no_da: A is not random, so there is no NaN in it
     {.t = 1, .n = 3, .no_da = true, .k = 64, .dropout = 0.5f},
@@ -242,9 +310,17 @@ static const OpSize masks[] = {
     {.t = 513, .n = 3, .k = 64, .dropout = 0.9f, .row_offset = 1},
 };
 const OpCase op_cases_matmul[] = {
-    OP_CASE(linear_forward, linears),   OP_CASE(linear_forward_in_place, linears),
-    OP_CASE(linear_backward, linears),  OP_CASE(linears_forward, linears),
-    OP_CASE(linears_backward, linears), OP_CASE(lora_forward, loras),
-    OP_CASE(lora_backward, loras),      OP_CASE(lora_pairs, lora_pairs),
-    OP_CASE(lora_mask, masks),          {0},
+    OP_CASE(linear_forward, linears),
+    OP_CASE(linear_forward_in_place, linears),
+    OP_CASE(linear_backward, linears),
+    OP_CASE(linears_forward, linears),
+    OP_CASE(linears_backward, linears),
+    OP_CASE(lora_forward, loras),
+    OP_CASE(lora_backward, loras),
+    OP_CASE(lora_pairs, lora_pairs),
+    OP_CASE(lora_mask, masks),
+    OP_CASE(dora_norm, dora_norms_),
+    OP_CASE(dora_forward, doras),
+    OP_CASE(dora_backward, doras),
+    {0},
 };

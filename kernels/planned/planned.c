@@ -42,6 +42,8 @@ static void planned_zero(Backend *b, void *dst, size_t bytes) {}
 
 static void planned_download(Backend *b, void *host, const void *src, size_t bytes) { memset(host, 0, bytes); }
 
+static void planned_dora_norm(Backend *b, float *norm, const Weight *w, const Lora *l, void *ws) {}
+
 // The slots that building and planning a run call.
 #define SLOT_OF(room, slot) .slot = room##_##slot,
 // clang-format off
@@ -49,9 +51,11 @@ static const Kernels planned_kernels = {
     .name = "cuda", .host_alloc = planned_alloc, .host_free = planned_free, .copy = planned_upload,
     SLOT_OF(planned, close) SLOT_OF(planned, memory) SLOT_OF(planned, alloc) SLOT_OF(planned, free)
     SLOT_OF(planned, upload) SLOT_OF(planned, download) SLOT_OF(planned, zero)
+    SLOT_OF(planned, dora_norm)
     SLOT_OF(host, status) SLOT_OF(host, sync) SLOT_OF(host, forget) SLOT_OF(host, choices_get)
     SLOT_OF(cuda, attention_workspace)
     SLOT_OF(cuda, weight_bytes) SLOT_OF(cuda, weight_keep) SLOT_OF(cuda, linear_workspace) SLOT_OF(cuda, lora_workspace)
+    SLOT_OF(cuda, dora_workspace)
     SLOT_OF(cuda, grouped_linear_workspace) SLOT_OF(cuda, head_loss_workspace) SLOT_OF(cuda, class_loss_workspace)
     SLOT_OF(cuda, preference_loss_workspace)
 };

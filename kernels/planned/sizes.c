@@ -133,6 +133,15 @@ size_t cuda_lora_workspace(Backend *b, const Lora *l, int64_t t, int64_t k) {
     return cuda_lora_sizes(b->activation, l, t, k).bytes;
 }
 
+int64_t cuda_dora_panel(const Weight *w) {
+    enum { ELEMENTS = 4 << 20, LEAST = 8 };
+    return min64(w->rows, max64(LEAST, ELEMENTS / w->cols));
+}
+
+size_t cuda_dora_workspace(Backend *b, const Weight *w) {
+    return (size_t)(cuda_dora_panel(w) * w->cols) * sizeof(float);
+}
+
 size_t cuda_grouped_linear_workspace(Backend *b, const Weight *experts, const MoePlan *plan) { return 0; }
 
 // ---- heads ----

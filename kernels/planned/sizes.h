@@ -61,6 +61,9 @@ typedef struct LoraSizes {
 } LoraSizes;
 LoraSizes cuda_lora_sizes(DType activation, const Lora *l, int64_t t, int64_t k);
 
+// Rows of W that dora_norm expands at a time.
+int64_t cuda_dora_panel(const Weight *w);
+
 typedef struct RowLoss { // of a scored row
     double loss;
     int64_t correct; // 1: the arg max is the target
@@ -109,6 +112,7 @@ SLOT_TYPE(weight_bytes) cuda_weight_bytes;
 SLOT_TYPE(weight_keep) cuda_weight_keep;
 SLOT_TYPE(linear_workspace) cuda_linear_workspace;
 SLOT_TYPE(lora_workspace) cuda_lora_workspace;
+SLOT_TYPE(dora_workspace) cuda_dora_workspace;
 SLOT_TYPE(attention_workspace) cuda_attention_workspace;
 SLOT_TYPE(grouped_linear_workspace) cuda_grouped_linear_workspace;
 SLOT_TYPE(head_loss_workspace) cuda_head_loss_workspace;

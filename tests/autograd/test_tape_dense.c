@@ -17,10 +17,11 @@ typedef struct Toy {
     Backend *b;
     Tape *t;
     Graph graph;
-    bool checkpoint;
+    bool checkpoint, dora;
     float embedding[V * C], positions[T * C], types[2 * C], weights[LINEARS][F * C], norms[6][C], biases[6][C];
     float head_norm[D], cos_sin[T * 2];
     float a[LINEARS][R * F], bb[LINEARS][F * R], da[LINEARS][R * F], db[LINEARS][F * R];
+    float m[LINEARS][F], dm[LINEARS][F], norm[LINEARS][F], bias[F];
     float head[CLASSES * C], head_bias[CLASSES], dhead[CLASSES * C], dhead_bias[CLASSES];
     Weight table, position_table, type_table, linears[LINEARS];
     HeadResult result;
@@ -43,6 +44,7 @@ static Toy *toy_new(Graph graph) {
     fill(y->positions, T * C, 0, 0.5f, 2);
     fill(y->types, 2 * C, 0, 0.5f, 3);
     fill(y->head_norm, D, 1, 0.3f, 4);
+    fill(y->bias, F, 0, 0.5f, 7);
     fill(y->head, CLASSES * C, 0, 1, 5);
     fill(y->head_bias, CLASSES, 0, 1, 6);
     for (uint32_t i = 0; i < 6; i++) {
@@ -54,6 +56,8 @@ static Toy *toy_new(Graph graph) {
         fill(y->a[i], R * F, 0, 0.6f, 40 + i);
         fill(y->bb[i], F * R, 0, 0.6f, 50 + i);
         y->linears[i] = dense("linear", y->weights[i], OUT[i], IN[i]);
+        fill(y->m[i], F, 1, 0.3f, 60 + i);
+        fill(y->norm[i], F, 1.1f, 0.3f, 70 + i);
     }
     for (int p = 0; p < T; p++) {
         y->cos_sin[p * 2] = 1.1f * cosf((float)p);
@@ -74,7 +78,11 @@ static void toy_free(Toy *y) {
 
 static Tensor *project(Toy *y, int i, Tensor *x, Tensor *residual) {
     Lora lora = {.a = y->a[i], .b = y->bb[i], .da = y->da[i], .db = y->db[i], .rank = R, .rows = OUT[i], .scale = 1.5f};
-    return op_linear(y->t, x, &y->linears[i], residual, &lora, 1);
+    lora.magnitude = y->m[i], lora.norm = y->norm[i], lora.dmagnitude = y->dm[i];
+    if (!y->dora) return op_linear(y->t, x, &y->linears[i], residual, &lora, 1);
+    y->linears[i].bias = y->bias;
+    Tensor *out = op_dora(y->t, op_linear(y->t, x, &y->linears[i], NULL, &lora, 1), y->bias, &lora, 1);
+    return residual ? op_add(y->t, residual, out) : out;
 }
 
 static Tensor *attend(Toy *y, Tensor *q, Tensor *k, Tensor *v) {
@@ -151,6 +159,7 @@ static double toy_run(Toy *y, TapeMode mode) {
     memset(y->arena, 0xff, y->arena_bytes); // NaN: reading what nobody wrote shows
     memset(y->da, 0, sizeof y->da);
     memset(y->db, 0, sizeof y->db);
+    memset(y->dm, 0, sizeof y->dm);
     memset(y->dhead, 0, sizeof y->dhead);
     memset(y->dhead_bias, 0, sizeof y->dhead_bias);
     tape_run(t, y->arena);
@@ -174,12 +183,14 @@ static void check_parameter(Toy *y, float *param, const float *grad, int n) {
     }
 }
 
-static void check_gradients(Graph graph, bool checkpoint) {
+static void check_gradients(Graph graph, bool checkpoint, bool dora) {
     Toy *y = toy_new(graph);
     y->checkpoint = checkpoint;
+    y->dora = dora;
     for (int i = 0; i < LINEARS; i++) {
         check_parameter(y, y->a[i], y->da[i], R * IN[i]);
         check_parameter(y, y->bb[i], y->db[i], OUT[i] * R);
+        if (dora) check_parameter(y, y->m[i], y->dm[i], OUT[i]);
     }
     if (graph == BERT) {
         check_parameter(y, y->head, y->dhead, CLASSES * C);
@@ -191,17 +202,19 @@ static void check_gradients(Graph graph, bool checkpoint) {
 static void test_tape_dense_gradients_match_finite_differences(void **state) {
     (void)state;
     for (Graph graph = GEMMA; graph <= SUMS; graph++)
-        for (int checkpoint = 0; checkpoint < 2; checkpoint++) check_gradients(graph, checkpoint);
+        for (int i = 0; i < 4; i++) check_gradients(graph, i % 2, i / 2);
 }
 
 static void test_tape_dense_checkpointing_gives_the_same_bits(void **state) {
     (void)state;
-    for (Graph graph = GEMMA; graph <= SUMS; graph++) {
-        Toy *plain = toy_new(graph), *again = toy_new(graph);
+    for (int i = 0; i < 2 * (SUMS + 1); i++) {
+        Toy *plain = toy_new(i / 2), *again = toy_new(i / 2);
         again->checkpoint = true;
+        plain->dora = again->dora = i % 2;
         assert_true(toy_run(plain, TAPE_TRAIN) == toy_run(again, TAPE_TRAIN));
         assert_memory_equal(plain->da, again->da, sizeof plain->da);
         assert_memory_equal(plain->db, again->db, sizeof plain->db);
+        assert_memory_equal(plain->dm, again->dm, sizeof plain->dm);
         assert_true(tape_stats(again->t).kept_bytes < tape_stats(plain->t).kept_bytes);
         toy_free(plain);
         toy_free(again);

@@ -147,6 +147,28 @@ static void test_kernels_grad_lora(void **state) {
     }
 }
 
+// ---- dora: bias in y, magnitudes in z; the norm is a constant ----
+
+static double dora_loss(void *context) {
+    Context *c = context;
+    Backend b = ref();
+    kernels_ref.dora_forward(&b, mat(c->out, LORA_T, LORA_N + 4), mat(c->x, LORA_T, LORA_N + 4), c->y, &c->lora);
+    return dot(c->out, c->dout, LORA_T * (LORA_N + 4));
+}
+
+static void test_kernels_grad_dora(void **state) {
+    (void)state;
+    Context *c = new_context(0, 0, 0);
+    Backend b = ref();
+    for (int i = 0; i < LORA_N; i++) c->saved[i] = 0.5f + (float)(i % 4);
+    c->lora = (Lora){.magnitude = c->z, .norm = c->saved, .dmagnitude = c->dz, .rows = LORA_N, .row_offset = 2};
+    kernels_ref.dora_backward(&b, mat(c->dx, LORA_T, LORA_N + 4), mat(c->dout, LORA_T, LORA_N + 4),
+                              mat(c->x, LORA_T, LORA_N + 4), c->y, &c->lora);
+    check_gradient("dora dy", dora_loss, c, c->x, c->dx, LORA_T * (LORA_N + 4));
+    check_gradient("dora dmagnitude", dora_loss, c, c->z, c->dz, LORA_N);
+    mem_free(c);
+}
+
 // ---- rope: the backward pass is the inverse turn, in place on dout ----
 
 static const int32_t rope_pos[] = {4, 0, 2};
@@ -402,7 +424,7 @@ static void test_kernels_grad_preference_loss(void **state) {
 }
 
 TEST_MAIN(TEST(test_kernels_grad_rmsnorm), TEST(test_kernels_grad_layernorm), TEST(test_kernels_grad_linear),
-          TEST(test_kernels_grad_lora), TEST(test_kernels_grad_rope), TEST(test_kernels_grad_attention),
-          TEST(test_kernels_grad_glu), TEST(test_kernels_grad_activation), TEST(test_kernels_grad_gather_rows),
-          TEST(test_kernels_grad_head_loss), TEST(test_kernels_grad_class_loss),
+          TEST(test_kernels_grad_lora), TEST(test_kernels_grad_dora), TEST(test_kernels_grad_rope),
+          TEST(test_kernels_grad_attention), TEST(test_kernels_grad_glu), TEST(test_kernels_grad_activation),
+          TEST(test_kernels_grad_gather_rows), TEST(test_kernels_grad_head_loss), TEST(test_kernels_grad_class_loss),
           TEST(test_kernels_grad_preference_loss))
