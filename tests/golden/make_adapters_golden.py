@@ -122,6 +122,9 @@ CASES = {
     "bert": ("bert", dict(target_modules=["query", "dense"], exclude_modules=["pooler.dense"], r=2,
                           rank_pattern={"attention.output.dense": 3, "bert.encoder.layer.1.output.dense": 1}), torch.float32,
              state_dict_names),
+    "dora": ("qwen2", dict(target_modules=LLAMA, r=2, use_dora=True, rank_pattern={"up_proj": 3}), torch.float32, None),
+    "dora-gpt2": ("gpt2-all", dict(target_modules=["c_attn", "c_proj"], r=2, use_dora=True), torch.float32,
+                  lambda k: named(k) if k.endswith(".weight") else k + ".default.weight"),
 }
 
 
@@ -156,9 +159,10 @@ def write_adapter(name, out):
         open_base(family, tmp, classify)
         config = LoraConfig(task_type="SEQ_CLS" if classify else "CAUSAL_LM", **dict(dict(lora_alpha=6), **arguments))
         peft = get_peft_model(load_base(tmp, classify), config)
-        for p in peft.parameters():
+        for n, p in peft.named_parameters():
             if p.requires_grad:
-                p.data.copy_((torch.randn(p.shape, generator=generator) * 0.1).to(dtype))
+                x = torch.randn(p.shape, generator=generator) * 0.1
+                p.data.copy_((p * (1 + 3 * x) if "magnitude" in n else x).to(dtype))
         peft.save_pretrained(tmp + "/adapter")
         with torch.no_grad():
             loaded = PeftModel.from_pretrained(load_base(tmp, classify), tmp + "/adapter").eval()

@@ -14,6 +14,7 @@ a Hugging Face folder (float32); without it smollm2.safetensors is left as it is
                        grad.<tensor>         its gradient by every adapter matrix
                        step_loss             of STEPS AdamW steps, each on two samples
                        final.<tensor>        the adapter after them
+  dora/adapter/, dora/golden.safetensors   the same with use_dora, r 2; logits_adapter.1 only, no final
   smollm2.safetensors  ids.N, columns, logits.N [T, columns], logsumexp.N [T], argmax.N [T]
 """
 import math
@@ -101,13 +102,15 @@ def write_gguf(model, path):
     w.write_header_to_file(), w.write_kv_data_to_file(), w.write_tensors_to_file(), w.close()
 
 
-def build_adapter(model, path):
+def build_adapter(model, path, **options):
     targets = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
-    peft = get_peft_model(model, LoraConfig(r=4, lora_alpha=6, target_modules=targets, task_type="CAUSAL_LM"))
+    peft = get_peft_model(model, LoraConfig(lora_alpha=6, target_modules=targets, task_type="CAUSAL_LM", **options))
     with torch.no_grad():
         for name, p in peft.named_parameters():
             if "lora_B" in name:
                 p.copy_(0.1 * torch.randn_like(p))
+            if "magnitude" in name:
+                p.copy_(p * (1 + 0.2 * torch.randn_like(p)))
     peft.save_pretrained(path)
     return peft
 
@@ -118,19 +121,19 @@ def sum_loss(model, ids):
 
 
 def saved_name(name):
-    return name.replace(".default", "")
+    return name.replace(".default", "").replace("magnitude_vector.weight", "magnitude_vector")
 
 
-def golden(model, path):
+def golden(model, path, small=False, **options):
     samples = [torch.randint(0, V, (n,)) for n in LENGTHS]
     result = {"ids": torch.cat(samples).int(),
               "start": torch.tensor(np.cumsum([0] + LENGTHS)).int()}
     with torch.no_grad():
-        for i, ids in enumerate(samples):
+        for i, ids in [] if small else enumerate(samples):
             result[f"logits.{i}"] = model(input_ids=ids[None]).logits[0].clone()
-    peft = build_adapter(model, os.path.join(path, "adapter"))
+    peft = build_adapter(model, os.path.join(path, "adapter"), **options)
     with torch.no_grad():
-        for i, ids in enumerate(samples):
+        for i, ids in [(1, samples[1])] if small else enumerate(samples):
             result[f"logits_adapter.{i}"] = peft(input_ids=ids[None]).logits[0].clone()
     trained = {n: p for n, p in peft.named_parameters() if p.requires_grad}
 
@@ -152,7 +155,7 @@ def golden(model, path):
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
     result["step_loss"] = torch.tensor(losses)
-    for n, p in trained.items():
+    for n, p in [] if small else trained.items():
         result["final." + saved_name(n)] = p.detach().clone()
     save_file(result, os.path.join(path, "golden.safetensors"))
 
@@ -176,9 +179,11 @@ def smollm2(folder, path):
     save_file(result, os.path.join(path, "smollm2.safetensors"))
 
 
-os.makedirs(out, exist_ok=True)
+os.makedirs(os.path.join(out, "dora"), exist_ok=True)
 base = build_model()
 write_gguf(base, os.path.join(out, "base.gguf"))
-golden(base, out)
+golden(base, out, r=4)
+torch.manual_seed(1)
+golden(build_model(), os.path.join(out, "dora"), small=True, r=2, use_dora=True)
 if len(sys.argv) > 2:
     smollm2(sys.argv[2], out)

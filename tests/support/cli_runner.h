@@ -2,6 +2,7 @@
 #pragma once
 
 #include "command.h"
+#include "fileio.h"
 #include "scratch.h"
 
 // Output and errors of a command together; the status must be `want_status`.
@@ -30,3 +31,15 @@ static inline void check_parts(const char *out, const char *const *parts, size_t
 #define CHECK_PARTS(out, parts) check_parts(out, parts, sizeof(parts) / sizeof *(parts))
 
 static inline void put(const char *path, const char *text) { scratch_put(path, text, strlen(text)); }
+
+static inline void assert_same_file(const char *a, const char *b) {
+    char *x, *y;
+    size_t n, m;
+    Err err;
+    ASSERT_OK(file_read(&x, &n, a, 1 << 22, &err), &err);
+    ASSERT_OK(file_read(&y, &m, b, 1 << 22, &err), &err);
+    assert_int_equal(n, m);
+    assert_memory_equal(x, y, n);
+    mem_free(x);
+    mem_free(y);
+}

@@ -149,7 +149,9 @@ static bool same_file(const char *dir_a, const char *dir_b, const char *name) {
 }
 
 bool tiny_same_adapter(const char *out_a, const char *out_b) {
-    return same_file(out_a, out_b, "adapter/adapter_model.safetensors") && same_file(out_a, out_b, "adapter.gguf");
+    bool gguf = dir_has(out_a, "adapter.gguf");
+    return same_file(out_a, out_b, "adapter/adapter_model.safetensors") && gguf == dir_has(out_b, "adapter.gguf") &&
+           (!gguf || same_file(out_a, out_b, "adapter.gguf"));
 }
 
 char *tiny_losses(const char *out) {

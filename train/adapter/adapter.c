@@ -27,8 +27,8 @@ static void add_segment(Adapter *a, const Model *m, AdapterSegment s, SegmentKin
     s.rows = rows;
     s.cols = cols;
     architecture_layer_prefix(layer, sizeof layer, &m->config.arch->hf, s.layer);
-    s.name = mem_printf("base_model.model.%s%s%s.lora_%c.weight", m->hf_prefix->module, layer, s.module->name,
-                        s.kind == SEGMENT_A ? 'A' : 'B');
+    static const char *const ends[] = {"lora_A.weight", "lora_B.weight", "lora_magnitude_vector"};
+    s.name = mem_printf("base_model.model.%s%s%s.%s", m->hf_prefix->module, layer, s.module->name, ends[kind]);
     s.offset = a->count;
     a->segments[a->n_segments++] = s;
     a->count += s.rows * s.cols;
@@ -52,13 +52,18 @@ static void add_module(Adapter *a, const Model *m, int64_t layer, const Module *
         if (s.parts & PROJ_BIT(p)) a->index[layer * PROJ_COUNT + p] = a->n_segments;
     add_segment(a, m, s, SEGMENT_A, rank.rank, cols);
     add_segment(a, m, s, SEGMENT_B, rows, rank.rank);
+    if (!a->config.dora) return;
+    s.norm = a->n_norms;
+    a->n_norms += rows;
+    add_segment(a, m, s, SEGMENT_MAGNITUDE, rows, 1);
 }
 
 static void lay_out(Adapter *a, const Model *m) {
     const AdapterConfig *c = &a->config;
     int64_t n_layers = c->layers ? c->n_layers : m->config.layers;
     a->model = &m->config;
-    a->segments = mem_calloc((size_t)n_layers * PROJ_COUNT * 2 + 2, sizeof *a->segments);
+    a->base = m;
+    a->segments = mem_calloc((size_t)n_layers * PROJ_COUNT * 3 + 2, sizeof *a->segments);
     a->index = mem_alloc((size_t)m->config.layers * PROJ_COUNT, sizeof *a->index);
     for (int64_t i = 0; i < m->config.layers * PROJ_COUNT; i++) a->index[i] = -1;
     for (int64_t i = 0; i < n_layers; i++)
@@ -82,6 +87,7 @@ void adapter_reserve(Adapter *a, bool with_grad) {
     size_t bytes = (size_t)a->count * sizeof(float);
     a->params = b->k->alloc(b, bytes);
     if (with_grad) a->grad = b->k->alloc(b, bytes);
+    adapter_dora_reserve(a);
     if (a->config.labels) adapter_head_point(a);
 }
 
@@ -99,6 +105,7 @@ void adapter_free(Adapter *a) {
     if (!a) return;
     if (a->params) a->backend->k->free(a->backend, a->params, (size_t)a->count * sizeof(float));
     adapter_free_grad(a);
+    adapter_dora_release(a);
     adapter_config_clear(&a->config);
     for (int64_t i = 0; i < a->n_segments; i++) mem_free((char *)a->segments[i].name);
     mem_free(a->segments);
@@ -125,7 +132,12 @@ bool adapter_pair(const Adapter *a, int64_t layer, Projection p, AdapterPair *pa
     if (i < 0) return false;
     *pair = (AdapterPair){.a = &a->segments[i], .b = &a->segments[i + 1]};
     model_projection_shape(a->model, p, &pair->rows, &cols);
-    pair->b_offset = pair->b->offset + adapter_part_row(a->model, pair->b->parts, p) * pair->b->cols;
+    int64_t row = adapter_part_row(a->model, pair->b->parts, p);
+    pair->b_offset = pair->b->offset + row * pair->b->cols;
+    if (!a->config.dora) return true;
+    pair->magnitude = &a->segments[i + 2];
+    pair->magnitude_offset = pair->magnitude->offset + row;
+    pair->norm_offset = pair->magnitude->norm + row;
     return true;
 }
 
@@ -159,21 +171,24 @@ int adapter_new(Adapter **out, const Model *m, const AdapterConfig *c, uint64_t 
     }
     if (c->labels) adapter_head_start(a, m, seed, host);
     a->backend->k->upload(a->backend, a->params, host, bytes);
+    adapter_start_magnitudes(a);
     *out = a;
     return 0;
 }
 
-static float *download(const Adapter *a, const float *x) {
-    float *host = mem_alloc((size_t)a->count, sizeof *host);
-    a->backend->k->download(a->backend, host, x, (size_t)a->count * sizeof *host);
+static float *download(const Adapter *a, const float *x, int64_t n) {
+    float *host = mem_alloc((size_t)n, sizeof *host);
+    a->backend->k->download(a->backend, host, x, (size_t)n * sizeof *host);
     a->backend->k->sync(a->backend);
     return host;
 }
 
-float *adapter_download(const Adapter *a) { return download(a, a->params); }
+float *adapter_download(const Adapter *a) { return download(a, a->params, a->count); }
+
+float *adapter_download_norms(const Adapter *a) { return a->norms ? download(a, a->norms, a->n_norms) : NULL; }
 
 const float *adapter_on_host(const Adapter *a, const float *x, float **copy) {
-    *copy = a->backend->host_memory ? NULL : download(a, x);
+    *copy = a->backend->host_memory ? NULL : download(a, x, a->count);
     return *copy ? *copy : x;
 }
 
@@ -191,6 +206,7 @@ int adapter_upload(Adapter *a, const float *host, const char *path, Err *err) {
     const AdapterSegment *bad = find_nonfinite(a, host);
     if (bad) return err_input(err, "%s: %s holds a value that is not finite; expected finite weights", path, bad->name);
     a->backend->k->upload(a->backend, a->params, host, (size_t)a->count * sizeof *host);
+    adapter_update_norms(a);
     return 0;
 }
 
@@ -203,12 +219,23 @@ static bool all_b_zero(const Adapter *a, const float *host) {
     return true;
 }
 
+// A magnitude differs from the length of its row.
+static bool moves_magnitudes(const Adapter *a, const float *host) {
+    AUTO_FREE float *norms = adapter_download_norms(a);
+    for (const AdapterSegment *s = a->segments; s < a->segments + a->n_segments; s++)
+        if (norms && s->kind == SEGMENT_MAGNITUDE &&
+            memcmp(norms + s->norm, host + s->offset, (size_t)s->rows * sizeof *norms) != 0)
+            return true;
+    return false;
+}
+
 int adapter_check(const Adapter *a, Err *err) {
     AUTO_FREE float *copy = NULL;
     const float *host = adapter_on_host(a, a->params, &copy);
     const AdapterSegment *bad = find_nonfinite(a, host);
     if (bad) return err_runtime(err, "the adapter's %s holds a value that is not finite", bad->name);
-    if (all_b_zero(a, host)) return err_runtime(err, "every B of the adapter is zero; it has no effect");
+    if (all_b_zero(a, host) && !moves_magnitudes(a, host))
+        return err_runtime(err, "every B of the adapter is zero; it has no effect");
     return 0;
 }
 
@@ -291,6 +318,7 @@ int adapter_narrow(Adapter **adapter, const Model *m, uint32_t projections) {
     AUTO_FREE float *in = adapter_download(from), *out = mem_calloc((size_t)to->count, sizeof *out);
     if (to->n_segments != from->n_segments || !copy_parts(to, out, from, in)) return 1; // a module keeps no part
     to->backend->k->upload(to->backend, to->params, out, (size_t)to->count * sizeof *out);
+    adapter_update_norms(to);
     if (from->labels.count) adapter_name_labels(to, &from->labels);
     adapter_set_chat_template(to, from->chat_template);
     adapter_free(from);

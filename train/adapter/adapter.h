@@ -1,29 +1,32 @@
 // adapter: the trainable LoRA parameters, one flat float32 buffer of named segments, and the same for gradients.
 //
+// DoRA adds a magnitude for each row of B.
+//
 // A module is one linear as Hugging Face stores it (architecture.h). Each trained module has one A and one B; of a
 // fused module (GPT-2's c_attn, Phi-3's qkv_proj) the chosen parts share A, and B has their rows in order.
 // Files hold the whole module: rows of parts that are not trained are zero there. Canonical order: layer by layer,
-// module by module, A before B, Hugging Face row order; last the weight and bias of a classifier's head, which are
-// trained whole (no low rank, no scaling).
-// Files of this header: adapter.c (parameters), adapter_head.c (a classifier's head), adapter_peft.c and adapter_gguf.c
-// (file formats; llama.cpp's q/k row order exists only in the latter), adapter_own.c (which files may be replaced),
-// adapter_siblings.c.
+// module by module, A, B, magnitudes, Hugging Face row order; last the weight and bias of a classifier's head, which
+// are trained whole (no low rank, no scaling). Files of this header: adapter.c (parameters), adapter_head.c (a
+// classifier's head), adapter_dora.c (norms of DoRA), adapter_peft.c and adapter_gguf.c (file formats; llama.cpp's q/k
+// row order exists only in the latter), adapter_own.c (which files may be replaced), adapter_siblings.c.
 #pragma once
 
 #include "adapter_config.h"
 #include "labels.h"
 #include "overwrite.h"
 
-typedef enum { SEGMENT_A, SEGMENT_B, SEGMENT_HEAD_WEIGHT, SEGMENT_HEAD_BIAS } SegmentKind;
+typedef enum { SEGMENT_A, SEGMENT_B, SEGMENT_MAGNITUDE, SEGMENT_HEAD_WEIGHT, SEGMENT_HEAD_BIAS } SegmentKind;
 
 typedef struct AdapterSegment { // one matrix
     SegmentKind kind;
     int64_t layer; // -1: a head, module NULL
     const Module *module;
     uint32_t parts;     // of the module: those that are trained
-    int64_t rows, cols; // A [r, in], B [rows of the parts, r], head [labels, hidden], its bias [labels, 1]
+    int64_t rows, cols; // A [r, in], B [rows of the parts, r], magnitude [these rows, 1], head [labels, hidden], its
+                        // bias [labels, 1]
     float alpha, scale; // of A and B: y += scale B A x
     int64_t offset;     // elements from the start of the flat buffer
+    int64_t norm;       // of a magnitude: elements from the start of Adapter.norms
     const char *name;   // as PEFT writes it: "base_model.model.model.layers.3.self_attn.q_proj.lora_A.weight"
 } AdapterSegment;
 
@@ -33,10 +36,16 @@ typedef struct Adapter {
     Backend *backend;
     AdapterSegment *segments;
     int64_t n_segments;
-    int64_t count;       // elements of the flat buffer
-    float *params;       // [count] device memory
-    float *grad;         // [count] device memory, or NULL (inference)
-    int64_t *index;      // [layers * PROJ_COUNT] segment of A, or -1; B is the next one
+    int64_t count;  // elements of the flat buffer
+    float *params;  // [count] device memory
+    float *grad;    // [count] device memory, or NULL (inference)
+    int64_t *index; // [layers * PROJ_COUNT] segment of A, or -1; then B, then the magnitude
+    // DoRA: the lengths of the rows of W + scale B A (adapter_update_norms); else NULL
+    const Model *base;
+    float *norms; // [n_norms] device memory
+    int64_t n_norms;
+    void *norm_ws;
+    size_t norm_ws_bytes;
     char *chat_template; // that it was trained with; NULL: the model's own
     // of a classifier:
     Weight class_head; // its head in params
@@ -56,14 +65,16 @@ void adapter_set_chat_template(Adapter *a, const char *text);
 
 // A copy of all parameters in host memory; the caller frees.
 float *adapter_download(const Adapter *a);
+float *adapter_download_norms(const Adapter *a); // NULL: it has none
 // Parameters, or an array of the same layout (moments), in host memory: `x` itself if the device is the host, else
 // *copy, which the caller frees (NULL: none).
 const float *adapter_on_host(const Adapter *a, const float *x, float **copy);
 
-// A and B of one projection.
+// A and B of one projection, and its magnitude; NULL: none.
 typedef struct AdapterPair {
-    const AdapterSegment *a, *b;
-    int64_t b_offset, rows; // elements from the start of the flat buffer; rows of B
+    const AdapterSegment *a, *b, *magnitude;
+    int64_t b_offset, rows;                // elements from the start of the flat buffer; rows of B
+    int64_t magnitude_offset, norm_offset; // the former as b_offset; from the start of Adapter.norms
 } AdapterPair;
 
 // First row of a projection among the rows of `parts`.
@@ -85,6 +96,10 @@ int adapter_new(Adapter **a, const Model *m, const AdapterConfig *c, uint64_t se
 void adapter_free(Adapter *a);
 DEFINE_AUTO(Adapter, adapter_free)
 void adapter_free_grad(Adapter *a); // after training
+// After a change of A or B: the norms of DoRA follow. No effect without them.
+void adapter_update_norms(const Adapter *a);
+// The same, and magnitudes are the norms: where B is 0 the model is the base.
+void adapter_start_magnitudes(Adapter *a);
 // False when the projection carries no adapter.
 bool adapter_pair(const Adapter *a, int64_t layer, Projection p, AdapterPair *pair);
 // Drops the parts of fused modules that are not in `projections`, if their rows of B are zero: files hold whole modules
@@ -92,7 +107,7 @@ bool adapter_pair(const Adapter *a, int64_t layer, Projection p, AdapterPair *pa
 int adapter_narrow(Adapter **a, const Model *m, uint32_t projections);
 
 // Loads a PEFT folder or a GGUF adapter (path is a folder or a file) for this model; wrong base, shapes, unsupported
-// options (DoRA, modules_to_save, ...): ERR_INPUT with the difference. with_grad: to train on from it.
+// options (modules_to_save, ...): ERR_INPUT with the difference. with_grad: to train on from it.
 int adapter_load(Adapter **a, const Model *m, const char *path, bool with_grad, Err *err);
 int adapter_load_peft(Adapter **a, const Model *m, const char *dir, bool with_grad, Err *err);
 int adapter_load_gguf(Adapter **a, const Model *m, const char *file, bool with_grad, Err *err);

@@ -117,8 +117,17 @@ static int check_projections(const AdapterConfig *c, const Model *m, Err *err) {
                      m->config.experts && p >= PROJ_GATE ? " outside its experts, which stay frozen" : "", names.data);
 }
 
+// A file has magnitudes of whole modules: rows that are not trained would need the lengths of the base's.
+static int check_dora(const AdapterConfig *c, const Model *m, Err *err) {
+    for (const Module *module = m->config.arch->hf.modules; c->dora && module->name; module++)
+        if ((module->parts & c->projections) && (module->parts & ~c->projections))
+            return err_input(err, "use_dora: %s is one matrix, of which some projections are targets; expected all",
+                             module->name);
+    return 0;
+}
+
 int adapter_config_check(const AdapterConfig *c, const Model *m, Err *err) {
-    if (check_projections(c, m, err)) return -1;
+    if (check_projections(c, m, err) || check_dora(c, m, err)) return -1;
     if (!(c->dropout >= 0 && c->dropout < 1))
         return err_input(err, "lora_dropout is %g; expected 0 <= dropout < 1", (double)c->dropout);
     return check_ranks(c, err) || check_layers(c, m, err) ? -1 : 0;

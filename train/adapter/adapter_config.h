@@ -15,6 +15,7 @@ typedef struct AdapterConfig {
     float dropout;
     bool gaussian;        // A begins as N(0, 1/r) instead of uniform
     bool rslora;          // scale = alpha / sqrt(r) (Kalajdzievski 2023) instead of alpha / r
+    bool dora;            // with a magnitude for each row (Liu et al. 2024)
     uint32_t projections; // bit set of Projection
     int64_t *layers;      // which layers, ascending, owned; NULL: all
     int64_t n_layers;
@@ -26,6 +27,8 @@ typedef struct AdapterConfig {
     int64_t n_each;
 } AdapterConfig;
 void adapter_config_clear(AdapterConfig *c);
+// llama.cpp loads such an adapter: no classifier, no DoRA.
+static inline bool adapter_has_gguf(const AdapterConfig *c) { return !c->labels && !c->dora; }
 // Takes ownership of each [m->config.layers * PROJ_COUNT] as c->each, and sets projections and layers; if all modules
 // are alike, c->each is NULL.
 void adapter_config_set_each(AdapterConfig *c, AdapterRank *each, const Model *m);

@@ -365,6 +365,11 @@ static int add_stack(GgufWriter *w, Tensors *owned, const Adapter *a, int64_t la
 int adapter_save_gguf(const Adapter *a, const Model *m, const char *file, const char *name, Err *err) {
     if (a->config.labels)
         return err_input(err, "%s: a classifier's head has no place in a GGUF adapter; expected a PEFT folder", file);
+    if (a->config.dora)
+        return err_input(err,
+                         "%s: a GGUF adapter has no place for the magnitudes of DoRA; expected a PEFT folder, or lorac "
+                         "merge, which writes the merged model",
+                         file);
     if (!m->config.architecture) return err_input(err, "%s has no GGUF form; expected a PEFT folder", m->path);
     if (adapter_check(a, err)) return -1;
     AUTO_FREE float *copy = NULL;

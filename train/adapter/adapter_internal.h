@@ -8,6 +8,9 @@
 int adapter_outline(Adapter **a, const Model *m, const AdapterConfig *c, Err *err);
 // Allocates the parameters, all 0.
 void adapter_reserve(Adapter *a, bool with_grad);
+// Norms and their workspace (adapter_dora.c), if there are any.
+void adapter_dora_reserve(Adapter *a);
+void adapter_dora_release(Adapter *a);
 // Replaces all parameters; refuses (ERR_INPUT, naming `path` and the tensor) values that are not finite.
 int adapter_upload(Adapter *a, const float *host, const char *path, Err *err);
 

@@ -30,7 +30,9 @@ int adapter_peft_weights(char **path, const char *dir, Err *err) {
 
 // ---- reading ----
 
-static int dims_of(const AdapterSegment *s) { return s->kind == SEGMENT_HEAD_BIAS ? 1 : 2; }
+static int dims_of(const AdapterSegment *s) {
+    return s->kind == SEGMENT_HEAD_BIAS || s->kind == SEGMENT_MAGNITUDE ? 1 : 2;
+}
 
 // Checks that the file has the segment in the right shape. Segments are of whole modules here.
 static void check_tensor(PeftTensors *file, const AdapterSegment *s, ProblemList *problems) {

@@ -8,7 +8,7 @@
 // the type of the layer).
 static const char keys[] =
     "peft_type r lora_alpha lora_dropout use_rslora target_modules exclude_modules rank_pattern bias "
-    "init_lora_weights modules_to_save alpha_pattern layers_to_transform layers_pattern "
+    "use_dora init_lora_weights modules_to_save alpha_pattern layers_to_transform layers_pattern "
     "auto_mapping base_model_name_or_path revision inference_mode megatron_core peft_version task_type runtime_config "
     "qalora_group_size eva_config loftq_config fan_in_fan_out";
 
@@ -144,7 +144,8 @@ int peft_config_read(AdapterConfig *c, bool *has_head, const JsonReader *r, cons
     if (!r->object || r->object->type != JSON_OBJECT) return err_input(r->err, "%s: expected a JSON object", r->path);
     if (check_fixed(r) || refuse_unknown(r) || read_saved_modules(has_head, r, m) ||
         (json_given(r->object, "lora_dropout") && json_read_number(r, "lora_dropout", &dropout)) ||
-        json_read_flag(r, "use_rslora", false, &c->rslora) || read_targets(c, r, m, prefix)) {
+        json_read_flag(r, "use_rslora", false, &c->rslora) || json_read_flag(r, "use_dora", false, &c->dora) ||
+        read_targets(c, r, m, prefix)) {
         adapter_config_clear(c);
         return -1;
     }

@@ -162,7 +162,7 @@ cJSON *peft_config_write(const Adapter *a, const Model *m, const char *base_mode
     cJSON_AddItemToObject(o, "revision", m->revision ? cJSON_CreateString(m->revision) : cJSON_CreateNull());
     cJSON_AddItemToObject(o, "target_modules", target_modules(a, m));
     cJSON_AddStringToObject(o, "task_type", c->labels ? "SEQ_CLS" : "CAUSAL_LM");
-    cJSON_AddFalseToObject(o, "use_dora");
+    cJSON_AddBoolToObject(o, "use_dora", c->dora);
     cJSON_AddFalseToObject(o, "use_rslora");
     return o;
 }

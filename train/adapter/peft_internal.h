@@ -10,7 +10,7 @@
 
 // ---- peft_config_read.c, peft_config_write.c: adapter_config.json to and from AdapterConfig ----
 
-// Strict: refuses by name every option that lorac does not compute (DoRA, saved modules, biases, ...) and every unknown
+// Strict: refuses by name every option that lorac does not compute (saved modules, biases, ...) and every unknown
 // key that is switched on. prefix: of the layers' names in the model that the adapter was trained on; NULL: that of the
 // base model. *has_head: the adapter has a classifier's head.
 int peft_config_read(AdapterConfig *c, bool *has_head, const JsonReader *config, const Model *m, const char *prefix);

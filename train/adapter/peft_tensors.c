@@ -74,7 +74,10 @@ static void clear_parts(Parts *p) {
     str_clear(&p->adapter);
 }
 
+static bool ends_name(const char *p) { return !*p || strcmp(p, "weight") == 0; }
+
 // "lora_A" is followed by "weight", or by the adapter's name and "weight"; so is "modules_to_save", which is left out.
+// A magnitude is followed by nothing, as PEFT saves it, or by the same.
 static void take_apart(Parts *parts, const char *name, const Architecture *a) {
     bool inside = false; // after the prefix
     str_puts(&parts->local, "");
@@ -82,7 +85,8 @@ static void take_apart(Parts *parts, const char *name, const Architecture *a) {
     str_puts(&parts->prefix, "");
     for (const char *p = name; *p;) {
         Word w = next_word(&p);
-        bool saved = is_word(w, "modules_to_save"), lora = is_word(w, "lora_A") || is_word(w, "lora_B");
+        bool saved = is_word(w, "modules_to_save"), magnitude = is_word(w, "lora_magnitude_vector");
+        bool lora = is_word(w, "lora_A") || is_word(w, "lora_B") || magnitude;
         if (is_wrapper(w)) continue;
         if (!inside && is_prefix(a, w)) {
             str_add(&parts->prefix, w.at, w.len);
@@ -93,10 +97,11 @@ static void take_apart(Parts *parts, const char *name, const Architecture *a) {
         if (is_word(w, "original_module")) parts->ignored = true; // replaced by modules_to_save
         if (!saved) add_word(&parts->local, w);
         parts->is_lora |= lora;
-        if ((lora || saved) && *p && strchr(p, '.')) {
+        if (magnitude ? !ends_name(p) : (lora || saved) && *p && strchr(p, '.')) {
             Word named = next_word(&p);
             str_add(&parts->adapter, named.at, named.len);
         }
+        if (magnitude && ends_name(p)) break;
     }
 }
 

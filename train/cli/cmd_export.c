@@ -54,6 +54,8 @@ static char *base_name(const char *path) {
 
 static int for_sglang(Loaded *l, const char *path, Err *err) {
     Adapter *filled;
+    if (l->adapter->config.dora)
+        return err_input(err, "%s: SGLang does not compute DoRA; expected an adapter without it, or lorac merge", path);
     if (adapter_has_patterns(l->adapter))
         return err_input(err,
                          "%s: modules differ in rank or alpha; SGLang does not read rank_pattern and alpha_pattern: "

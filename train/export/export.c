@@ -82,5 +82,6 @@ int adapter_export(const Adapter *a, const Model *m, const char *output_dir, con
     AUTO_FREE char *modelfile = path_join(output_dir, "Modelfile"), *card = model_card_text(m, a, name, run);
     if (adapter_save_peft_whole(a, m, peft, card, err)) return -1;
     if (a->config.labels) return 0;
-    return adapter_save_gguf(a, m, gguf, name, err) || save_modelfile(m, modelfile, err) ? -1 : 0;
+    if (adapter_has_gguf(&a->config) && adapter_save_gguf(a, m, gguf, name, err)) return -1;
+    return save_modelfile(m, modelfile, err);
 }

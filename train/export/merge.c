@@ -15,7 +15,14 @@ typedef struct RowPair {
     const float *a, *b; // A [r, in]; the row of B [r]
     int64_t rank;
     float scale;
+    float gain; // DoRA: magnitude over the length of the row; else 1
 } RowPair;
+
+static float row_gain(const Merge *g, const AdapterPair *pair, int64_t row) {
+    if (!pair->magnitude) return 1;
+    float norm = g->norms[pair->norm_offset + row];
+    return norm == 0 ? 0 : g->params[pair->magnitude_offset + row] / norm;
+}
 
 // For every output of the linear, in the file's order.
 static RowPair *row_pairs(const Merge *g, const MergeTensor *t, int64_t n) {
@@ -29,20 +36,20 @@ static RowPair *row_pairs(const Merge *g, const MergeTensor *t, int64_t n) {
             int64_t at = g->to_gguf ? adapter_gguf_row(c, t->module->parts, p, row) : first + row;
             CHECK(at < n, "%s: row %ld of %ld", t->name, at, n);
             pairs[at] = (RowPair){g->params + pair.a->offset, g->params + pair.b_offset + row * pair.a->rows,
-                                  pair.a->rows, pair.a->scale};
+                                  pair.a->rows, pair.a->scale, row_gain(g, &pair, row)};
         }
     }
     return pairs;
 }
 
-// w [in] += scale * b A.
+// w [in] = gain * (w + scale * b A).
 static void add_to_row(float *w, RowPair pair, int64_t in) {
     for (int64_t j0 = 0; j0 < in; j0 += TILE) {
         int64_t n = in - j0 < TILE ? in - j0 : TILE;
         float sum[TILE] = {0};
         for (int64_t k = 0; k < pair.rank; k++)
             for (int64_t j = 0; j < n; j++) sum[j] += pair.b[k] * pair.a[k * in + j0 + j];
-        for (int64_t j = 0; j < n; j++) w[j0 + j] += pair.scale * sum[j];
+        for (int64_t j = 0; j < n; j++) w[j0 + j] = pair.gain * (w[j0 + j] + pair.scale * sum[j]);
     }
 }
 
@@ -51,7 +58,7 @@ static void add_to_column(float *w, const RowPair *pairs, int64_t i, int64_t in,
     for (int64_t o = 0; o < out; o++) {
         float sum = 0;
         for (int64_t k = 0; pairs[o].b && k < pairs[o].rank; k++) sum += pairs[o].b[k] * pairs[o].a[k * in + i];
-        w[o] += pairs[o].scale * sum;
+        if (pairs[o].b) w[o] = pairs[o].gain * (w[o] + pairs[o].scale * sum);
     }
 }
 
@@ -316,7 +323,9 @@ int model_merge(const Model *m, const Adapter *a, const char *out, const MergeOp
     Merge g = {.m = m, .a = a, .dtype = o->dtype, .shard_bytes = o->shard_bytes, .to_gguf = is_gguf_name(out)};
     if (weight_source_open(&g.files, m->path, err)) return -1;
     AUTO_FREE float *params = a ? adapter_download(a) : NULL;
+    AUTO_FREE float *norms = a ? adapter_download_norms(a) : NULL;
     g.params = params;
+    g.norms = norms;
     for (size_t i = 0; i < g.files->n_tensors; i++) g.is_quantized |= g.files->tensors[i].quantized != NULL;
     int rc = write_all(&g, out, err);
     for (size_t i = 0; i < g.n_owned; i++) mem_free(g.owned[i]);

@@ -27,6 +27,7 @@ typedef struct Merge {
     const Model *m;
     const Adapter *a;    // NULL: none
     const float *params; // of the adapter, on the host
+    const float *norms;  // the same; NULL: no DoRA
     bool to_gguf;
     bool is_quantized;  // the base is a quantised checkpoint; its matrices are written expanded
     DType dtype;        // requested; DTYPE_COUNT: none

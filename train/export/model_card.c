@@ -59,6 +59,7 @@ static void describe_adapter(StrBuf *out, const Model *m, const Adapter *a) {
     if (c->each) describe_ranks(out, a);
     if (c->rslora)
         str_puts(out, "| scaling | alpha / sqrt(rank) (rsLoRA); as `lora_alpha` / `r` in adapter_config.json |\n");
+    if (c->dora) str_puts(out, "| DoRA | a magnitude for each row (`use_dora`) |\n");
     if (c->labels) str_printf(out, "| classes | %ld (labels.json has their names) |\n", c->labels);
     str_puts(out, "| modules |");
     for (Projection p = 0; p < PROJ_COUNT; p++)
@@ -105,6 +106,11 @@ static void describe_use(StrBuf *out, const Model *m, const Adapter *a) {
     if (classifies) str_printf(out, ", num_labels=%ld", a->config.labels);
     str_puts(out, ")\nmodel = PeftModel.from_pretrained(model, \"path/to/this/folder\")\n```\n");
     if (classifies) return;
+    if (a->config.dora) {
+        str_puts(out, "\nvLLM, SGLang and llama.cpp do not compute DoRA. For them the adapter is merged into the base "
+                      "model:\n\n```sh\nlorac merge path/to/this/folder --out merged\n```\n");
+        return;
+    }
     str_printf(
         out,
         "\nWith llama.cpp, over the GGUF file of the base model%s and the `adapter.gguf` next to this folder:\n\n"

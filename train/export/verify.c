@@ -36,6 +36,10 @@ static char *sibling(const char *path, const char *name) {
     return dir_has(parent, name) ? path_join(parent, name) : NULL;
 }
 
+static int lacks_files(const char *path, Err *err) {
+    return err_input(err, "%s: found neither adapter_config.json nor both adapter/ and adapter.gguf", path);
+}
+
 static int find_files(Verification *v, const char *path, Err *err) {
     if (!path_exists(path)) return err_input(err, "%s: not found; expected an adapter", path);
     if (!path_is_dir(path)) {
@@ -48,11 +52,9 @@ static int find_files(Verification *v, const char *path, Err *err) {
         v->gguf = sibling(path, "adapter.gguf");
         return 0;
     }
-    v->peft = path_join(path, "adapter");
-    v->gguf = path_join(path, "adapter.gguf");
-    // lorac writes labels.json next to a classifier's adapter_config.json.
-    if (path_exists(v->peft) && (path_exists(v->gguf) || dir_has(v->peft, "labels.json"))) return 0;
-    return err_input(err, "%s: found neither adapter_config.json nor both adapter/ and adapter.gguf", path);
+    if (dir_has(path, "adapter")) v->peft = path_join(path, "adapter");
+    if (dir_has(path, "adapter.gguf")) v->gguf = path_join(path, "adapter.gguf");
+    return v->peft ? 0 : lacks_files(path, err);
 }
 
 static double largest_difference(const float *a, const float *b, size_t n) {
@@ -123,12 +125,14 @@ static int examine_all(Verification *v, Err *err) {
     return compare(v, peft, gguf, err);
 }
 
+// Leaves the base and the head.
 static void zero_lora_b(Adapter *a) {
     for (int64_t i = 0; i < a->n_segments; i++) {
         const AdapterSegment *s = &a->segments[i];
         size_t bytes = (size_t)(s->rows * s->cols) * sizeof(float);
         if (s->kind == SEGMENT_B) a->backend->k->zero(a->backend, a->params + s->offset, bytes);
     }
+    adapter_start_magnitudes(a);
 }
 
 // A classifier: the effect of its LoRA matrices on the logits of its head.
@@ -167,6 +171,8 @@ int adapter_verify(const Model *m, const char *path, FILE *out, Err *err) {
     AUTO(adapter_free) Adapter *a = NULL;
     choose_ids(&v);
     if (find_files(&v, path, err) || (v.peft && adapter_load(&a, m, v.peft, false, err))) return -1;
+    bool is_run = a && path_is_dir(path) && !dir_has(path, "adapter_config.json");
+    if (is_run && !v.gguf && adapter_has_gguf(&a->config)) return lacks_files(path, err);
     if (a && a->config.labels) return examine_classifier(&v, a, err);
     if (m->head.rows == 0)
         return err_input(err, "%s: no language-model head; expected a classifier's adapter", m->path);

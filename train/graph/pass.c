@@ -30,7 +30,16 @@ static Lora lora_of(const Pass *p, const AdapterPair *pair, const int32_t *token
                   .rows = pair->rows,
                   .scale = pair->a->scale,
                   .dropout = o ? o->dropout : 0,
-                  .keys = pass_keys(p, rng_module(pair->a->name), token)};
+                  .keys = pass_keys(p, rng_module(pair->a->name), token),
+                  .magnitude = pair->magnitude ? params + pair->magnitude_offset : NULL,
+                  .norm = pair->magnitude ? p->a->norms + pair->norm_offset : NULL,
+                  .dmagnitude = pair->magnitude && grad ? grad + pair->magnitude_offset : NULL};
+}
+
+static Tensor *linear(const Pass *p, Tensor *x, const Weight *w, Tensor *residual, const Lora *loras, int n_loras) {
+    if (!n_loras || !loras->magnitude) return op_linear(p->t, x, w, residual, loras, n_loras);
+    Tensor *y = op_dora(p->t, op_linear(p->t, x, w, NULL, loras, n_loras), w->bias, loras, n_loras);
+    return residual ? op_add(p->t, residual, y) : y;
 }
 
 Tensor *pass_project(const Pass *p, int64_t layer, Projection which, Tensor *x, Tensor *residual,
@@ -39,7 +48,7 @@ Tensor *pass_project(const Pass *p, int64_t layer, Projection which, Tensor *x, 
     bool trained = p->a && adapter_pair(p->a, layer, which, &pair);
     Lora lora;
     if (trained) lora = lora_of(p, &pair, token);
-    return op_linear(p->t, x, &p->m->layers[layer].w[which], residual, trained ? &lora : NULL, trained);
+    return linear(p, x, &p->m->layers[layer].w[which], residual, trained ? &lora : NULL, trained);
 }
 
 // One pair for each trained part. Adjacent parts that share A are one pair.
@@ -67,7 +76,7 @@ static const Weight *stacked_weight(const Pass *p, int64_t layer, Projection fir
 Tensor *pass_stacked(const Pass *p, int64_t layer, Projection first, int n, Tensor *x, const int32_t *token) {
     Lora loras[3] = {{0}};
     int n_loras = stacked_loras(p, layer, first, n, token, loras);
-    return op_linear(p->t, x, stacked_weight(p, layer, first), NULL, loras, n_loras);
+    return linear(p, x, stacked_weight(p, layer, first), NULL, loras, n_loras);
 }
 
 void pass_split(const Pass *p, int64_t layer, Projection first, int n, Tensor *all, Tensor **out) {

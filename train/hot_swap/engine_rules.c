@@ -1,4 +1,4 @@
-// engine_rules: what an engine computes as lorac does (engine.h). DoRA, biases and saved modules never come so far:
+// engine_rules: what an engine computes as lorac does (engine.h). Biases and saved modules never come so far:
 // adapter_load refuses them.
 #include <string.h>
 #include <strings.h>
@@ -41,6 +41,9 @@ int engine_check_adapter(EngineKind kind, const EngineFacts *f, const Adapter *a
     const char *family = m->config.arch->model_types[0];
     if (a->config.labels)
         return err_input(err, "a classifier cannot be swapped into an engine; expected task: causal_lm");
+    if (a->config.dora && !f->is_lorac)
+        return err_input(err, "the engine does not compute DoRA; expected an adapter without use_dora, or lorac merge "
+                              "and the merged model in the engine");
     if (kind == ENGINE_VLLM && !f->is_lorac && strcmp(family, "gpt2") == 0)
         return err_input(err, "vLLM computes no adapters of %s models; expected another engine or base model", family);
     if (kind == ENGINE_SGLANG && adapter_has_patterns(a))

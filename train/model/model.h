@@ -87,6 +87,8 @@ int model_load_weights(Model *m, Err *err);
 void model_free(Model *m);
 DEFINE_AUTO(Model, model_free)
 #define AUTO_MODEL AUTO(model_free)
+// The weight that holds a projection's rows, from *row on.
+const Weight *model_layer_weight(const ModelLayer *l, Projection p, int64_t *row);
 // Copies of the layers' weights for the backend's products, which then do not expand the stored blocks in each pass:
 // the same bits. As many as `most` bytes hold; model_kept_bytes: what they would take. A device keeps none.
 size_t model_kept_bytes(const Model *m, size_t most);

@@ -87,6 +87,20 @@ static void place_stacked(Placer *p, Weight *stacked, Weight *parts, int n) {
     for (int i = 0; i < n; i++) parts[i].n_segments = 0, parts[i].bias = NULL;
 }
 
+const Weight *model_layer_weight(const ModelLayer *l, Projection p, int64_t *row) {
+    Projection first = p;
+    const Weight *w = &l->w[p];
+    *row = 0;
+    if (p <= PROJ_V && l->qkv.rows)
+        first = PROJ_Q, w = &l->qkv;
+    else if ((p == PROJ_K || p == PROJ_V) && l->kv.rows)
+        first = PROJ_K, w = &l->kv;
+    else if ((p == PROJ_GATE || p == PROJ_UP) && l->gate_up.rows)
+        first = PROJ_GATE, w = &l->gate_up;
+    for (; first < p; first++) *row += l->w[first].rows;
+    return w;
+}
+
 static void place_layer(Placer *p, int64_t index) {
     const ModelConfig *c = &p->m->config;
     ModelLayer *l = &p->m->layers[index];

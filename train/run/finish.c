@@ -32,6 +32,7 @@ static bool take_exported(const TrainerInputs *in, const char *output_dir) {
     AUTO_FREE float *host = exported_params(in, output_dir);
     Backend *b = in->adapter->backend;
     if (host) b->k->upload(b, in->adapter->params, host, (size_t)in->adapter->count * sizeof *host);
+    adapter_update_norms(in->adapter);
     return host;
 }
 
@@ -61,10 +62,11 @@ static void take_best(Trainer *t, const char *output_dir, bool did_steps) {
 }
 
 // A classifier has only the folder.
-static bool all_exist(const char *output_dir, bool classifier) {
+static bool all_exist(const char *output_dir, const AdapterConfig *c) {
     return dir_has(output_dir, "adapter/adapter_model.safetensors") &&
-           dir_has(output_dir, "adapter/adapter_config.json") && (classifier || dir_has(output_dir, "adapter.gguf")) &&
-           (classifier || dir_has(output_dir, "Modelfile"));
+           dir_has(output_dir, "adapter/adapter_config.json") &&
+           (!adapter_has_gguf(c) || dir_has(output_dir, "adapter.gguf")) &&
+           (c->labels || dir_has(output_dir, "Modelfile"));
 }
 
 static RunFacts facts_of(const Trainer *t) {
@@ -112,7 +114,7 @@ static void write_reports(const Trainer *t, const char *output_dir, bool did_ste
 // A finished run is verified; what is missing or damaged is exported again.
 static int export_and_verify(const Trainer *t, const char *output_dir, bool did_steps, Err *err) {
     const TrainerInputs *in = trainer_inputs(t);
-    if (!did_steps && all_exist(output_dir, in->adapter->config.labels > 0)) {
+    if (!did_steps && all_exist(output_dir, &in->adapter->config)) {
         Err damage;
         int rc = adapter_verify(in->model, output_dir, stdout, &damage);
         if (!rc && is_exported(in, output_dir)) return 0;
@@ -153,6 +155,10 @@ void finish_report(const Trainer *t, const char *output_dir, bool did_steps, Eve
     print_next(in, output_dir);
     if (in->adapter->config.labels)
         say("adapter: %s/adapter (PEFT with the classifier's head, which llama.cpp does not support)\n", output_dir);
+    else if (in->adapter->config.dora)
+        say("adapter: %s/adapter (PEFT with DoRA: for PEFT and lorac serve; vLLM, SGLang and llama.cpp do not compute "
+            "it: merge it for them)\n",
+            output_dir);
     else
         say("adapter: %s/adapter (PEFT), %s/adapter.gguf (llama.cpp)\n", output_dir, output_dir);
     if (in->model->config.rope.of_run)

@@ -92,6 +92,7 @@ static AdapterConfig adapter_config(const Config *c, uint32_t targets) {
                            .dropout = (float)c->lora_dropout,
                            .gaussian = c->init_lora_weights == INIT_LORA_GAUSSIAN,
                            .rslora = c->use_rslora,
+                           .dora = c->use_dora,
                            .projections = targets,
                            .layers = c->layers_to_transform.items,
                            .n_layers = (int64_t)c->layers_to_transform.count};
@@ -203,6 +204,7 @@ static int check_loaded(const Adapter *a, const Config *c, uint32_t targets, Err
         return refuse("lora_target_modules", path, err);
     if (config_is_set(c, CONFIG_use_rslora) && !c->use_rslora && a->config.rslora)
         return refuse("use_rslora", path, err);
+    if (config_is_set(c, CONFIG_use_dora) && c->use_dora != a->config.dora) return refuse("use_dora", path, err);
     if (c->layers_to_transform.items && !same_layers(&a->config, &c->layers_to_transform))
         return refuse("layers_to_transform", path, err);
     if (has_patterns(c) || c->init_lora_weights != INIT_LORA_KAIMING)

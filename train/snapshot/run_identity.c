@@ -29,7 +29,8 @@ static void identify_ranks(RunIdentity *id, const AdapterConfig *a) {
         snprintf(each, sizeof each, ", by module %s", hash);
     }
     identify(id, IDENTITY_RANK, "%ld%s", a->rank, each);
-    identify(id, IDENTITY_ALPHA, "%.9g%s", (double)a->alpha, a->rslora ? " / sqrt(r)" : "");
+    identify(id, IDENTITY_ALPHA, "%.9g%s%s", (double)a->alpha, a->rslora ? " / sqrt(r)" : "",
+             a->dora ? ", use_dora" : "");
 }
 
 // As a hash: the list may be longer than a value.

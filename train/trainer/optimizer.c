@@ -37,7 +37,8 @@ Optimizer *optimizer_new(Adapter *a, const OptimizerOptions *options, int64_t n_
     o->segments = mem_calloc((size_t)a->n_segments, sizeof *o->segments);
     for (int64_t i = 0; i < a->n_segments; i++) {
         const AdapterSegment *s = &a->segments[i];
-        float factor = s->kind == SEGMENT_B ? (float)options->loraplus_ratio : 1.0f;
+        bool fast = s->kind == SEGMENT_B || s->kind == SEGMENT_MAGNITUDE; // as in PEFT's create_loraplus_optimizer
+        float factor = fast ? (float)options->loraplus_ratio : 1.0f;
         o->segments[i] = (AdamwSegment){.offset = s->offset, .count = s->rows * s->cols, .lr_factor = factor};
     }
     return o;
@@ -92,6 +93,7 @@ void optimizer_queue(Optimizer *o, double learning_rate) {
     b->k->fixed_to_f32(b, o->adapter->grad, o->sum, o->adapter->count);
     b->k->sqnorm(b, o->square, o->adapter->grad, o->adapter->count);
     b->k->adamw(b, o->adapter->params, o->m, o->v, o->adapter->grad, &adamw);
+    adapter_update_norms(o->adapter);
 }
 
 bool optimizer_fetch(Optimizer *o, double *norm, const int64_t **counts) {

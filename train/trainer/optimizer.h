@@ -9,7 +9,7 @@
 
 typedef struct OptimizerOptions {
     double beta1, beta2, epsilon, weight_decay, max_grad_norm; // max_grad_norm 0: no clipping
-    double loraplus_ratio;                                     // learning rate of B relative to A
+    double loraplus_ratio;                                     // learning rate of B and magnitudes relative to A
 } OptimizerOptions;
 
 typedef struct Optimizer {

@@ -110,7 +110,10 @@ const TrainerPlan *trainer_plan(const Trainer *t) { return &t->plan; }
 
 const TrainerState *trainer_state(const Trainer *t) { return &t->state; }
 
-void trainer_set_state(Trainer *t, const TrainerState *s) { t->state = *s; }
+void trainer_set_state(Trainer *t, const TrainerState *s) {
+    t->state = *s;
+    adapter_update_norms(t->in.adapter);
+}
 
 bool trainer_is_done(const Trainer *t) { return t->state.step >= t->plan.total_steps || t->state.stopped_early; }
 

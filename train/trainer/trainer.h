@@ -60,8 +60,8 @@ void trainer_end(Trainer *t);
 const TrainerInputs *trainer_inputs(const Trainer *t); // ranks is never NULL
 const TrainerPlan *trainer_plan(const Trainer *t);
 const TrainerState *trainer_state(const Trainer *t);
-void trainer_set_state(Trainer *t, const TrainerState *s);
-bool trainer_is_done(const Trainer *t); // all steps are done, or the run has stopped early
+void trainer_set_state(Trainer *t, const TrainerState *s); // after a change of the buffers below
+bool trainer_is_done(const Trainer *t);                    // all steps are done, or the run has stopped early
 // The trainable state besides TrainerState, in device memory, [adapter->count] each; NULL after trainer_end.
 enum { TRAINER_BUFFERS = 3 };
 extern const char *const trainer_buffer_names[TRAINER_BUFFERS]; // "params", "m", "v"

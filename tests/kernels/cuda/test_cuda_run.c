@@ -34,18 +34,26 @@ static double difference(const double *a, const double *b) {
 
 #define COMMON "learning_rate=1e-2", "lora_dropout=0.1", "neftune_noise_alpha=5", "lora_target_modules=all-linear"
 
-static void test_cuda_run_losses_of_the_cpu(void **state) {
-    (void)state;
-    const char *const words[] = {COMMON, "per_device_train_batch_size=4", "label_smoothing_factor=0.1"};
+static void check_losses(const char *const *words, int n) {
     double cpu[STEPS], cuda[STEPS];
     TinyRun r;
-    tiny_run_open(&r, 1, words, N_OF(words));
+    tiny_run_open(&r, 1, words, n);
     tiny_run_steps(&r, STEPS, cpu);
     tiny_run_close(&r);
-    train(DTYPE_F32, words, N_OF(words), cuda);
+    train(DTYPE_F32, words, n, cuda);
     ASSERT_NEAR(difference(cuda, cpu), 0, 1e-5);
-    train(DTYPE_BF16, words, N_OF(words), cuda);
+    train(DTYPE_BF16, words, n, cuda);
     ASSERT_NEAR(difference(cuda, cpu), 0, 1e-2);
+}
+
+static void test_cuda_run_losses_of_the_cpu(void **state) {
+    (void)state;
+    const char *const words[] = {COMMON, "per_device_train_batch_size=4", "label_smoothing_factor=0.1",
+                                 "use_dora=true"};
+    const char *const quantised[] = {COMMON, "per_device_train_batch_size=2", "use_dora=true", "quantize_base=int8"};
+    check_losses(words, N_OF(words) - 1);
+    check_losses(words, N_OF(words));
+    check_losses(quantised, N_OF(quantised));
 }
 
 static void test_cuda_run_rows_of_a_pass(void **state) {

@@ -344,7 +344,9 @@ static void test_adapter_refuses_what_it_does_not_compute(void **state) {
         {"{\"peft_type\":\"LORA\",\"r\":4,\"lora_alpha\":6,\"target_modules\":7}", "a list of names or a pattern"},
         {"{\"peft_type\":\"LORA\",\"r\":4,\"lora_alpha\":6,\"target_modules\":[\"c_attn\"]}", "c_attn"},
         {"{\"peft_type\":\"LORA\",\"r\":4,\"lora_alpha\":6,\"target_modules\":[]}", "no target modules"},
-        {"{\"peft_type\":\"LORA\",\"use_dora\":true}", "use_dora"},
+        {"{\"peft_type\":\"LORA\",\"r\":4,\"lora_alpha\":6,\"target_modules\":[\"q_proj\",\"v_proj\"],\"use_dora\":"
+         "true}",
+         "lora_magnitude_vector is missing"},
         {"{\"peft_type\":\"LORA\",\"modules_to_save\":[\"lm_head\"]}", "modules_to_save"},
         {"{\"peft_type\":\"LORA\",\"bias\":\"all\"}", "bias"},
         {"{\"peft_type\":\"LORA\",\"init_lora_weights\":\"pissa\"}", "pissa"},

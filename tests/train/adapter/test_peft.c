@@ -166,17 +166,22 @@ static void close_case(Case *c) {
     family_close(&c->family);
 }
 
-static Adapter *check_logits(const Case *c, const char *path) {
-    Adapter *a;
+static void compare_logits(const Case *c, const Adapter *a, const char *path) {
     Err err;
     float got[MOST];
-    ASSERT_OK(adapter_load(&a, c->model, path, true, &err), &err);
     int rc = a->config.labels ? model_class_logits(c->model, a, c->ids, (int64_t)c->n_ids, (int64_t)c->n_ids, got, &err)
                               : model_logits(c->model, a, c->ids, (int64_t)c->n_ids, got, &err);
     ASSERT_OK(rc, &err);
     for (size_t i = 0; i < c->n_want; i++)
         if (!(fabsf(got[i] - c->want[i]) <= 1e-5f))
             fail_msg("%s: logit %zu is %g; PEFT: %g", path, i, (double)got[i], (double)c->want[i]);
+}
+
+static Adapter *check_logits(const Case *c, const char *path) {
+    Adapter *a;
+    Err err;
+    ASSERT_OK(adapter_load(&a, c->model, path, true, &err), &err);
+    compare_logits(c, a, path);
     return a;
 }
 
@@ -197,7 +202,12 @@ static void check_case(const char *name, const char *patterns) {
     assert_int_equal(a->count, b->count);
     assert_memory_equal(a->params, b->params, (size_t)a->count * sizeof(float));
     adapter_free(b);
-    if (!a->config.labels) {
+    if (a->config.dora) {
+        assert_int_equal(adapter_narrow(&a, c.model, a->config.projections), 0);
+        compare_logits(&c, a, "narrowed");
+        ASSERT_REFUSED(adapter_save_gguf(a, c.model, "saved.gguf", "x", &err), &err, "magnitudes of DoRA");
+    }
+    if (adapter_has_gguf(&a->config)) {
         ASSERT_OK(adapter_save_gguf(a, c.model, "saved.gguf", "x", &err), &err);
         b = check_logits(&c, "saved.gguf");
         ASSERT_OK(adapter_save_peft(b, c.model, "again", NULL, &err), &err);
@@ -231,6 +241,8 @@ static void test_peft_adapters_compute_what_peft_does(void **state) {
         "\"rank_pattern\":{\"c_attn\":3,\"transformer.h.1.mlp.c_proj\":1};\"alpha_pattern\":{\"attn.c_proj\":5}");
     check_case("phi3", "[\"model.layers.1.self_attn.qkv_proj\",\"gate_up_proj\"];\"alpha_pattern\":{\"qkv_proj\":4}");
     check_case("mixtral", "[\"q_proj\",\"o_proj\"];\"rank_pattern\":{\"o_proj\":1}");
+    check_case("dora", "\"use_dora\":true;\"rank_pattern\":{\"up_proj\":3}");
+    check_case("dora-gpt2", "\"use_dora\":true;[\"c_attn\",\"c_proj\"]");
     check_case("bert", "\"rank_pattern\":{\"attention.output.dense\":3,\"bert.encoder.layer.1.output.dense\":1};"
                        "\"modules_to_save\":[\"classifier\"]");
 }

@@ -50,18 +50,6 @@ static void put_all(void) {
     str_clear(&text);
 }
 
-static void assert_same_file(const char *a, const char *b) {
-    char *x, *y;
-    size_t n, m;
-    Err err;
-    ASSERT_OK(file_read(&x, &n, a, 1 << 22, &err), &err);
-    ASSERT_OK(file_read(&y, &m, b, 1 << 22, &err), &err);
-    assert_int_equal(n, m);
-    assert_memory_equal(x, y, n);
-    mem_free(x);
-    mem_free(y);
-}
-
 static void test_cli_patterns_in_every_verb(void **state) {
     (void)state;
     put_all();

@@ -386,7 +386,8 @@ static void test_foreign_refused_keys(void **state) {
     (void)state;
     static const Refused cases[] = {
         {"rl: grpo", "c.yaml:1: rl: \"grpo\"; expected dpo, ipo, orpo, simpo or kto"},
-        {"use_dora: true", ":1: use_dora: true; DoRA is not in this version"},
+        {"loftq_config: {loftq_bits: 4}",
+         ":1: loftq_config: {\"loftq_bits\": 4}; initialisations that change the base"},
         {"optim: sgd", ":1: optim: \"sgd\"; AdamW is the optimizer; expected adamw_torch"},
         {"optimizer: adafactor", ":1: optimizer: \"adafactor\"; AdamW is the optimizer"},
         {"save_strategy: best", ":1: save_strategy: \"best\"; expected no, steps or epoch"},
@@ -519,8 +520,8 @@ static void test_foreign_command_line(void **state) {
     assert_true(c.save_steps > 0.99 && c.save_steps < 1);
     assert_int_equal(c.source[CONFIG_save_steps], SOURCE_COMMAND_LINE);
     config_clear(&c);
-    argv[0] = "--use_dora";
-    ASSERT_REFUSED(config_load(&c, 1, argv, CONFIG_FOR_BENCH, &err), &err, "command line: use_dora: true; DoRA is not");
+    argv[0] = "--pissa_init";
+    ASSERT_REFUSED(config_load(&c, 1, argv, CONFIG_FOR_BENCH, &err), &err, "command line: pissa_init: true; initial");
     config_clear(&c);
 }
 

@@ -88,6 +88,32 @@ static void test_merge_gguf_files(void **state) {
     check_family("llama-bias", FAMILY_GGUF_FUSED, to_f32, SAME);
 }
 
+// The logits of a merged model are those of its base with PEFT's adapter (adapter/test_peft.c).
+static void check_dora(const char *family, const char *adapter, const char *out) {
+    enum { TOKENS = 12, VOCAB = 64 };
+    static const int32_t ids[TOKENS] = {5, 60, 33, 7, 12, 12, 0, 44, 3, 21, 9, 50};
+    float want[TOKENS * VOCAB], got[TOKENS * VOCAB];
+    Case c;
+    Err err;
+    open_case(&c, family, FAMILY_HF);
+    adapter_free(c.adapter);
+    ASSERT_OK(adapter_load(&c.adapter, c.base, adapter, false, &err), &err);
+    merge(&c, out, to_f32);
+    assert_int_equal(c.base->config.vocab, VOCAB);
+    ASSERT_OK(model_logits(c.base, c.adapter, ids, TOKENS, want, &err), &err);
+    ASSERT_OK(model_logits(c.merged, NULL, ids, TOKENS, got, &err), &err);
+    ASSERT_NEAR(relative_error(got, want, TOKENS * VOCAB), 0, 1e-5);
+    close_case(&c);
+}
+
+static void test_merge_dora(void **state) {
+    (void)state;
+    check_dora("qwen2", TEST_DIR "/golden/adapters/dora", "qwen2");
+    check_dora("qwen2", TEST_DIR "/golden/adapters/dora", "qwen2.gguf");
+    check_dora("gpt2-all", TEST_DIR "/golden/adapters/dora-gpt2", "gpt2");
+    check_dora("gpt2-all", TEST_DIR "/golden/adapters/dora-gpt2", "gpt2.gguf");
+}
+
 // Two F16 shards become float32 ones, and F16 of their own, each tensor once.
 static void test_merge_shards(void **state) {
     (void)state;
@@ -340,8 +366,9 @@ static void test_merge_refuses(void **state) {
     close_case(&c);
 }
 
-TEST_MAIN(SCRATCH_TEST(test_merge_folders), SCRATCH_TEST(test_merge_gguf_files), SCRATCH_TEST(test_merge_shards),
-          SCRATCH_TEST(test_merge_dtypes_of_gguf), TEST(test_merge_mixes_types_as_llama_quantize),
-          SCRATCH_TEST(test_merge_is_the_same_for_any_threads), SCRATCH_TEST(test_merge_keeps_metadata_of_gguf),
-          SCRATCH_TEST(test_merge_keeps_files_of_a_folder), SCRATCH_TEST(test_merge_takes_the_adapters_template),
-          SCRATCH_TEST(test_merge_changes_the_dtype_in_config), SCRATCH_TEST(test_merge_refuses))
+TEST_MAIN(SCRATCH_TEST(test_merge_folders), SCRATCH_TEST(test_merge_gguf_files), SCRATCH_TEST(test_merge_dora),
+          SCRATCH_TEST(test_merge_shards), SCRATCH_TEST(test_merge_dtypes_of_gguf),
+          TEST(test_merge_mixes_types_as_llama_quantize), SCRATCH_TEST(test_merge_is_the_same_for_any_threads),
+          SCRATCH_TEST(test_merge_keeps_metadata_of_gguf), SCRATCH_TEST(test_merge_keeps_files_of_a_folder),
+          SCRATCH_TEST(test_merge_takes_the_adapters_template), SCRATCH_TEST(test_merge_changes_the_dtype_in_config),
+          SCRATCH_TEST(test_merge_refuses))

@@ -21,15 +21,21 @@ typedef struct Fixture {
     Safetensors *golden;
 } Fixture;
 
-static Fixture open_fixture(const char *device) {
+// folder: "", or "dora/" for an adapter with DoRA.
+static Fixture open_golden(const char *folder, const char *device) {
     Fixture f;
     Err err;
+    char adapter[sizeof GOLDEN + 32], golden[sizeof GOLDEN + 32];
+    snprintf(adapter, sizeof adapter, GOLDEN "%sadapter", folder);
+    snprintf(golden, sizeof golden, GOLDEN "%sgolden.safetensors", folder);
     ASSERT_OK(backend_open(&f.backend, device, 2, &err), &err);
     ASSERT_OK(model_load(&f.model, GOLDEN "base.gguf", f.backend, NULL, &err), &err);
-    ASSERT_OK(adapter_load(&f.adapter, f.model, GOLDEN "adapter", true, &err), &err);
-    ASSERT_OK(safetensors_open(&f.golden, GOLDEN "golden.safetensors", &err), &err);
+    ASSERT_OK(adapter_load(&f.adapter, f.model, adapter, true, &err), &err);
+    ASSERT_OK(safetensors_open(&f.golden, golden, &err), &err);
     return f;
 }
+
+static Fixture open_fixture(const char *device) { return open_golden("", device); }
 
 static void close_fixture(Fixture *f) {
     safetensors_close(f->golden);
@@ -115,26 +121,30 @@ static double compare_matrices(const Fixture *f, const float *flat, const char *
 
 // ---- tests; float32 against float32 with sums in another order: a few units of 1e-7, times the depth ----
 
-static void check_logits(const char *device) {
-    Fixture f = open_fixture(device);
-    int32_t *ids = copy_tensor(f.golden, "ids", NULL), *start = copy_tensor(f.golden, "start", NULL);
-    for (int i = 0; i < SAMPLES; i++)
-        for (int with = 0; with < 2; with++) {
-            char name[32];
-            snprintf(name, sizeof name, with ? "logits_adapter.%d" : "logits.%d", i);
-            size_t n;
-            float *want = copy_tensor(f.golden, name, &n), *got = mem_alloc(n, sizeof *got);
-            Err err;
-            ASSERT_OK(
-                model_logits(f.model, with ? f.adapter : NULL, ids + start[i], start[i + 1] - start[i], got, &err),
-                &err);
-            ASSERT_NEAR(relative_error(got, want, n), 0, 2e-6);
-            mem_free(want);
-            mem_free(got);
-        }
+// Of sample i.
+static void check_sample(const Fixture *f, int i, bool with) {
+    int32_t *ids = copy_tensor(f->golden, "ids", NULL), *start = copy_tensor(f->golden, "start", NULL);
+    char name[32];
+    snprintf(name, sizeof name, with ? "logits_adapter.%d" : "logits.%d", i);
+    size_t n;
+    float *want = copy_tensor(f->golden, name, &n), *got = mem_alloc(n, sizeof *got);
+    Err err;
+    ASSERT_OK(model_logits(f->model, with ? f->adapter : NULL, ids + start[i], start[i + 1] - start[i], got, &err),
+              &err);
+    ASSERT_NEAR(relative_error(got, want, n), 0, 2e-6);
+    mem_free(want);
+    mem_free(got);
     mem_free(ids);
     mem_free(start);
+}
+
+static void check_logits(const char *device) {
+    Fixture f = open_fixture(device), dora = open_golden("dora/", device);
+    for (int i = 0; i < SAMPLES; i++)
+        for (int with = 0; with < 2; with++) check_sample(&f, i, with);
+    check_sample(&dora, 1, true);
     close_fixture(&f);
+    close_fixture(&dora);
 }
 
 static void test_model_golden_logits(void **state) {
@@ -143,8 +153,8 @@ static void test_model_golden_logits(void **state) {
     check_logits("ref");
 }
 
-static void check_gradients(const char *device, bool checkpoint) {
-    Fixture f = open_fixture(device);
+static void check_gradients(const char *folder, const char *device, bool checkpoint) {
+    Fixture f = open_golden(folder, device);
     Packed p = {0};
     pack(&p, &f, 0, 1);
     float *want = copy_tensor(f.golden, "loss", NULL);
@@ -156,14 +166,15 @@ static void check_gradients(const char *device, bool checkpoint) {
 
 static void test_model_golden_gradients(void **state) {
     (void)state;
-    check_gradients("cpu", false);
-    check_gradients("cpu", true);
-    check_gradients("ref", false);
+    for (int dora = 0; dora < 2; dora++) {
+        check_gradients(dora ? "dora/" : "", "cpu", false);
+        check_gradients(dora ? "dora/" : "", "cpu", true);
+        check_gradients(dora ? "dora/" : "", "ref", false);
+    }
 }
 
-static void test_model_golden_adamw_steps(void **state) {
-    (void)state;
-    Fixture f = open_fixture("cpu");
+static void check_steps(const char *folder) {
+    Fixture f = open_golden(folder, "cpu");
     Optimizer *o = optimizer_new(f.adapter, &(OptimizerOptions){0.9, 0.99, 1e-8, 0.1, 0.5, 1}, 0);
     float *want = copy_tensor(f.golden, "step_loss", NULL);
     for (int step = 0; step < STEPS; step++) {
@@ -177,10 +188,16 @@ static void test_model_golden_adamw_steps(void **state) {
         optimizer_queue(o, 1e-2);
         assert_true(optimizer_fetch(o, &norm, NULL));
     }
-    ASSERT_NEAR(compare_matrices(&f, f.adapter->params, "final"), 0, 1e-3);
+    if (!*folder) ASSERT_NEAR(compare_matrices(&f, f.adapter->params, "final"), 0, 1e-3);
     mem_free(want);
     optimizer_free(o);
     close_fixture(&f);
+}
+
+static void test_model_golden_adamw_steps(void **state) {
+    (void)state;
+    check_steps("");
+    check_steps("dora/");
 }
 
 static int32_t arg_max(const float *row, int64_t n) {

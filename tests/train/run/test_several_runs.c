@@ -11,7 +11,8 @@
 // Runs that differ in all that runs may differ in; b ends first.
 static const char *const runs[] = {
     "{\"run_name\": \"a\", \"learning_rate\": 2e-2, \"lora_dropout\": 0.1, \"neftune_noise_alpha\": 5}",
-    "{\"run_name\": \"b\", \"train_file\": \"DIR/half.jsonl\", \"lora_r\": 3, \"lora_target_modules\": \"all-linear\", "
+    "{\"run_name\": \"b\", \"train_file\": \"DIR/half.jsonl\", \"lora_r\": 3, \"use_dora\": true, "
+    "\"lora_target_modules\": \"all-linear\", "
     "\"max_seq_length\": 30, \"gradient_accumulation_steps\": 3, \"num_train_epochs\": 2, \"weight_decay\": 0.1}",
     "{\"run_name\": \"c\", \"lora_target_modules\": [\"o_proj\"], \"layers_to_transform\": [1], \"packing\": false, "
     "\"per_device_train_batch_size\": 2, \"val_set_size\": 6, \"eval_strategy\": \"steps\", \"eval_steps\": 3, "

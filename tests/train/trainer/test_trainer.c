@@ -38,6 +38,17 @@ static void test_trainer_split_of_a_batch_changes_no_bit(void **state) {
     assert_false(same_bits(1, whole, N_OF(whole), 1, other, N_OF(other)));
 }
 
+static void test_trainer_dora_has_the_same_bits(void **state) {
+    (void)state;
+#define DORA "use_dora=true", "lora_target_modules=all-linear", "learning_rate=1e-2"
+    const char *const split[] = {DORA, "gradient_accumulation_steps=4", "quantize_base=int8"};
+    const char *const whole[] = {DORA, "per_device_train_batch_size=4", "quantize_base=int8"};
+    const char *const again[] = {DORA, "gradient_accumulation_steps=4", "quantize_base=int8",
+                                 "gradient_checkpointing=true"};
+    assert_true(same_bits(1, split, N_OF(split), 3, whole, N_OF(whole)));
+    assert_true(same_bits(2, split, N_OF(split), 1, again, N_OF(again)));
+}
+
 static void test_trainer_checkpointing_changes_no_bit(void **state) {
     (void)state;
     const char *const without[] = {"gradient_checkpointing=false", "lora_target_modules=all-linear", "lora_dropout=0.2",
@@ -70,6 +81,7 @@ static void test_trainer_options_have_an_effect(void **state) {
                                           "neftune_noise_alpha=5",
                                           "label_smoothing_factor=0.2",
                                           "use_rslora=true",
+                                          "use_dora=true",
                                           "loraplus_lr_ratio=8",
                                           "weight_decay=10",
                                           "max_grad_norm=0.01",
@@ -317,11 +329,11 @@ static void test_trainer_refuses_what_does_not_fit(void **state) {
 }
 
 TEST_MAIN_WITH(tiny_dir_setup, tiny_dir_teardown, TEST(test_trainer_split_of_a_batch_changes_no_bit),
-               TEST(test_trainer_checkpointing_changes_no_bit), TEST(test_trainer_options_have_an_effect),
-               TEST(test_trainer_each_projection_alone_learns), TEST(test_trainer_warm_up_is_steps_or_a_fraction),
-               TEST(test_trainer_learns), TEST(test_trainer_loss_is_per_supervised_token),
-               TEST(test_trainer_gradient_is_that_of_the_loss), TEST(test_trainer_dropout_is_keyed_by_step_and_row),
-               TEST(test_trainer_epochs), TEST(test_trainer_memory_is_flat),
-               TEST(test_trainer_stops_after_three_bad_steps), TEST(test_trainer_abandoned_step_leaves_no_trace),
-               TEST(test_trainer_kept_copies_are_planned), TEST(test_trainer_kept_copies_change_no_bit),
-               TEST(test_trainer_refuses_what_does_not_fit))
+               TEST(test_trainer_checkpointing_changes_no_bit), TEST(test_trainer_dora_has_the_same_bits),
+               TEST(test_trainer_options_have_an_effect), TEST(test_trainer_each_projection_alone_learns),
+               TEST(test_trainer_warm_up_is_steps_or_a_fraction), TEST(test_trainer_learns),
+               TEST(test_trainer_loss_is_per_supervised_token), TEST(test_trainer_gradient_is_that_of_the_loss),
+               TEST(test_trainer_dropout_is_keyed_by_step_and_row), TEST(test_trainer_epochs),
+               TEST(test_trainer_memory_is_flat), TEST(test_trainer_stops_after_three_bad_steps),
+               TEST(test_trainer_abandoned_step_leaves_no_trace), TEST(test_trainer_kept_copies_are_planned),
+               TEST(test_trainer_kept_copies_change_no_bit), TEST(test_trainer_refuses_what_does_not_fit))
