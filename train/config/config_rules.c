@@ -121,6 +121,28 @@ static void check_layers(Loading *l) {
     }
 }
 
+// PEFT refuses a pattern without layers, too.
+static void check_layers_pattern(Loading *l) {
+    if (l->c->layers_pattern.count && !l->c->layers_to_transform.count && !l->wrong[CONFIG_layers_to_transform])
+        refuse_key(l, CONFIG_layers_pattern, "needs layers_to_transform");
+}
+
+static void check_saved_modules(Loading *l) {
+    const StrList *names = &l->c->modules_to_save;
+    for (size_t i = 0; i < names->count; i++) {
+        const char *name = names->items[i];
+        if (l->c->task == TASK_CLASSIFICATION && (strcmp(name, "score") == 0 || strcmp(name, "classifier") == 0))
+            continue;
+        char what[192];
+        snprintf(what, sizeof what,
+                 "\"%.64s\": only the head of a classifier (score, classifier; task classification) is trained whole; "
+                 "leave it out",
+                 name);
+        refuse_key(l, CONFIG_modules_to_save, what);
+        return;
+    }
+}
+
 static void check_rope(Loading *l) {
     const Config *c = l->c;
     bool scaled = c->rope_scaling_type != ROPE_OF_MODEL;
@@ -212,6 +234,8 @@ void check_rules(Loading *l, ConfigPurpose purpose) {
                    "in its output_dir");
     check_required(l, purpose);
     check_layers(l);
+    check_layers_pattern(l);
+    check_saved_modules(l);
     check_learnt(l);
     check_mix(l);
     check_rope(l);

@@ -244,8 +244,21 @@ static int check_room(const Config *c, const Model *m, const AdapterConfig *ac, 
                       c->max_memory ? "max_memory" : "what is free");
 }
 
+// A pattern is the word before the number in the names of layers: "layers" of "layers.3.".
+static int check_layers_pattern(const Config *c, const Model *m, Err *err) {
+    const char *layer = m->config.arch->hf.layer, *end = strchr(layer, '%') - 1, *word = end;
+    const StrList *names = &c->layers_pattern;
+    while (word > layer && word[-1] != '.') word--;
+    for (size_t i = 0; i < names->count; i++)
+        if (strlen(names->items[i]) == (size_t)(end - word) && starts_with(word, names->items[i])) return 0;
+    if (!names->count) return 0;
+    return err_input(err, "layers_pattern: \"%s\": no list of layers in %s; expected \"%.*s\"", names->items[0],
+                     m->path, (int)(end - word), word);
+}
+
 static int new_adapter(Adapter **a, const Config *c, const Model *m, uint32_t targets, const LabelList *labels,
                        Err *err) {
+    if (check_layers_pattern(c, m, err)) return -1;
     AdapterConfig ac = adapter_config(c, targets);
     bool by_layer = has_patterns(c);
     for (size_t i = 0; i < c->lora_target_modules.count; i++)

@@ -172,6 +172,10 @@ static void test_cli_patterns_by_names_of_layers(void **state) {
     mem_free(run(TRAIN "--output_dir whole --layers_to_transform '[0]' --lora_target_modules "
                        "'[\"model.layers.1.mlp.up_proj\", \"k_proj\"]'",
                  0));
+    check_has(TRAIN "--output_dir no --layers_to_transform 1 --layers_pattern h", 2,
+              "layers_pattern: \"h\": no list of layers in m.gguf; expected \"layers\"");
+    mem_free(run(TRAIN "--output_dir one --layers_to_transform 1 --layers_pattern layers", 0));
+    check_has("inspect one/adapter", 0, "layers_to_transform: 1");
     check_has("inspect whole/adapter", 0,
               "target_modules: \"model.layers.0.self_attn.k_proj\", \"model.layers.1.mlp.up_proj\"\n");
 }

@@ -394,7 +394,7 @@ static void test_foreign_refused_keys(void **state) {
         {"do_train: maybe", ":1: do_train: \"maybe\"; lorac train trains"},
         {"metric_for_best_model: accuracy", ":1: metric_for_best_model: \"accuracy\"; the evaluation loss"},
         {"tensor_parallel_size: 2", ":1: tensor_parallel_size: 2; only data parallelism is in this version"},
-        {"lora_modules_to_save: [lm_head]", ":1: lora_modules_to_save: [\"lm_head\"]; only linear layers get adapters"},
+        {"lora_modules_to_save: [lm_head]", ":1: modules_to_save: \"lm_head\": only the head of a classifier"},
         {"lr_scheduler_kwargs: {num_cycles: 2}",
          ":1: lr_scheduler_kwargs: {\"num_cycles\": 2}; expected min_lr_rate only"},
         {"special_tokens: {additional_special_tokens: [x]}", ":1: special_tokens: "},
