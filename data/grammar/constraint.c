@@ -44,7 +44,10 @@ int constraint_new(Constraint **out, const TokenTrie *tokens, ConstraintKind kin
     c->tokens = tokens;
     c->grammar = g;
     c->matcher = matcher_new(g);
-    return 0;
+    if (!matcher_gave_up(c->matcher)) return 0;
+    constraint_free(c);
+    *out = NULL;
+    return err_input(err, "it is too ambiguous: too many ways lead on from its beginning");
 }
 
 void constraint_free(Constraint *c) {
@@ -73,6 +76,7 @@ bool constraint_complete(const Constraint *c, const ConstraintText *t) {
 
 static uint32_t set_after(Constraint *c, const ConstraintText *t, int32_t id) {
     JsonStr text = token_trie_text(c->tokens, id, t->begun, &c->room);
+    matcher_begin_work(c->matcher);
     uint32_t set = text.len ? t->place.set : MATCHER_DEAD;
     for (size_t i = 0; i < text.len && set != MATCHER_DEAD; i++)
         set = matcher_step(c->matcher, set, (uint8_t)text.data[i]);
@@ -94,6 +98,7 @@ bool constraint_accepts(Constraint *c, JsonStr text) {
     MatcherPlace place;
     matcher_begin(c->matcher, &place);
     for (size_t i = 0; i < text.len && place.set != MATCHER_DEAD; i++) {
+        matcher_begin_work(c->matcher);
         place.set = matcher_step(c->matcher, place.set, (uint8_t)text.data[i]);
         matcher_trim(c->matcher);
     }
@@ -101,6 +106,8 @@ bool constraint_accepts(Constraint *c, JsonStr text) {
     matcher_end(&place);
     return accepting;
 }
+
+bool constraint_gave_up(const Constraint *c) { return matcher_gave_up(c->matcher); }
 
 size_t constraint_words(const Constraint *c) { return c->tokens->words; }
 
@@ -170,5 +177,6 @@ static uint64_t *mask_of(Constraint *c, uint32_t set) {
 
 const uint64_t *constraint_mask(Constraint *c, const ConstraintText *t) {
     bool own = !t->begun && c->tokens->first.count;
+    matcher_begin_work(c->matcher);
     return own ? first_mask(c, t->place.set) : mask_of(c, t->place.set);
 }

@@ -34,3 +34,5 @@ const uint64_t *constraint_mask(Constraint *c, const ConstraintText *t);
 void constraint_add(Constraint *c, ConstraintText *t, int32_t id); // a token that is allowed
 bool constraint_accepts(Constraint *c, JsonStr text);              // a whole text
 size_t constraint_words(const Constraint *c);                      // of a mask
+// It is too ambiguous for limited time and memory: what it said last, and says from now on, may be wrong.
+bool constraint_gave_up(const Constraint *c);

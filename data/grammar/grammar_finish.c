@@ -56,12 +56,54 @@ static bool is_nullable(const Grammar *g, const GrammarInstruction *i) {
     }
 }
 
-// Rules come before those that they call, mostly: from the last to the first few rounds are enough.
-static void solve(const Grammar *g, bool *value, bool (*holds)(const Grammar *g, const GrammarInstruction *i)) {
-    for (bool changed = true; changed;) {
-        changed = false;
-        for (size_t pc = g->n_code; pc-- > 0;)
-            if (!value[pc] && holds(g, &g->code[pc])) value[pc] = changed = true;
+// What is said about instruction i depends on that about pc number k; GRAMMAR_NONE after the last one.
+static uint32_t needed(const Grammar *g, const GrammarInstruction *i, uint32_t k) {
+    const GrammarMembers *m;
+    switch (i->op) {
+    case OP_EITHER: return k < i->n ? g->targets[i->a + k] : GRAMMAR_NONE;
+    case OP_DFA:
+    case OP_RUN: return k == 0 ? i->next : GRAMMAR_NONE;
+    case OP_CALL: return k == 0 ? g->rules[i->a].start : k == 1 ? i->next : GRAMMAR_NONE;
+    case OP_LOOP: return k == 0 ? i->a : k == 1 ? i->next : GRAMMAR_NONE;
+    case OP_FIRST: m = &g->members[i->a]; return k < m->n ? m->items[k] : k == m->n ? m->other : GRAMMAR_NONE;
+    default: return GRAMMAR_NONE;
+    }
+}
+
+// The instructions that need pc are list[first[pc]] to list[first[pc + 1] - 1].
+typedef struct Needs {
+    size_t *first;
+    uint32_t *list;
+} Needs;
+
+static Needs needs_of(const Grammar *g) {
+    Needs d = {.first = mem_calloc(g->n_code + 1, sizeof *d.first)};
+    uint32_t to;
+    for (size_t pc = 0; pc < g->n_code; pc++)
+        for (uint32_t k = 0; (to = needed(g, &g->code[pc], k)) != GRAMMAR_NONE; k++) d.first[to]++;
+    for (size_t pc = 1; pc <= g->n_code; pc++) d.first[pc] += d.first[pc - 1]; // the ends; filled from behind
+    d.list = mem_alloc(d.first[g->n_code] + 1, sizeof *d.list);
+    for (size_t pc = 0; pc < g->n_code; pc++)
+        for (uint32_t k = 0; (to = needed(g, &g->code[pc], k)) != GRAMMAR_NONE; k++)
+            d.list[--d.first[to]] = (uint32_t)pc;
+    return d;
+}
+
+// Each instruction is looked at again when something that it needs begins to hold: the time does not depend on the
+// order of the rules.
+static void solve(const Grammar *g, const Needs *d, bool *value,
+                  bool (*holds)(const Grammar *g, const GrammarInstruction *i)) {
+    AUTO_FREE uint32_t *queue = mem_alloc(g->n_code, sizeof *queue);
+    AUTO_FREE bool *waits = mem_alloc(g->n_code, sizeof *waits);
+    size_t n = g->n_code;
+    for (size_t pc = 0; pc < n; pc++) queue[pc] = (uint32_t)pc, waits[pc] = true;
+    while (n) {
+        uint32_t pc = queue[--n];
+        waits[pc] = false;
+        if (value[pc] || !holds(g, &g->code[pc])) continue;
+        value[pc] = true;
+        for (size_t i = d->first[pc]; i < d->first[pc + 1]; i++)
+            if (!value[d->list[i]] && !waits[d->list[i]]) waits[d->list[i]] = true, queue[n++] = d->list[i];
     }
 }
 
@@ -135,8 +177,11 @@ int grammar_finish(Grammar *g, Err *err) {
             return err_input(err, "rule %s is not defined", g->rules[r].name ? g->rules[r].name : "?");
     g->possible = mem_calloc(g->n_code, sizeof *g->possible);
     g->nullable = mem_calloc(g->n_code, sizeof *g->nullable);
-    solve(g, g->possible, is_possible);
-    solve(g, g->nullable, is_nullable);
+    Needs d = needs_of(g);
+    solve(g, &d, g->possible, is_possible);
+    solve(g, &d, g->nullable, is_nullable);
+    mem_free(d.first);
+    mem_free(d.list);
     for (size_t i = 0; i < g->n_members; i++)
         if (g->members[i].object) g->members[i].possible = possible_items(g, &g->members[i]);
     if (refuse_left_recursion(g, err)) return -1;

@@ -4,6 +4,7 @@
 #include <string.h>
 
 enum { MAX_NODES = 1 << 14, MAX_BYTES = 64 << 20, WAYS = 256 };
+enum { MAX_WORK = 1 << 21, MAX_BYTES_AT_ONCE = 512 << 20 }; // between two calls of matcher_begin_work
 #define UNKNOWN UINT32_MAX
 
 struct Matcher {
@@ -15,6 +16,7 @@ struct Matcher {
     uint32_t start;
     MatcherPlace *places;
     bool gave_up;
+    size_t work; // stacks that were looked at
     // of one step
     uint32_t *stamps; // [nodes] of the step that reached it
     uint32_t now;
@@ -72,7 +74,8 @@ static uint32_t add_node(Matcher *m, uint32_t pc, uint64_t data, uint32_t parent
 static void reach_node(Matcher *m, uint32_t node) {
     if (m->stamps[node] == m->now) return;
     m->stamps[node] = m->now;
-    if (m->n_pending == MAX_NODES || m->n_found == MAX_NODES) {
+    m->work++;
+    if (m->n_pending == MAX_NODES || m->n_found == MAX_NODES || m->work > MAX_WORK) {
         m->gave_up = true;
         return;
     }
@@ -210,8 +213,15 @@ static uint32_t step(Matcher *m, uint32_t set, uint8_t byte) {
     return end_step(m);
 }
 
+static size_t bytes_held(const Matcher *m) { return intern_bytes(&m->nodes) + intern_bytes(&m->sets) + m->extra_bytes; }
+
+void matcher_begin_work(Matcher *m) { m->work = 0; }
+
 uint32_t matcher_step(Matcher *m, uint32_t set, uint8_t byte) {
     if (m->ways[set] && m->ways[set][byte] != UNKNOWN) return m->ways[set][byte];
+    m->work += matcher_set(m, set).count;
+    if (m->work > MAX_WORK || bytes_held(m) > MAX_BYTES_AT_ONCE) m->gave_up = true;
+    if (m->gave_up) return MATCHER_DEAD;
     if (!m->ways[set]) {
         m->ways[set] = mem_alloc(WAYS, sizeof **m->ways);
         memset(m->ways[set], 0xFF, WAYS * sizeof **m->ways);
@@ -302,7 +312,7 @@ static uint32_t copy_set(Matcher *m, const Matcher *old, uint32_t set) {
 }
 
 bool matcher_trim(Matcher *m) {
-    if (intern_bytes(&m->nodes) + intern_bytes(&m->sets) + m->extra_bytes < MAX_BYTES) return false;
+    if (bytes_held(m) < MAX_BYTES) return false;
     Matcher old = *m;
     m->nodes = m->sets = (Intern){0};
     m->ways = NULL;

@@ -43,4 +43,7 @@ MatcherNode matcher_node(const Matcher *m, uint32_t node);
 uint32_t matcher_add_set(Matcher *m, bool accepting, uint32_t *nodes, size_t count); // sorts the nodes
 // Something of the owner's for each set: NULL at first; freed with the set.
 uint64_t **matcher_note(Matcher *m, uint32_t set, size_t bytes); // bytes: that it will have
-bool matcher_gave_up(const Matcher *m); // the grammar is too ambiguous: some ways were left out
+// The steps until the next call take a limited time and memory.
+void matcher_begin_work(Matcher *m);
+// The grammar is too ambiguous: some ways were left out. It stays so, and no new way is found.
+bool matcher_gave_up(const Matcher *m);

@@ -121,6 +121,16 @@ int64_t decode_batch_add(DecodeBatch *b, const DecodeRequest *r) {
     return s - b->slots;
 }
 
+const char *decode_fault(DecodeState s) {
+    switch (s) {
+    case DECODE_NOT_FINITE: return "a logit is not finite";
+    case DECODE_DEAD_END:
+        return "no token of the vocabulary continues the answer as its schema, regex or grammar demands";
+    case DECODE_GAVE_UP: return "the schema or grammar is too ambiguous: the answer so far fits in too many ways";
+    default: return NULL;
+    }
+}
+
 DecodeState decode_batch_state(const DecodeBatch *b, int64_t slot) { return b->slots[slot].state; }
 
 void decode_batch_release(DecodeBatch *b, int64_t slot) {
@@ -178,7 +188,10 @@ static void accept(DecodeBatch *b, Slot *s, int32_t id) {
     Generation *g = s->r.answer;
     g->stopped = id == TOKEN_END || generate_is_stop(o, id);
     if (g->stopped || id < 0) {
-        s->state = g->stopped ? DECODE_ENDED : id == TOKEN_NONE ? DECODE_DEAD_END : DECODE_NOT_FINITE;
+        s->state = g->stopped            ? DECODE_ENDED
+                   : id == TOKEN_NONE    ? DECODE_DEAD_END
+                   : id == TOKEN_GAVE_UP ? DECODE_GAVE_UP
+                                         : DECODE_NOT_FINITE;
         return;
     }
     if (o->constraint) {

@@ -14,10 +14,18 @@ typedef struct DecodeRequest { // all is borrowed until the request ends
     Generation *answer; // cleared, then filled
 } DecodeRequest;
 
-// NOT_FINITE: a logit was NaN; DEAD_END: no token of the vocabulary continues the answer as its constraint demands. The
+// NOT_FINITE: a logit was NaN; DEAD_END: no token of the vocabulary continues the answer as its constraint demands;
+// GAVE_UP: the constraint is too ambiguous. The
 // answer ends before it.
-typedef enum { DECODE_FREE, DECODE_RUNNING, DECODE_ENDED, DECODE_NOT_FINITE, DECODE_DEAD_END } DecodeState;
-#define DECODE_DEAD_END_TEXT "no token of the vocabulary continues the answer as its schema, regex or grammar demands"
+typedef enum {
+    DECODE_FREE,
+    DECODE_RUNNING,
+    DECODE_ENDED,
+    DECODE_NOT_FINITE,
+    DECODE_DEAD_END,
+    DECODE_GAVE_UP
+} DecodeState;
+const char *decode_fault(DecodeState s); // what went wrong; NULL: it has ended well, or not yet
 
 typedef struct DecodeBatch DecodeBatch;
 // `slots` requests at once, each of at most `capacity` tokens.

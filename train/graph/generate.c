@@ -13,9 +13,8 @@ static int take_answer(DecodeBatch *b, int64_t slot, const DecodeRequest *r, Err
     DecodeState state = decode_batch_state(b, slot);
     int64_t tokens = r->prompt.count + r->answer->count;
     decode_batch_release(b, slot);
-    if (state == DECODE_DEAD_END) return err_runtime(err, "prompt %ld: " DECODE_DEAD_END_TEXT, r->index);
     if (state == DECODE_ENDED) return 0;
-    return err_runtime(err, "prompt %ld: logits after %ld tokens are not finite", r->index, tokens);
+    return err_runtime(err, "prompt %ld, after %ld tokens: %s", r->index, tokens, decode_fault(state));
 }
 
 // ---- many prompts ----

@@ -50,6 +50,8 @@ static bool allows(const GenerateOptions *o, const ConstraintText *text, int32_t
     return constraint_allows(o->constraint, text, id);
 }
 
+static bool gave_up(const GenerateOptions *o) { return o->constraint && constraint_gave_up(o->constraint); }
+
 // Stop tokens end an answer, whatever their text is.
 static void allow_stops(TokenChoice *c, const GenerateOptions *o, bool complete) {
     for (size_t i = 0; i < o->n_stop; i++) {
@@ -86,9 +88,10 @@ static int32_t most_likely(const TokenChoice *c) {
 int32_t token_choose(TokenChoice *c, const GenerateOptions *how, const ConstraintText *text, const TokenPlace *place) {
     bool greedy = how->temperature == 0;
     if (place->best < 0) return TOKEN_NOT_FINITE;
-    if (greedy && (!how->constraint || allows(how, text, place->best))) return place->best;
+    if (greedy && (!how->constraint || allows(how, text, place->best)) && !gave_up(how)) return place->best;
     decode_engine_logits(c->engine, place->row, c->logits);
-    if (how->constraint && !mask_logits(c, how, text))
-        return constraint_complete(how->constraint, text) ? TOKEN_END : TOKEN_NONE;
+    bool any = !how->constraint || mask_logits(c, how, text);
+    if (gave_up(how)) return TOKEN_GAVE_UP;
+    if (!any) return constraint_complete(how->constraint, text) ? TOKEN_END : TOKEN_NONE;
     return greedy ? most_likely(c) : draw(c, how, place);
 }

@@ -5,8 +5,9 @@
 #include "decode_engine.h"
 #include "generate.h"
 
-// No token: a logit is not finite; the answer is complete and no token may follow; it is not complete and none may.
-enum { TOKEN_NOT_FINITE = -1, TOKEN_END = -2, TOKEN_NONE = -3 };
+// No token: a logit is not finite; the answer is complete and no token may follow; it is not complete and none may; the
+// constraint gave up.
+enum { TOKEN_NOT_FINITE = -1, TOKEN_END = -2, TOKEN_NONE = -3, TOKEN_GAVE_UP = -4 };
 
 typedef struct TokenPlace {
     int64_t row;    // of the engine's last run

@@ -223,11 +223,6 @@ static void start_jobs(Server *s) {
     }
 }
 
-static const char *fault_of(DecodeState state) {
-    if (state == DECODE_ENDED) return NULL;
-    return state == DECODE_DEAD_END ? DECODE_DEAD_END_TEXT : "a logit is not finite";
-}
-
 static void end_jobs(Server *s) {
     for (int64_t slot = 0; slot < s->o.streams; slot++) {
         ServeJob *j = s->running[slot];
@@ -235,7 +230,7 @@ static void end_jobs(Server *s) {
         DecodeState state = decode_batch_state(s->batch, slot);
         if (state == DECODE_RUNNING && !http_is_gone(j->x)) continue;
         decode_batch_release(s->batch, slot);
-        if (state != DECODE_RUNNING) serve_job_end(j, fault_of(state));
+        if (state != DECODE_RUNNING) serve_job_end(j, decode_fault(state));
         serve_job_free(j);
         s->running[slot] = NULL;
         s->n_running--;

@@ -1,5 +1,7 @@
 // constraint: masks of a vocabulary equal what its tokens' bytes may do, one by one; texts put together of allowed
 // tokens fit; the first token of a text; a matcher that forgets.
+#include <time.h>
+
 #include "grammar_case.h"
 #include "hf_kind.h"
 #include "scratch.h"
@@ -48,6 +50,7 @@ static int32_t check_mask(Constraint *c, const ConstraintText *t, int32_t vocab,
         if (bit && next_random(seed) % ++count == 0) chosen = id;
     }
     assert_memory_equal(mask, constraint_mask(c, t), bytes);
+    assert_false(constraint_gave_up(c));
     return chosen;
 }
 
@@ -126,6 +129,27 @@ static void test_constraint_first_token(void **state) {
     tokenizer_free(t);
 }
 
+// Of a grammar with 2^n ways through n bytes a mask says that it is not known, soon.
+static void test_constraint_gives_up(void **state) {
+    (void)state;
+    Tokenizer *t = golden_tokenizer("smollm");
+    TokenTrie *tokens = token_trie_new(t);
+    Constraint *c;
+    Err err = {0};
+    static const char grammar[] = "root ::= [a-z ] root \"a\" | [a-y ] root \"b\" | \"0\"";
+    ASSERT_OK(constraint_new(&c, tokens, CONSTRAINT_GRAMMAR, (JsonStr){grammar, strlen(grammar)}, &err), &err);
+    ConstraintText text = {0};
+    constraint_begin(c, &text);
+    clock_t begin = clock();
+    constraint_mask(c, &text);
+    assert_true(constraint_gave_up(c));
+    assert_true((clock() - begin) / CLOCKS_PER_SEC < 20);
+    constraint_end(&text);
+    constraint_free(c);
+    token_trie_free(tokens);
+    tokenizer_free(t);
+}
+
 // Two texts at once, longer than what the matcher remembers.
 static void test_constraint_forgets(void **state) {
     (void)state;
@@ -162,5 +186,5 @@ static void test_constraint_forgets(void **state) {
     tokenizer_free(t);
 }
 
-TEST_MAIN(SCRATCH_TEST(test_constraint_masks_equal_the_bytes_of_each_token), SCRATCH_TEST(test_constraint_first_token),
-          TEST(test_constraint_forgets))
+TEST_MAIN(TEST(test_constraint_gives_up), SCRATCH_TEST(test_constraint_masks_equal_the_bytes_of_each_token),
+          SCRATCH_TEST(test_constraint_first_token), TEST(test_constraint_forgets))

@@ -1,5 +1,7 @@
 // gbnf: grammars of llama.cpp: what they describe, what is refused with its line, and grammars that would grow.
 #include "gbnf.h"
+#include <time.h>
+
 #include "grammar_case.h"
 
 static void test_gbnf_describes_texts(void **state) {
@@ -74,5 +76,23 @@ static void test_gbnf_grows_no_further_than_its_limits(void **state) {
     constraint_free(c);
 }
 
-TEST_MAIN(TEST(test_gbnf_describes_texts), TEST(test_gbnf_refuses_with_the_line),
+// What holds for the rules is found in a time that does not depend on their order.
+static void test_gbnf_of_many_rules_in_any_order(void **state) {
+    (void)state;
+    enum { RULES = 50000 };
+    AUTO_STR StrBuf chain = {0};
+    str_printf(&chain, "root::=a%x\na0::=\"a\"\n", RULES);
+    for (int i = 1; i <= RULES; i++) str_printf(&chain, "a%x::=\"b\"a%x\n", i, i - 1);
+    clock_t begin = clock();
+    constraint_free(case_open(CONSTRAINT_GRAMMAR, chain.data));
+    assert_true((clock() - begin) / CLOCKS_PER_SEC < 5);
+}
+
+static void test_gbnf_refuses_what_is_too_ambiguous(void **state) {
+    (void)state;
+    case_refused(CONSTRAINT_GRAMMAR, "root ::= ((\"\"{10000}){10000}){10000} \"a\"", "too ambiguous");
+}
+
+TEST_MAIN(TEST(test_gbnf_describes_texts), TEST(test_gbnf_of_many_rules_in_any_order),
+          TEST(test_gbnf_refuses_what_is_too_ambiguous), TEST(test_gbnf_refuses_with_the_line),
           TEST(test_gbnf_grows_no_further_than_its_limits))

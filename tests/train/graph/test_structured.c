@@ -248,10 +248,18 @@ static void test_structured_ends(void **state) {
     o.n_stop = 1;
     o.constraint = letter;
     ASSERT_REFUSED(generate(f.model, NULL, &prompt, 1, &o, &g, &err), &err, "no token of the vocabulary continues");
+    // One that fits in too many ways.
+    Constraint *many = constraint_of(&f, CONSTRAINT_GRAMMAR, "root ::= [a-z] root \"a\" | [a-y] root \"b\" | \"0\"");
+    o.stop = NULL;
+    o.n_stop = 0;
+    o.max_new_tokens = 100;
+    o.constraint = many;
+    ASSERT_REFUSED(generate(f.model, NULL, &prompt, 1, &o, &g, &err), &err, "too ambiguous");
     generation_clear(&g);
     constraint_free(object);
     constraint_free(word);
     constraint_free(letter);
+    constraint_free(many);
     close_tiny(&f);
 }
 
