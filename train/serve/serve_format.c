@@ -47,7 +47,8 @@ static int add_text(Form *f, const char *field, ConstraintKind kind, const Json 
 
 // One of several texts, as a regular expression.
 static int add_choice(Form *f, const char *field, const Json *v, Err *err) {
-    if (v->type != JSON_ARRAY || v->count == 0) return err_input(err, "\"%s\": expected a list of texts", field);
+    if (v->type != JSON_ARRAY) return err_input(err, "\"%s\": expected a list of texts", field);
+    if (!v->count) return err_input(err, "\"%s\": found an empty list; expected texts in it", field);
     if (!begin(f, field, CONSTRAINT_REGEX, err)) return -1;
     for (size_t i = 0; i < v->count; i++) {
         JsonStr text = v->items[i].str;
@@ -93,11 +94,14 @@ static int read_structured_outputs(Form *f, const Json *v, Err *err) {
     if (check_keys(name, v, "json regex choice grammar json_object", err)) return -1;
     const Json *json = json_given(v, "json"), *regex = json_given(v, "regex"), *choice = json_given(v, "choice"),
                *grammar = json_given(v, "grammar"), *object = json_given(v, "json_object");
-    if (json && add_schema(f, name, json, err)) return -1;
-    if (regex && add_text(f, name, CONSTRAINT_REGEX, regex, err)) return -1;
-    if (choice && add_choice(f, name, choice, err)) return -1;
-    if (grammar && add_text(f, name, CONSTRAINT_GRAMMAR, grammar, err)) return -1;
-    return object && object->type == JSON_TRUE ? add_any_object(f, name, err) : 0;
+    bool any = object && object->type == JSON_TRUE;
+    if (!json && !regex && !choice && !grammar && !any)
+        return err_input(err, "\"%s\": expected one of json, regex, choice, grammar and json_object in it", name);
+    if (json && add_schema(f, "structured_outputs.json", json, err)) return -1;
+    if (regex && add_text(f, "structured_outputs.regex", CONSTRAINT_REGEX, regex, err)) return -1;
+    if (choice && add_choice(f, "structured_outputs.choice", choice, err)) return -1;
+    if (grammar && add_text(f, "structured_outputs.grammar", CONSTRAINT_GRAMMAR, grammar, err)) return -1;
+    return any ? add_any_object(f, "structured_outputs.json_object", err) : 0;
 }
 
 static int read_fields(Form *f, const Json *root, Err *err) {
