@@ -32,6 +32,10 @@ static const char *const base_paths[BASE_COUNT] = {NULL, SOURCE_DIR "/models/gem
     "test.jsonl\", \"max_samples\": 24}]' --eval_strategy steps --eval_steps 1 "
 #define CLASSES "--train_file classes.jsonl --task classification --max_seq_length 128 "
 #define LONG "--train_file long.jsonl --max_steps 1 "
+#define PAIRS SOURCE_DIR "/data/examples/tool_pairs_"
+// Rows differ in length: of 32 one is about the longest.
+#define PREFERENCE                                                                                                     \
+    "--task preference --train_file " PAIRS "train.jsonl --max_seq_length 128 --per_device_train_batch_size 16 "
 
 static double number_behind(const char *text, const char *key) {
     const char *at = strstr(text, key);
@@ -250,6 +254,20 @@ static void test_memory_of_several_runs(void **state) {
               {SMOLLM2, 0, "runs.json " TRAIN EVALUATION "--max_seq_length 128 --gradient_checkpointing true"});
 }
 
+// The reference's pass comes before the policy's; with an adapter to start from there is a second one.
+static void test_memory_of_preferences(void **state) {
+    (void)state;
+    AUTO_FREE char *train =
+        mem_printf("train --model_name_or_path %s --output_dir start --device cpu --max_steps 1 " TRAIN
+                   "--max_seq_length 64 --report_to '[]'",
+                   model_file());
+    mem_free(run(train, 0));
+    CHECK_ALL({SMOLLM2, 0, PREFERENCE "--validation_file " PAIRS "test.jsonl --eval_strategy steps --eval_steps 1"},
+              {SMOLLM2, 0, PREFERENCE "--preference_loss orpo --gradient_checkpointing true"},
+              {SMOLLM2, 0, PREFERENCE "--adapter_name_or_path start/adapter"},
+              {SMOLLM2, 0, TRAIN "--max_seq_length 256 --use_dora true --lora_target_modules all-linear"});
+}
+
 static void test_memory_of_ranks(void **state) {
     (void)state;
     CHECK_ALL({SMOLLM2, 2, TRAIN "--max_seq_length 256 --gradient_accumulation_steps 2"},
@@ -262,7 +280,8 @@ static int run_all(int argc, char **argv) {
         SCRATCH_TEST(test_memory_of_decoders),     SCRATCH_TEST(test_memory_of_precisions),
         SCRATCH_TEST(test_memory_of_evaluations),  SCRATCH_TEST(test_memory_of_long_rows),
         SCRATCH_TEST(test_memory_of_other_bases),  SCRATCH_TEST(test_memory_of_quantised_bases),
-        SCRATCH_TEST(test_memory_of_several_runs), SCRATCH_TEST(test_memory_of_ranks)};
+        SCRATCH_TEST(test_memory_of_several_runs), SCRATCH_TEST(test_memory_of_preferences),
+        SCRATCH_TEST(test_memory_of_ranks)};
     if (argc > 1) cmocka_set_test_filter(argv[1]);
     if (!model_file()) {
         printf("skipped: the base model is not there (make model)\n");

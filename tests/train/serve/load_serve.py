@@ -5,7 +5,8 @@ Requests to a `lorac serve` on loopback from 32 connections at once: whole and s
 that it serves, adapters loaded and unloaded in between, an adapter whose logits are not finite (written into WORK), clients
 that leave before or during their answer or are slow, malformed and huge bodies. Every greedy answer must be the one that its
 model gives alone, every refusal must have its status, and each answer its counts; at the end only the first models are left,
-and, of 1000 requests or more, the server has as much memory as after the first third, within 5% or 4 MB."""
+and, of 1000 requests or more, the most memory that the server has in the second half is that of the first, within
+8 MB: single samples differ by several MB, with what is in flight and what the C library keeps."""
 import collections
 import http.client
 import json
@@ -236,7 +237,7 @@ def client(seed):
                 return
             left -= 1
             number = left
-            if number == count * 2 // 3 or number == count // 3:
+            if number % 10 == 0:
                 memory.append(memory_now())
         kind = rng.choices([k for k, _ in KINDS], [weight for _, weight in KINDS])[0]
         try:
@@ -289,11 +290,12 @@ names = [m["id"] for m in json.loads(connection.getresponse().read())["data"]]
 connection.close()
 expect("models at the end", sorted(names), sorted([base, first, second, bad]))
 memory.append(memory_now())
-print("%d requests in %.1f s: %s; memory %s kB" % (sum(done.values()), time.monotonic() - begin,
-      ", ".join("%d %s" % (n, kind) for kind, n in done.most_common()), ", ".join(map(str, memory))))
+early, late = max(memory[:len(memory) // 2], default=0), max(memory[len(memory) // 2:])
+print("%d requests in %.1f s: %s; memory at most %d kB, then %d kB" % (sum(done.values()), time.monotonic() - begin,
+      ", ".join("%d %s" % (n, kind) for kind, n in done.most_common()), early, late))
 expect("requests", sum(done.values()), count)
-if not any_memory and count >= 1000 and memory[-1] > max(memory[0] * 1.05, memory[0] + 4096):
-    faults.append("memory grew from %d to %d kB" % (memory[0], memory[-1]))
+if not any_memory and count >= 1000 and late > early + 8192:
+    faults.append("memory grew from %d to %d kB" % (early, late))
 for fault in faults[:20]:
     print(fault)
 sys.exit(bool(faults))
