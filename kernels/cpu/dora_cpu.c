@@ -35,15 +35,13 @@ void CPU_FN(dora_norm)(Backend *b, float *norm, const Weight *w, const Lora *l, 
 typedef struct Factors {
     float g[COLUMNS], shift[COLUMNS];
 } Factors;
-static Factors factors_of(const Lora *l, const float *bias, int64_t first, int64_t n) {
-    Factors f;
+static void set_factors(Factors *f, const Lora *l, const float *bias, int64_t first, int64_t n) {
     for (int64_t c = 0; c < n; c++) {
         int64_t i;
         const Lora *of = dora_column(l, first + c, &i);
-        f.g[c] = of ? dora_over(of, i, of->magnitude[i]) : 1;
-        f.shift[c] = of && bias ? bias[first + c] : 0;
+        f->g[c] = of ? dora_over(of, i, of->magnitude[i]) : 1;
+        f->shift[c] = of && bias ? bias[first + c] : 0;
     }
-    return f;
 }
 
 void CPU_FN(dora_forward)(Backend *b, Mat out, Mat y, const float *bias, const Lora *l) {
@@ -52,7 +50,8 @@ void CPU_FN(dora_forward)(Backend *b, Mat out, Mat y, const float *bias, const L
 #pragma omp parallel for schedule(static) num_threads(cpu_threads(b, y.rows *y.cols))
     for (int64_t first = 0; first < y.cols; first += COLUMNS) {
         int64_t n = min64(COLUMNS, y.cols - first);
-        Factors f = factors_of(l, bias, first, n);
+        Factors f;
+        set_factors(&f, l, bias, first, n);
         for (int64_t t = 0; t < y.rows; t++) {
             const Act *from = act_row(y, t) + first;
             Act *to = act_row(out, t) + first;
@@ -69,7 +68,8 @@ void CPU_FN(dora_backward)(Backend *b, Mat dy, Mat dout, Mat y, const float *bia
 #pragma omp parallel for schedule(static) num_threads(cpu_threads(b, y.rows *y.cols))
     for (int64_t first = 0; first < y.cols; first += COLUMNS) {
         int64_t n = min64(COLUMNS, y.cols - first), i;
-        Factors f = factors_of(l, bias, first, n);
+        Factors f;
+        set_factors(&f, l, bias, first, n);
         double sum[COLUMNS] = {0};
         for (int64_t t = 0; t < y.rows; t++) {
             const Act *at = act_row(y, t) + first, *from = act_row(dout, t) + first;

@@ -46,9 +46,9 @@ Tensor *pass_project(const Pass *p, int64_t layer, Projection which, Tensor *x, 
                      const int32_t *token) {
     AdapterPair pair;
     bool trained = p->a && adapter_pair(p->a, layer, which, &pair);
-    Lora lora;
+    Lora lora = {0};
     if (trained) lora = lora_of(p, &pair, token);
-    return linear(p, x, &p->m->layers[layer].w[which], residual, trained ? &lora : NULL, trained);
+    return linear(p, x, &p->m->layers[layer].w[which], residual, &lora, trained);
 }
 
 // One pair for each trained part. Adjacent parts that share A are one pair.

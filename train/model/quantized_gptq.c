@@ -114,12 +114,12 @@ static int check_sizes(const SourceTensor *numbers, int64_t rows, int64_t cols, 
 
 static int join(WeightSource *s, const char *name, const QuantizedConfig *c, Err *err) {
     SourceTensor *numbers = quantized_need(s, name, ".qweight", err);
-    const SourceTensor *zero = quantized_need(s, name, ".qzeros", err),
+    const SourceTensor *zero = numbers ? quantized_need(s, name, ".qzeros", err) : NULL,
                        *scale = zero ? quantized_need(s, name, ".scales", err) : NULL,
                        *index = quantized_part(s, name, ".g_idx");
     int in_word = 32 / c->bits;
-    int64_t wide = numbers->shape[1], rows, cols;
     if (!scale) return -1;
+    int64_t wide = numbers->shape[1], rows, cols;
     if (__builtin_mul_overflow(wide, c->is_awq ? in_word : 1, &rows) ||
         __builtin_mul_overflow(numbers->shape[0], c->is_awq ? 1 : in_word, &cols))
         return err_input(err, "%s is too large", numbers->name);
@@ -143,7 +143,8 @@ static int join(WeightSource *s, const char *name, const QuantizedConfig *c, Err
 
 int quantized_read_group(QuantizedConfig *q, const JsonReader *r, const char *key, const char *alias) {
     int64_t group;
-    if (json_read_int(r, &(JsonIntRule){key, alias, -1, -1, -1, 1 << 20}, &group)) return -1;
+    const JsonIntRule rule = {key, alias, -1, -1, -1, 1 << 20};
+    if (json_read_int(r, &rule, &group)) return -1;
     q->group = group > 0 ? group : 0;
     return 0;
 }

@@ -56,7 +56,7 @@ static int check_zero(const Quantized *q, int64_t rows, Err *err) {
 static int join_packed(WeightSource *s, const char *name, const QuantizedConfig *c, Err *err) {
     int64_t shape[2] = {0};
     SourceTensor *numbers = quantized_need(s, name, ".weight_packed", err);
-    const SourceTensor *size = quantized_need(s, name, ".weight_shape", err),
+    const SourceTensor *size = numbers ? quantized_need(s, name, ".weight_shape", err) : NULL,
                        *scale = size ? quantized_need(s, name, ".weight_scale", err) : NULL,
                        *zero = quantized_part(s, name, ".weight_zero_point"),
                        *index = quantized_part(s, name, ".weight_g_idx");
