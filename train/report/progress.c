@@ -80,9 +80,9 @@ static void say_preference(const PreferenceReport *p) {
 
 static void print_step(const Progress *p, const StepReport *r, const char *left, size_t peak) {
     say("step %ld/%ld  epoch %.2f  loss %.4f  ", r->step, p->total, r->epoch, r->loss);
-    if (r->preference.samples) say_preference(&r->preference);
-    say("%slr %.3g  grad_norm %.4f  %.0f tok/s  %s left  %.0f MB\n", r->preference.samples ? "  " : "",
-        r->learning_rate, r->grad_norm, (double)r->tokens / fmax(r->seconds, 1e-9), left, (double)peak / MB);
+    if (r->preference.samples) say_preference(&r->preference), say("  ");
+    say("lr %.3g  grad_norm %.4f  %.0f tok/s  %s left  %.0f MB\n", r->learning_rate, r->grad_norm,
+        (double)r->tokens / fmax(r->seconds, 1e-9), left, (double)peak / MB);
     fflush(stdout);
 }
 

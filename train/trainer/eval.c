@@ -52,9 +52,10 @@ typedef struct EvalRun {
 
 static EvalRun eval_run(const PassRunner *r, const Dataset *d, const RowPlan *p) {
     EvalRun run = {.dataset = d, .plan = p, .state = {.grad_scale = 1}};
+    const PassRows from = {.dataset = d, .plan = p};
     for (int64_t i = 0; i < p->count; i++) {
         run.tokens += row_plan_row(p, i).supervised;
-        if (r->preference) preference_count(&run.samples, d, p, i);
+        if (r->preference) preference_count(&run.samples, r->preference, &from, i);
     }
     if (r->preference) run.state = preference_state(r->preference, &run.samples, 1, 0);
     return run;

@@ -17,12 +17,12 @@ PassPreference preference_of(const Config *c, const Adapter *reference) {
     return (PassPreference){loss, reference, c->preference_loss == LOSS_ORPO ? 1 : c->rpo_alpha};
 }
 
-void preference_count(PreferenceCounts *n, const Dataset *d, const RowPlan *p, int64_t row) {
-    bool paired = d->preference == PREFERENCE_PAIRS;
-    int64_t samples = row_plan_row(p, row).samples / (paired ? 2 : 1);
+void preference_count(PreferenceCounts *n, const PassPreference *loss, const PassRows *rows, int64_t row) {
+    bool paired = preference_is_paired(loss->loss.kind);
+    int64_t samples = row_plan_row(rows->plan, row).samples / (paired ? 2 : 1);
     n->samples += samples;
-    n->chosen += paired ? row_plan_chosen(d, p, row) : 0;
-    n->desirable += paired ? samples : row_plan_desirable(d, p, row);
+    n->chosen += paired && loss->nll_weight > 0 ? row_plan_chosen(rows->dataset, rows->plan, row) : 0;
+    n->desirable += paired ? samples : row_plan_desirable(rows->dataset, rows->plan, row);
 }
 
 PassState preference_state(const PassPreference *p, const PreferenceCounts *n, double scale, double kl) {

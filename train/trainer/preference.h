@@ -14,7 +14,7 @@
 // What the rows of a step or of an evaluation hold.
 typedef struct PreferenceCounts {
     int64_t samples;
-    int64_t chosen;    // scored positions of chosen sequences
+    int64_t chosen;    // scored positions of chosen sequences; 0 where their losses have no weight
     int64_t desirable; // kto: samples; else `samples`
 } PreferenceCounts;
 
@@ -27,7 +27,8 @@ typedef struct PreferenceReport {
 
 // reference: NULL: the base alone.
 PassPreference preference_of(const Config *c, const Adapter *reference);
-void preference_count(PreferenceCounts *n, const Dataset *d, const RowPlan *p, int64_t row);
+// Reads the row's samples only for what the loss needs.
+void preference_count(PreferenceCounts *n, const PassPreference *loss, const PassRows *rows, int64_t row);
 // Scales that make the sum over the samples a mean. `scale`: the loss scale of F16. kl: of kto.
 PassState preference_state(const PassPreference *p, const PreferenceCounts *n, double scale, double kl);
 // The estimate from its passes, which are summed: 0 at least.

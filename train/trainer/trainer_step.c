@@ -36,11 +36,12 @@ bool trainer_pass(Trainer *t, int64_t step, int64_t p, PassRows *pass) {
 
 static void count_tokens(const Trainer *t, StepNow *now) {
     const RunData *d = t->in.data;
+    const PassRows from = {.dataset = d->train, .plan = d->rows};
     for (int64_t i = 0; i < now->rows.count; i++) {
         int64_t row = t->order[now->rows.first + i];
         now->report.tokens += row_plan_row(d->rows, row).tokens;
         now->report.supervised += row_plan_row(d->rows, row).supervised;
-        if (t->runner->preference) preference_count(&now->samples, d->train, d->rows, row);
+        if (t->runner->preference) preference_count(&now->samples, &t->preference, &from, row);
     }
 }
 
