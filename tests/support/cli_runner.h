@@ -23,14 +23,26 @@ static inline void check_has(const char *words, int status, const char *part) {
     mem_free(got);
 }
 
+static inline void put(const char *path, const char *text) { scratch_put(path, text, strlen(text)); }
+
+// n conversations: q0 and a0, q1 and a1, ...
+static inline void put_questions(const char *path, int n) {
+    StrBuf text = {0};
+    for (int i = 0; i < n; i++)
+        str_printf(&text,
+                   "{\"messages\":[{\"role\":\"user\",\"content\":\"q%d\"},"
+                   "{\"role\":\"assistant\",\"content\":\"a%d\"}]}\n",
+                   i, i);
+    put(path, text.data);
+    str_clear(&text);
+}
+
 static inline void check_parts(const char *out, const char *const *parts, size_t n) {
     for (size_t i = 0; i < n; i++)
         if (!strstr(out, parts[i])) fail_msg("\"%s\" lacks \"%s\"", out, parts[i]);
 }
 // out has each of `parts`, an array.
 #define CHECK_PARTS(out, parts) check_parts(out, parts, sizeof(parts) / sizeof *(parts))
-
-static inline void put(const char *path, const char *text) { scratch_put(path, text, strlen(text)); }
 
 static inline void assert_same_file(const char *a, const char *b) {
     char *x, *y;

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "fileio.h"
 #include "path.h"
 #include "test.h"
 
@@ -39,6 +40,15 @@ static inline void scratch_put(const char *path, const void *data, size_t n) {
     assert_int_equal(write(fd, data, n), n);
     assert_int_equal(ftruncate(fd, (off_t)n), 0);
     close(fd);
+}
+
+// The text of a file; the caller frees.
+static inline char *scratch_read(const char *path) {
+    char *text = NULL;
+    size_t size;
+    Err err;
+    ASSERT_OK(file_read(&text, &size, path, 1 << 26, &err), &err);
+    return text;
 }
 
 // A new file outside the directory with this text; the caller removes it and frees its path.

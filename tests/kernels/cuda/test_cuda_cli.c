@@ -6,7 +6,6 @@
 #include <stdlib.h>
 
 #include "cli_runner.h"
-#include "fileio.h"
 #include "path.h"
 #include "safetensors.h"
 #include "tiny_run.h"
@@ -30,17 +29,9 @@ static void train(const char *words, int want_status, const char *part) {
     mem_free(command);
 }
 
-static char *read_whole(const char *path) {
-    char *text;
-    size_t size;
-    Err err;
-    ASSERT_OK(file_read(&text, &size, path, 1 << 22, &err), &err);
-    return text;
-}
-
 // The numbers after "loss": and "eval_loss": in a log, in order.
 static int losses_of(const char *out, double *losses, int most) {
-    char *path = path_join(out, "train_log.jsonl"), *text = read_whole(path);
+    char *path = path_join(out, "train_log.jsonl"), *text = scratch_read(path);
     int n = 0;
     for (const char *at = text; n < most && (at = strstr(at, "loss\":"));) losses[n++] = strtod(at += 6, NULL);
     mem_free(text);

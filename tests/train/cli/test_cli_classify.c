@@ -2,7 +2,6 @@
 // tiny_model (a GGUF decoder): train, resume, eval, verify, logits, and what is refused.
 #include "cli_runner.h"
 #include "family_fixture.h"
-#include "fileio.h"
 #include "path.h"
 #include "tiny_model.h"
 
@@ -21,16 +20,8 @@ static void put_data(void) {
     put("e.jsonl", "{\"text\": \"GOOD\", \"text_pair\": \"FILM\", \"label\": \"off\"}\n");
 }
 
-static char *contents(const char *path) {
-    char *text;
-    size_t size;
-    Err err;
-    ASSERT_OK(file_read(&text, &size, path, 1 << 20, &err), &err);
-    return text;
-}
-
 static void check_file(const char *path, const char *part) {
-    char *text = contents(path);
+    char *text = scratch_read(path);
     if (!strstr(text, part)) fail_msg("%s lacks \"%s\": %s", path, part, text);
     mem_free(text);
 }

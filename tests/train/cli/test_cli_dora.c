@@ -11,14 +11,7 @@
 
 static void put_all(void) {
     tiny_model_write("m.gguf", &TINY_MODEL);
-    StrBuf text = {0};
-    for (int i = 0; i < 9; i++)
-        str_printf(
-            &text,
-            "{\"messages\":[{\"role\":\"user\",\"content\":\"q%d\"},{\"role\":\"assistant\",\"content\":\"a%d\"}]}\n",
-            i, i);
-    put("d.jsonl", text.data);
-    str_clear(&text);
+    put_questions("d.jsonl", 9);
 }
 
 static void test_cli_dora_run(void **state) {

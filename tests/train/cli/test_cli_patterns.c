@@ -40,14 +40,7 @@ static void put_adapter(const char *dir, float up) {
 static void put_all(void) {
     tiny_model_write("m.gguf", &TINY_MODEL);
     put_adapter("a", 20);
-    StrBuf text = {0};
-    for (int i = 0; i < 9; i++)
-        str_printf(
-            &text,
-            "{\"messages\":[{\"role\":\"user\",\"content\":\"q%d\"},{\"role\":\"assistant\",\"content\":\"a%d\"}]}\n",
-            i, i);
-    put("d.jsonl", text.data);
-    str_clear(&text);
+    put_questions("d.jsonl", 9);
 }
 
 static void test_cli_patterns_in_every_verb(void **state) {

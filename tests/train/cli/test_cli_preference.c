@@ -5,7 +5,6 @@
 
 #include "cli_runner.h"
 #include "family_fixture.h"
-#include "fileio.h"
 #include "say.h"
 #include "sockets.h"
 
@@ -17,14 +16,6 @@
 #define TRAIN "train " PREFERENCE "--train_file " GOLDEN "pairs.jsonl "
 #define KTO "train " PREFERENCE "--preference_loss kto --train_file " GOLDEN "labels.jsonl --max_steps 6 "
 #define IN_ORDER "--shuffle false --packing false --per_device_train_batch_size 2 "
-
-static char *contents(const char *path) {
-    char *text;
-    size_t size;
-    Err err;
-    ASSERT_OK(file_read(&text, &size, path, 1 << 20, &err), &err);
-    return text;
-}
 
 // The model of golden/families/llama3 and the adapter "start".
 static void put_model(void) {
@@ -56,14 +47,14 @@ static double next_number(const char **log, const char *key) {
 // Losses to `most` of themselves; rewards, which begin at 0, to that of the largest.
 static void check_kind(const char *kind, const char *device, double most) {
     enum { STEPS = 20 };
-    AUTO_FREE char *path = mem_printf(GOLDEN "%s.txt", kind), *golden = contents(path);
-    char *numbers = strchr(golden, '\n');
-    *numbers++ = 0;
+    AUTO_FREE char *path = mem_printf(GOLDEN "%s.txt", kind), *golden = scratch_read(path);
+    int n = (int)strcspn(golden, "\n"); // of the words
+    char *numbers = golden + n;
     const char *data = strcmp(kind, "kto") == 0 ? "--train_file " GOLDEN "labels.jsonl" : "";
-    AUTO_FREE char *words = mem_printf(TRAIN IN_ORDER "--max_steps %d --output_dir %s --device %s %s %s", STEPS, kind,
-                                       device, golden, data);
+    AUTO_FREE char *words = mem_printf(TRAIN IN_ORDER "--max_steps %d --output_dir %s --device %s %.*s %s", STEPS, kind,
+                                       device, n, golden, data);
     mem_free(run(words, 0));
-    AUTO_FREE char *log_path = mem_printf("%s/train_log.jsonl", kind), *text = contents(log_path);
+    AUTO_FREE char *log_path = mem_printf("%s/train_log.jsonl", kind), *text = scratch_read(log_path);
     double want[STEPS][3], largest = 0;
     for (int i = 0; i < STEPS * 3; i++) want[i / 3][i % 3] = strtod(numbers, &numbers);
     for (int i = 0; i < STEPS; i++) largest = fmax(largest, fmax(fabs(want[i][1]), fabs(want[i][2])));
@@ -143,7 +134,7 @@ static void test_preference_bits(void **state) {
     check_same("whole", "grown");
     // Packed: several pairs in a row, the same rewards before the first update.
     mem_free(run(TRAIN "--max_steps 1 --shuffle false --per_device_train_batch_size 8 --output_dir packed", 0));
-    AUTO_FREE char *log = contents("packed/train_log.jsonl");
+    AUTO_FREE char *log = scratch_read("packed/train_log.jsonl");
     assert_non_null(strstr(log, "\"loss\":0.693147181,"));
 }
 
@@ -155,7 +146,7 @@ static void test_preference_kto(void **state) {
     check_same("four", "one");
     run_two_ranks(KTO "--per_device_train_batch_size 2 --output_dir ranks");
     check_same("four", "ranks");
-    AUTO_FREE char *log = contents("four/train_log.jsonl");
+    AUTO_FREE char *log = scratch_read("four/train_log.jsonl");
     assert_non_null(strstr(log, "\"kl\":"));
     assert_null(strstr(log, "accuracies"));
     check_has("eval four --validation_file " GOLDEN "labels.jsonl", 0, "(24 completions)");
@@ -169,7 +160,7 @@ static void test_preference_reference(void **state) {
     (void)state;
     put_model();
     mem_free(run(TRAIN IN_ORDER "--max_steps 1 --reference base --output_dir base", 0));
-    AUTO_FREE char *log = contents("base/train_log.jsonl");
+    AUTO_FREE char *log = scratch_read("base/train_log.jsonl");
     assert_null(strstr(log, "\"loss\":0.693147181,"));
     check_has(TRAIN IN_ORDER "--max_steps 2 --output_dir base", 2, "reference was \"base\", now \"start\"");
     mem_free(run(TRAIN IN_ORDER "--max_steps 1 --output_dir out", 0));
@@ -183,11 +174,11 @@ static void test_preference_eval(void **state) {
     check_has(TRAIN IN_ORDER "--max_steps 20 --output_dir out --validation_file " GOLDEN
                              "pairs.jsonl --eval_strategy steps --eval_steps 10",
               0, "margin");
-    AUTO_FREE char *log = contents("out/train_log.jsonl");
+    AUTO_FREE char *log = scratch_read("out/train_log.jsonl");
     static const char *const parts[] = {"\"eval_rewards/margins\":", "\"eval_rewards/accuracies\":1,"};
     CHECK_PARTS(log, parts);
     assert_null(strstr(log, "eval_perplexity"));
-    AUTO_FREE char *page = contents("out/report.html");
+    AUTO_FREE char *page = scratch_read("out/report.html");
     assert_true(strstr(page, "Margin of the rewards") && strstr(page, "Accuracy in evaluation"));
     assert_null(strstr(page, "perplexity"));
     check_has("eval out", 0, "rewards/accuracies=1.0000 (8 pairs)");
