@@ -12,9 +12,10 @@ sources=$(find kernels autograd data train tests -name '*.[ch]' -o -name '*.cu' 
 report "lines over 120 columns:" "$(grep -nE '^.{121,}' $sources | cut -c1-100)"
 report "headers without #pragma once:" "$(grep -L '#pragma once' $(echo "$sources" | grep -E '\.(h|cuh)$'))"
 # A .c file may leave the word to its own header, which it then includes first.
-report "files that do not open with a comment or their own header:" "$(for f in $sources; do
-    stem=$(basename "${f%.*}")
-    head -n 1 "$f" | grep -qE "^//|^#include \"$stem\.(h|cuh)\"" || echo "$f"; done)"
+report "files that do not open with a comment or their own header:" "$(awk 'FNR == 1 {
+    stem = FILENAME
+    gsub(/.*\/|\.[a-z]*$/, "", stem)
+    if ($0 !~ "^//|^#include \"" stem "\\.(h|cuh)\"") print FILENAME }' $sources)"
 report "unfinished marks:" "$(grep -nE 'TODO|FIXME|HACK|\bXXX\b' $sources)"
 report "allocation outside base.c and allocator.c:" \
     "$(grep -nE '[^_a-z](malloc|calloc|realloc)\(' $(echo "$sources" | grep -vE '^tests/|kernels/base/base.c|train/cli/allocator.c') | grep -vE '^[^:]*:[0-9]*: *//')"
@@ -25,8 +26,8 @@ report "printing past say.h, which keeps control characters from the terminal:" 
         $(echo "$sources" | grep '^train/') | grep -vE '^[^:]*:[0-9]*: *//')"
 report "source files that CMake does not build:" \
     "$(for f in $(find kernels autograd data train -name '*.c' -o -name '*.cu' -o -name '*.cpp'); do
-        folder=$(dirname "$f")
-        grep -q "\b$(basename "$f")\$" "$folder"/CMakeLists.txt "$folder"/*.cmake "$folder"/../*.cmake 2>/dev/null || echo "$f"; done)"
+        folder=${f%/*}
+        grep -q "\b${f##*/}\$" "$folder"/CMakeLists.txt "$folder"/*.cmake "$folder"/../*.cmake 2>/dev/null || echo "$f"; done)"
 # The rooms in their order: a file includes headers of its own room and of those before it. (The build enforces it, too:
 # an include that points up does not compile. This is the one list of the whole order.)
 rooms="kernels/base kernels kernels/planned kernels/ref kernels/cpu kernels/check kernels/cuda kernels/cuda/products

@@ -1,9 +1,6 @@
 // opcheck: buffers, random inputs, outputs.
 #include "opcheck.h"
 
-#include <float.h>
-#include <string.h>
-
 enum { GUARD = OP_GUARD, GUARD_BYTE = 0xA5 };
 
 void *op_buffer(OpRun *r, size_t bytes) {
@@ -63,19 +60,20 @@ float *op_input_floats(OpRun *r, int64_t n) {
     return x;
 }
 
-float op_round(DType t, float x) {
-    float largest = t == DTYPE_F16 ? 65504 : t == DTYPE_BF16 ? 0x1.FEp127f : FLT_MAX;
-    if (t == DTYPE_F32 || isnan(x)) return x;
-    x = fminf(fmaxf(x, isinf(x) ? x : -largest), isinf(x) ? x : largest);
-    return t == DTYPE_F16 ? f16_to_f32(f32_to_f16(x)) : bf16_to_f32(f32_to_bf16(x));
+void op_round(DType t, float *x, int64_t n) {
+    if (t == DTYPE_F32) return;
+    float largest = t == DTYPE_F16 ? 65504 : 0x1.FEp127f;
+    for (int64_t i = 0; i < n; i++) {
+        if (fabsf(x[i]) > largest && !isinf(x[i])) x[i] = copysignf(largest, x[i]);
+        x[i] = t == DTYPE_F16 ? f16_to_f32(f32_to_f16(x[i])) : bf16_to_f32(f32_to_bf16(x[i]));
+    }
 }
 
 double op_unit_roundoff(DType t) { return t == DTYPE_BF16 ? 0x1p-8 : t == DTYPE_F16 ? 0x1p-11 : 0; }
 
 // ---- matrices ----
 
-// n elements of `type`, which holds each of them exactly.
-static void encode(DType type, uint8_t *dst, const float *x, int64_t n) {
+void op_encode(DType type, uint8_t *dst, const float *x, int64_t n) {
     if (type == DTYPE_F32) {
         memcpy(dst, x, (size_t)n * sizeof *x);
         return;
@@ -93,7 +91,7 @@ static Mat matrix(OpRun *r, const float *values, int64_t rows, int64_t cols, DTy
     AUTO_FREE uint8_t *host = mem_alloc(bytes, 1);
     memset(host, 0xFF, bytes);
     for (int64_t i = 0; values && i < rows; i++)
-        encode(type, host + (i * stride + gap) * size, values + i * cols, cols);
+        op_encode(type, host + (i * stride + gap) * size, values + i * cols, cols);
     uint8_t *data = op_copy(r, host, bytes);
     Mat m = mat_of(data + gap * size, type, rows, cols);
     if (gap) m.stride = stride;
@@ -104,7 +102,8 @@ Mat op_values(OpRun *r, const float *values, int64_t rows, int64_t cols) {
     DType type = r->b->activation;
     int64_t gap = r->b->host_memory ? 0 : r->setup.gap, n = values ? rows * cols : 0;
     AUTO_FREE float *rounded = mem_alloc((size_t)n, sizeof *rounded);
-    for (int64_t i = 0; i < n; i++) rounded[i] = op_round(r->setup.activation, values[i]);
+    if (n) memcpy(rounded, values, (size_t)n * sizeof *rounded);
+    op_round(r->setup.activation, rounded, n);
     return matrix(r, values ? rounded : NULL, rows, cols, type, gap);
 }
 

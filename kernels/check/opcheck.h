@@ -148,8 +148,10 @@ void *op_buffer(OpRun *r, size_t bytes);
 void op_check_guards(const OpRun *r, const char *op); // CHECKs that nothing was written past a buffer
 float *op_noise(int64_t n, uint32_t stream);          // uniform with unit variance
 float *op_input_floats(OpRun *r, int64_t n);          // the next random input
-float op_round(DType t, float x);                     // finite stays finite
-double op_unit_roundoff(DType t);                     // of activations; 0 for F32, which the tolerances include
+void op_round(DType t, float *x, int64_t n);          // in place; finite stays finite
+// n elements of type F32, F16 or BF16, which holds each of them exactly.
+void op_encode(DType type, uint8_t *dst, const float *x, int64_t n);
+double op_unit_roundoff(DType t); // of activations; 0 for F32, which the tolerances include
 
 // ---- for callers ----
 // The names of a size's fields that are not 0, for messages.

@@ -77,12 +77,6 @@ static size_t element_count(const OpOutput *o, Fetched f) {
 
 // ---- comparing ----
 
-// Rounds the reference's result as the device stores its own.
-static void round_activations(Fetched want, DType type) {
-    float *x = want.data;
-    for (size_t i = 0; i < want.bytes / sizeof *x; i++) x[i] = op_round(type, x[i]);
-}
-
 // The absolute tolerance of all elements, and a relative one for the rounding of each stored element.
 typedef struct Limit {
     double all, of_element;
@@ -130,7 +124,7 @@ static bool output_agrees(const OpOutput *o, Fetched want, Fetched got, OpRule r
     }
     if (o->kind == OP_EXACT && o->roundings > 0 && unit > 0) return true;
     if (rule == OP_SAME_BITS || o->kind == OP_EXACT) return bytes_agree(o, want, got, message, size);
-    if (o->kind == OP_FLOATS) round_activations(want, stored);
+    if (o->kind == OP_FLOATS) op_round(stored, want.data, (int64_t)(want.bytes / sizeof(float)));
     double allowed;
     int64_t at = first_breach(o, want, got, rule, limit_of(o, want, stored, unit), &allowed);
     if (at < 0) return true;

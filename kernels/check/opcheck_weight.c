@@ -21,20 +21,20 @@ static const struct {
 };
 
 // One row of random elements in its dtype. Blocks are random bytes under scales that make the elements small.
-static void fill_row(uint8_t *row, DType t, DType rounding, int64_t k, const float *noise) {
+static void fill_row(uint8_t *row, DType t, DType rounding, int64_t k, float *noise) {
     const DTypeInfo *info = dtype_info(t);
     float size = 1 / sqrtf((float)k);
     if (info->block == 1) {
-        for (int64_t i = 0; i < k; i++) {
-            float x = op_round(rounding, op_round(t, noise[i] * size)); // representable in both types
-            uint16_t h = t == DTYPE_F16 ? f32_to_f16(x) : f32_to_bf16(x);
-            memcpy(row + i * info->bytes, t == DTYPE_F32 ? (void *)&x : (void *)&h, (size_t)info->bytes);
-        }
+        for (int64_t i = 0; i < k; i++) noise[i] *= size;
+        op_round(t, noise, k); // representable in both types
+        op_round(rounding, noise, k);
+        op_encode(t, row, noise, k);
         return;
     }
     for (int64_t block = 0; block < k / info->block; block++, row += info->bytes) {
         const float *x = noise + block * info->block;
-        for (int i = 0; i < info->bytes; i++) row[i] = (uint8_t)(int)(x[i % info->block] * 1e4f + (float)i);
+        for (int i = 0, j = 0; i < info->bytes; i++, j = j + 1 < info->block ? j + 1 : 0)
+            row[i] = (uint8_t)(int)(x[j] * 1e4f + (float)i);
         float d = size * (1.5f + x[0] / 4);
         for (int i = 0; t == DTYPE_F8_G && i < info->bytes; i++) row[i] &= 0xBF; // below 2, and no NaN
         if (t == DTYPE_MXFP4) row[0] = (uint8_t)(128 + (int)log2f(d / 8));
