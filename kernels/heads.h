@@ -93,17 +93,26 @@ typedef struct PreferenceLoss {
     const PassState *state;   // its nll_scale and kl
 } PreferenceLoss;
 
-// A classifier's head: small, float32 and trained, unlike the head of the language model. Loss as in HeadLoss, over
-// `classes` instead of V.
+// What the N logits l of a classifier's head are, and the loss of a row:
+//   SOFTMAX   one class of N: as in HeadLoss, over N instead of V
+//   SIGMOID   N times yes or no, y 1 or 0: the mean of max(l, 0) - l y + log(1 + exp(-|l|)); d(loss)/dl is
+//             (sigmoid(l) - y) / N. Correct: a row whose l are all above 0 where y is 1, and nowhere else
+//   SQUARES   N numbers y: the mean of (l - y)^2; d(loss)/dl is 2 (l - y) / N. No row is correct
+typedef enum { CLASS_SOFTMAX, CLASS_SIGMOID, CLASS_SQUARES } ClassLoss;
+
+// A classifier's head: small, float32 and trained, unlike the head of the language model.
 typedef struct ClassHead {
+    ClassLoss loss;
     const float *w;         // [N, C]
     const float *bias;      // [N] or NULL
     float *dw, *dbias;      // += gradients, same shapes; NULL: no gradient
-    const int32_t *labels;  // [M], all in [0, N); -1 (padding): ignored, dx is 0
+    const int32_t *labels;  // [M], all in [0, N), other losses: 0; -1 (padding): ignored, dx is 0
+    const float *values;    // [M, N] the y of SIGMOID and SQUARES; else NULL
     int64_t classes;        // N here
     const PassState *state; // its grad_scale
-    float label_smoothing;
-    int32_t *predicted; // [M] or NULL: arg max of each row (lowest index wins ties), -1 for a row with a NaN
+    float label_smoothing;  // of SOFTMAX
+    int32_t *predicted;     // [M] or NULL: arg max of each row (lowest index wins ties), -1 for a row with a NaN
+    float *logits;          // [M, N] or NULL: of SIGMOID and SQUARES, written; of padding unspecified
 } ClassHead;
 
 C_END

@@ -43,11 +43,19 @@ static void case_class_loss(OpRun *r) {
     if (r->size.bias) h.bias = op_input_f32(r, 1, n).data;
     h.label_smoothing = r->size.smoothing;
     AUTO_FREE int32_t *labels = mem_alloc((size_t)m, sizeof *labels);
-    for (int64_t i = 0; i < m; i++) labels[i] = (int32_t)(i * 7919 % n);
+    h.loss = r->size.class_loss;
+    bool each = h.loss != CLASS_SOFTMAX;
+    for (int64_t i = 0; i < m; i++) labels[i] = each ? 0 : (int32_t)(i * 7919 % n);
+    if (each) {
+        AUTO_FREE float *values = op_input_floats(r, m * n);
+        for (int64_t i = 0; i < m * n && h.loss == CLASS_SIGMOID; i++) values[i] = i % 3 == 0;
+        h.values = op_copy(r, values, (size_t)(m * n) * sizeof *values);
+        h.logits = op_output_f32(r, "logits", m, n, OP_SUM(c)).data;
+    }
     h.labels = op_copy(r, labels, (size_t)m * sizeof *labels);
     if (!r->size.no_da) h.dw = op_inout_f32(r, "dw", n, c, OP_SUM(m + c)).data;
     if (!r->size.no_db && r->size.bias) h.dbias = op_inout_f32(r, "dbias", 1, n, OP_SUM(m + c)).data;
-    h.predicted = op_output_bytes(r, "predicted", (size_t)m * sizeof *h.predicted, OP_EXACT, 0, NULL);
+    if (!each) h.predicted = op_output_bytes(r, "predicted", (size_t)m * sizeof *h.predicted, OP_EXACT, 0, NULL);
     HeadResult *result = op_workspace(r, sizeof *result);
     op_output_at(r, "loss", &result->loss, sizeof result->loss, OP_DOUBLES, 1e-6);
     op_output_at(r, "correct", &result->correct, sizeof result->correct, OP_EXACT, 0);
@@ -140,6 +148,11 @@ static const OpSize classes[] = {
     {.t = 130, .n = 1, .k = 16, .no_dx = true},
     {.t = 20, .n = 2, .k = 768, .bias = true, .no_da = true, .no_db = true},
     {.t = 9, .n = 1000, .k = 64, .smoothing = 0.2f},
+    {.t = 37, .n = 7, .k = 33, .bias = true, .class_loss = CLASS_SIGMOID},
+    {.t = 3, .n = 1000, .k = 64, .class_loss = CLASS_SIGMOID, .no_dx = true},
+    {.t = 130, .n = 1, .k = 64, .class_loss = CLASS_SIGMOID},
+    {.t = 130, .n = 1, .k = 64, .bias = true, .class_loss = CLASS_SQUARES},
+    {.t = 5, .n = 3, .k = 100, .class_loss = CLASS_SQUARES, .no_da = true},
 };
 static const OpSize preference_sizes[] = {
     {.t = 127, .n = PREFERENCE_DPO, .k = 33},  {.t = 300, .n = PREFERENCE_DPO, .k = 64, .smoothing = 0.1f},

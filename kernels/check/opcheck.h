@@ -33,11 +33,12 @@ typedef struct OpSize {
     GluKind glu;
     ActivationKind activation;
     float dropout, smoothing, softcap;
+    ClassLoss class_loss;
 } OpSize;
 // clang-format off
 #define OP_SIZE_NUMBERS(X) \
     X(t) X(n) X(k) X(heads) X(kv) X(d) X(rank) X(row_offset) X(rotated) X(layout) X(window) X(experts) X(used) \
-    X(scores) X(segments) X(glu) X(activation) X(dropout) X(smoothing) X(softcap)
+    X(scores) X(segments) X(glu) X(activation) X(dropout) X(smoothing) X(softcap) X(class_loss)
 #define OP_SIZE_FLAGS(X) \
     X(uneven) X(bidirectional) X(row_map) X(bias) X(residual) X(accumulate) X(no_dx) X(no_da) X(no_db) \
     X(kept)

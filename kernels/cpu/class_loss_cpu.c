@@ -2,12 +2,13 @@
 //
 // Rows are few (one a sample) and so are classes, hence plain loops: every logit, every element of dx and of dW is one
 // sum in a fixed order by one thread, so that a row's results depend neither on other rows nor on the threads.
+#include "class_math.h"
 #include "cpu.h"
 
-// The result of one row.
+// The result of one row. best: -1 for a NaN, and where no class is the best.
 typedef struct Verdict {
     double loss;
-    int32_t best;
+    int32_t best, right;
 } Verdict;
 
 // Gradients of the logits [M, N], then a Verdict for each row.
@@ -50,7 +51,7 @@ static Verdict judge(float *x, int64_t n, int32_t label, const ClassHead *h) {
     double e = (double)h->label_smoothing, others = 0, logits = 0, own = (double)x[label];
     int32_t best = 0;
     for (int64_t i = 0; i < n; i++) {
-        if (isnan(x[i])) return (Verdict){NAN, -1};
+        if (isnan(x[i])) return (Verdict){NAN, -1, 0};
         if (x[i] > x[best]) best = (int32_t)i;
     }
     double max = (double)x[best];
@@ -63,7 +64,20 @@ static Verdict judge(float *x, int64_t n, int32_t label, const ClassHead *h) {
         double d = i == label ? e - others / z : exp((double)x[i] - max) / z;
         x[i] = (float)((double)h->state->grad_scale * (d - even));
     }
-    return (Verdict){log(z) + max - (1 - e) * own - (e == 0 ? 0 : e * logits / (double)n), best};
+    return (Verdict){log(z) + max - (1 - e) * own - (e == 0 ? 0 : e * logits / (double)n), best, best == label};
+}
+
+// The same of a row whose logits have a loss each.
+static Verdict judge_each(float *x, int64_t n, const float *y, const ClassHead *h) {
+    double loss = 0, scale = (double)h->state->grad_scale / (double)n;
+    bool right = true;
+    for (int64_t i = 0; i < n; i++) {
+        double l = (double)x[i], want = (double)y[i];
+        loss += class_logit_loss(h->loss, l, want);
+        right = right && class_logit_right(h->loss, l, want);
+        x[i] = (float)(scale * class_logit_slope(h->loss, l, want));
+    }
+    return (Verdict){loss / (double)n, -1, right};
 }
 
 static void rows_forward(Mat x, const ClassHead *h, float *d, Verdict *verdicts) {
@@ -74,7 +88,9 @@ static void rows_forward(Mat x, const ClassHead *h, float *d, Verdict *verdicts)
             d[m * n + i] = dot(act_row(x, m), h->w + i * x.cols, x.cols) + (h->bias ? h->bias[i] : 0);
 #pragma omp for
     for (int64_t m = 0; m < x.rows; m++) {
-        verdicts[m] = judge(d + m * n, n, h->labels[m], h);
+        if (h->logits) memcpy(h->logits + m * n, d + m * n, (size_t)n * sizeof *d);
+        verdicts[m] = h->loss == CLASS_SOFTMAX ? judge(d + m * n, n, h->labels[m], h)
+                                               : judge_each(d + m * n, n, h->values + m * n, h);
         if (isnan(verdicts[m].loss)) // so that the gradients are NaN too
             for (int64_t i = 0; i < n; i++) d[m * n + i] = NAN;
     }
@@ -106,7 +122,7 @@ void CPU_FN(class_loss)(Backend *b, HeadResult *result, Mat dx, Mat x, const Cla
     *result = (HeadResult){0};
     for (int64_t m = 0; m < x.rows; m++) {
         result->loss += verdicts[m].loss;
-        result->correct += verdicts[m].best == h->labels[m];
+        result->correct += verdicts[m].right;
         if (h->predicted) h->predicted[m] = verdicts[m].best;
     }
 }

@@ -79,10 +79,29 @@ size_t ref_class_loss_workspace(Backend *b, const ClassHead *h, int64_t m) {
     return (size_t)(m * h->classes) * sizeof(double);
 }
 
+// As classify, of a row whose logits have a loss each.
+static void judge_each(HeadResult *result, double *logits, const float *y, const ClassHead *h) {
+    double loss = 0, n = (double)h->classes;
+    bool right = h->loss == CLASS_SIGMOID;
+    for (int64_t i = 0; i < h->classes; i++) {
+        double l = logits[i], p = 1 / (1 + exp(-l));
+        right = right && (l > 0) == (y[i] == 1);
+        loss += h->loss == CLASS_SQUARES ? (l - y[i]) * (l - y[i]) : log(1 + exp(l)) - l * y[i];
+        logits[i] = h->state->grad_scale * (h->loss == CLASS_SQUARES ? 2 * (l - y[i]) : p - y[i]) / n;
+    }
+    result->loss += loss / n;
+    result->correct += right;
+}
+
 // Loss and arg max of one row; its logits become grad_scale * d(loss)/d(logit).
 static void classify(HeadResult *result, double *logits, const float *x, int64_t cols, int64_t m, const ClassHead *h) {
     int64_t n = h->classes;
     for (int64_t i = 0; i < n; i++) logits[i] = ref_dot(x, h->w + i * cols, cols) + (h->bias ? h->bias[i] : 0);
+    for (int64_t i = 0; h->logits && i < n; i++) h->logits[m * n + i] = (float)logits[i];
+    if (h->loss != CLASS_SOFTMAX) {
+        judge_each(result, logits, h->values + m * n, h);
+        return;
+    }
     double lse = log_sum_exp(logits, n);
     int64_t best = arg_max(logits, n);
     result->loss += cross_entropy(logits, n, lse, h->labels[m], h->label_smoothing);

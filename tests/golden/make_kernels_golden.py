@@ -137,12 +137,25 @@ def head_loss(name, smoothing, cap=0):
     show(name + "_dx", x.grad)
 
 
-def class_loss():
+def softmax(logits):
+    return F.cross_entropy(logits, torch.tensor([0, 4, 3, 3]), reduction="sum", label_smoothing=0.1)
+
+
+def sigmoid(logits):
+    y = torch.arange(20.0).reshape(4, 5) % 3 == 0
+    return F.binary_cross_entropy_with_logits(logits, y.double(), reduction="sum") / 5
+
+
+def squares(logits):
+    return F.mse_loss(logits, torch.arange(20.0).reshape(4, 5) / 4 - 2, reduction="sum") / 5
+
+
+def class_loss(kind, head_loss):
     x, w, bias = value(1, 4, 8), value(2, 5, 8), value(3, 5)
-    loss = F.cross_entropy(F.linear(x, w, bias), torch.tensor([0, 4, 3, 3]), reduction="sum", label_smoothing=0.1)
+    loss = head_loss(F.linear(x, w, bias))
     (0.25 * loss).backward()
     for name, t in (("loss", loss), ("dx", x.grad), ("dw", w.grad), ("dbias", bias.grad)):
-        show("class_" + name, t)
+        show(kind + "_" + name, t)
 
 
 def adamw():
@@ -178,5 +191,7 @@ head_loss("head", 0.0)
 head_loss("smooth", 0.1)
 head_loss("capped_head", 0.0, 5.0)
 head_loss("capped_smooth", 0.1, 5.0)
-class_loss()
+class_loss("class", softmax)
+class_loss("sigmoid", sigmoid)
+class_loss("squares", squares)
 adamw()

@@ -198,12 +198,19 @@ static void check_head(Backend *b, Buffers *m) {
     }
 }
 
-static void check_class_loss(Backend *b, Buffers *m) {
-    static const int32_t labels[] = {0, 4, 3, 3};
+static void check_class_loss(Backend *b, Buffers *m, ClassLoss kind) {
+    static const int32_t classes[] = {0, 4, 3, 3}, none[4] = {0};
+    static const char *const names[][4] = {{"class_loss", "class_dx", "class_dw", "class_dbias"},
+                                           {"sigmoid_loss", "sigmoid_dx", "sigmoid_dw", "sigmoid_dbias"},
+                                           {"squares_loss", "squares_dx", "squares_dw", "squares_dbias"}};
+    float y[20];
+    for (int i = 0; i < 20; i++) y[i] = kind == CLASS_SQUARES ? (float)i / 4 - 2 : i % 3 == 0;
     fill(m->in[0], 32, 1), fill(m->in[1], 40, 2), fill(m->in[2], 5, 3);
     memset(m->out[1], 0, sizeof m->out[1] * 2);
-    ClassHead h = {.w = m->in[1], .bias = m->in[2], .dw = m->out[1], .dbias = m->out[2], .labels = labels};
-    h.classes = 5;
+    ClassHead h = {.w = m->in[1], .bias = m->in[2], .dw = m->out[1], .dbias = m->out[2], .classes = 5};
+    h.loss = kind;
+    h.labels = kind == CLASS_SOFTMAX ? classes : none;
+    h.values = kind == CLASS_SOFTMAX ? NULL : y;
     PassState pass = {.grad_scale = 0.25f};
     h.state = &pass;
     h.label_smoothing = 0.1f;
@@ -211,10 +218,10 @@ static void check_class_loss(Backend *b, Buffers *m) {
     b->k->class_loss(b, &result, mat(m->out[0], 4, 8), mat(m->in[0], 4, 8), &h,
                      workspace(m, b->k->class_loss_workspace(b, &h, 4)));
     float loss = (float)result.loss;
-    check(b, "class_loss", &loss, 1);
-    check(b, "class_dx", m->out[0], 32);
-    check(b, "class_dw", m->out[1], 40);
-    check(b, "class_dbias", m->out[2], 5);
+    check(b, names[kind][0], &loss, 1);
+    check(b, names[kind][1], m->out[0], 32);
+    check(b, names[kind][2], m->out[1], 40);
+    check(b, names[kind][3], m->out[2], 5);
 }
 
 static void check_adamw(Backend *b, Buffers *m) {
@@ -245,7 +252,7 @@ static void check_backend(const Kernels *k) {
     check_attentions(&b, &m);
     check_lora(&b, &m);
     check_head(&b, &m);
-    check_class_loss(&b, &m);
+    for (ClassLoss kind = CLASS_SOFTMAX; kind <= CLASS_SQUARES; kind++) check_class_loss(&b, &m, kind);
     check_adamw(&b, &m);
 }
 

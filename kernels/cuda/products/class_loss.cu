@@ -2,6 +2,7 @@
 //
 // Rows are few (one a sample) and parameters are float32, hence plain sums: a warp for each logit, a thread for each
 // element of dx and of dW, each in a fixed order, so that a row's results do not depend on other rows or their number.
+#include "class_math.h"
 #include "cross_entropy.h"
 #include "rows.cuh"
 
@@ -43,13 +44,40 @@ static __global__ void class_dw(Rows<const T> x, const float *d, ClassHead h, in
     *to += sum;
 }
 
+// The logits d of one row to its loss and their gradients, where each has a loss of its own. One block for each row.
+static __global__ void class_judge_each(float *d, RowLoss *rows, ClassHead h) {
+    int64_t m = blockIdx.x, n = h.classes;
+    bool padding = h.labels[m] < 0;
+    float scale = h.state && !padding ? h.state->grad_scale / (float)n : 0;
+    double loss = 0;
+    int wrong = 0;
+    for (int64_t i = m * n + threadIdx.x; i < (m + 1) * n && !padding; i += blockDim.x) {
+        double l = (double)d[i], y = (double)h.values[i];
+        if (h.logits) h.logits[i] = d[i];
+        loss += class_logit_loss(h.loss, l, y);
+        wrong += !class_logit_right(h.loss, l, y);
+        d[i] = (float)((double)scale * class_logit_slope(h.loss, l, y));
+    }
+    for (int64_t i = m * n + threadIdx.x; i < (m + 1) * n && padding; i += blockDim.x) d[i] = 0;
+    loss = block_sum(loss);
+    wrong = block_sum(wrong);
+    if (threadIdx.x == 0) rows[m] = {loss / (double)n, !padding && !wrong};
+}
+
+static void judge(Backend *b, int64_t rows, const ClassHead *h, const CrossEntropy *c, float *d) {
+    if (h->loss == CLASS_SOFTMAX)
+        cuda_cross_entropy(b, mat_of(d, DTYPE_F32, rows, h->classes), c);
+    else
+        RUN(b, class_judge_each, (unsigned)rows, EACH_BLOCK, 0, d, c->rows, *h);
+}
+
 template <class T>
 static void class_loss(Backend *b, Mat dx, Mat x, const ClassHead *h, const CrossEntropy *c, float *d) {
     int64_t n = h->classes;
     CHECK(x.rows * n <= INT32_MAX && x.cols <= INT32_MAX / 2, "%ld rows of %ld classes", x.rows, n);
     RUN(b, (class_logits<T>), (unsigned)ceil_div(x.rows * n, LOGITS), EACH_BLOCK, 0, d, rows_of<const T>(x), *h,
         (uint32_t)x.rows, (int)x.cols);
-    cuda_cross_entropy(b, mat_of(d, DTYPE_F32, x.rows, n), c);
+    judge(b, x.rows, h, c, d);
     if (dx.data) RUN_EACH(b, (class_dx<T>), x.rows, x.cols, rows_of<T>(dx), d, *h);
     if (h->dw || h->dbias) RUN_EACH(b, (class_dw<T>), n, x.cols + 1, rows_of<const T>(x), d, *h, x.rows);
 }

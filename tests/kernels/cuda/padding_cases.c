@@ -171,7 +171,9 @@ static void case_class_loss(OpRun *r) {
     ClassHead h = {.w = op_input_f32(r, n, c).data, .bias = op_input_f32(r, 1, n).data, .classes = n};
     h.dw = op_inout_f32(r, "dw", n, c, OP_SUM(m + c)).data;
     h.dbias = op_inout_f32(r, "dbias", 1, n, OP_SUM(m + c)).data;
-    h.labels = integers(r, m, 1, 3, n);
+    h.loss = r->size.class_loss;
+    h.labels = integers(r, m, 1, 3, h.loss == CLASS_SOFTMAX ? n : 1);
+    h.values = op_input_f32(r, m, n).data;
     h.state = op_copy(r, &state, sizeof state);
     HeadResult *result = loss_output(r);
     Mat dx = activations(r, "dx", m, c, 2 * OP_SUM(c + n), 0);
@@ -192,7 +194,7 @@ static const OpSize heads[] = {
     {.t = 9, .n = 500, .k = 64, .dtype = DTYPE_F16},
     {.t = 130, .n = 300, .k = 96, .dtype = DTYPE_Q8_0, .smoothing = 0.1f},
 };
-static const OpSize classes[] = {{.t = 6, .n = 5, .k = 32}};
+static const OpSize classes[] = {{.t = 6, .n = 5, .k = 32}, {.t = 6, .n = 5, .k = 32, .class_loss = CLASS_SQUARES}};
 
 const OpCase padding_cases[] = {
     OP_CASE(gather_rows_forward, rows), OP_CASE(gather_rows_backward, rows),
