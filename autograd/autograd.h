@@ -26,7 +26,7 @@
     X(MOE_ROUTE, "moe_route") X(MOE_GATHER, "moe_gather") X(GROUPED_LINEAR, "grouped_linear") \
     X(MOE_SCALE, "moe_scale") X(MOE_COMBINE, "moe_combine") \
     X(HEAD_LOSS, "head_loss") X(PREFERENCE_LOSS, "preference_loss") X(CLASS_LOSS, "class_loss") \
-    X(LOGITS, "logits") X(OFFLOAD, "offload")
+    X(POOL, "pool") X(LOGITS, "logits") X(OFFLOAD, "offload")
 // clang-format on
 #define TAPE_OP_ID(id, name) TAPE_OP_##id,
 typedef enum TapeOp { TAPE_OPS(TAPE_OP_ID) N_TAPE_OPS } TapeOp;
@@ -105,6 +105,9 @@ typedef struct PreferenceHead {
 void op_preference_loss(Tape *t, Tensor *x, const Weight *w, const PreferenceHead *loss, HeadResult *result);
 // The same with a classifier's head; training adds to the head's gradients.
 void op_class_loss(Tape *t, Tensor *x, const ClassHead *head, HeadResult *result);
+// Ends a graph with the means of the rows of each sample, [samples, C] float32 in device memory of the caller. A
+// training graph reads their gradient from there, an inference graph writes them.
+void op_pool(Tape *t, Tensor *x, const int32_t *start, Mat vectors);
 // Ends an inference graph: out = x W^T + bias, soft-capped unless softcap is 0, in device memory of the caller.
 void op_logits(Tape *t, Tensor *x, const Weight *w, Mat out, float softcap);
 

@@ -1,4 +1,5 @@
-// ops_head: the end of a graph: the language model's head with its loss, a classifier's, plain logits. Layout: ops.c.
+// ops_head: the end of a graph: the language model's head with its loss, a classifier's, pooling, plain logits. Layout:
+// ops.c.
 #include "tape.h"
 
 // ---- head: out[0] is the gradient of in[0], written by forward chunk by chunk, from the logits ----
@@ -78,6 +79,25 @@ static const Op CLASS_LOSS = {TAPE_OP_CLASS_LOSS, class_forward, NULL,
 void op_class_loss(Tape *t, Tensor *x, const ClassHead *head, HeadResult *result) {
     Node *n = node_add(t, &CLASS_LOSS, x, NULL, NULL);
     n->args = (NodeArgs){.classes = {*head, result}};
+    node_output(t, n, x->rows, x->cols);
+}
+
+// ---- pool: the vectors of samples; in training their gradients, which are given ----
+
+static void pool_forward(const Node *n, const Exec *x) {
+    Mat dx = gradient_of(n, x);
+    if (dx.data)
+        CALL(x, pool_backward, dx, n->args.pool.vectors, n->args.pool.start);
+    else
+        CALL(x, pool_forward, n->args.pool.vectors, mat_in(n, 0), n->args.pool.start);
+}
+
+static const Op POOL = {TAPE_OP_POOL, pool_forward, .makes_grad = true};
+
+void op_pool(Tape *t, Tensor *x, const int32_t *start, Mat vectors) {
+    CHECK(x->cols == vectors.cols);
+    Node *n = node_add(t, &POOL, x, NULL, NULL);
+    n->args = (NodeArgs){.pool = {start, vectors}};
     node_output(t, n, x->rows, x->cols);
 }
 

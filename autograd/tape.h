@@ -89,6 +89,10 @@ typedef union NodeArgs {
         HeadResult *result;
     } classes;
     struct {
+        const int32_t *start;
+        Mat vectors;
+    } pool;
+    struct {
         const Weight *w;
         Mat out;
         float softcap;

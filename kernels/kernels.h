@@ -21,8 +21,10 @@
 // H heads, KV key/value heads, D head size, F feed-forward, E experts, R LoRA rank, N, K output, input size of W.
 #pragma once
 
+#include "adamw.h"
 #include "base.h"
 #include "dtype.h"
+#include "embeddings.h"
 #include "group.h"
 #include "heads.h"
 #include "rng.h"
@@ -196,21 +198,6 @@ typedef enum {
     MOE_RENORMALISED, // the same, divided by the sum over the choices
     MOE_SIGMOID,      // 1 / (1 + exp(-logit)), each by itself
 } MoeScores;
-
-// One named run of the flat trainable buffer for AdamW.
-typedef struct AdamwSegment {
-    int64_t offset, count;
-    float lr_factor; // LoRA+ (Hayou et al. 2024): ratio for B, 1 for A
-} AdamwSegment;
-typedef struct Adamw {
-    double lr, beta1, beta2, epsilon, weight_decay; // double: 1 - 0.999f is 1e-5 off, and PyTorch has it in double
-    double max_grad_norm; // the gradient is multiplied by min(1, max_grad_norm / (sqrt(*square) + 1e-6)); 0: 1
-    const double *square; // device: squared norm of the gradient. Not finite: the step is skipped
-    const int64_t *bad;   // device: not 0: the step is skipped
-    int64_t step;         // 1 for the first update (bias correction)
-    const AdamwSegment *segments;
-    int64_t n_segments;
-} Adamw;
 
 // What computes attention on a device: the own kernels, a library wherever it can, or the faster one for each shape.
 typedef enum { ATTENTION_FASTER, ATTENTION_OWN, ATTENTION_LIBRARY } AttentionKind;
@@ -438,6 +425,17 @@ struct Kernels {
     // sequence; correct: samples whose chosen reward is the larger one. dx [M, C], the gradient of the sum of all token
     // losses, becomes that of this loss (data NULL: no gradient).
     void (*preference_loss)(Backend *b, HeadResult *result, Mat dx, const PreferenceLoss *p, void *ws);
+    // out[s, :] = mean of x[m, :] over start[s] <= m < start[s + 1], 0 where there are none.  out [S, C] float32, x [M,
+    // C], start [S + 1].
+    void (*pool_forward)(Backend *b, Mat out, Mat x, const int32_t *start);
+    // dx [M, C] = its gradient, written; 0 in rows from start[S] on.  dout [S, C] float32.
+    void (*pool_backward)(Backend *b, Mat dx, Mat dout, const int32_t *start);
+    size_t (*embedding_loss_workspace)(Backend *b, const EmbeddingLoss *l, int64_t n);
+    // result is written: weight times the loss (embeddings.h), and RANKING: the records whose second vector is the most
+    // similar one. similarity [records] = s of the first two vectors of each, or NULL. de += grad_scale * d(loss)/de
+    // (data NULL: no gradient).  e, de [n, C] float32, without a stride.
+    void (*embedding_loss)(Backend *b, HeadResult *result, float *similarity, Mat de, Mat e, const EmbeddingLoss *l,
+                           void *ws);
     // out[m] = arg max of logits[m, :], lowest index wins ties; NaN: -1.
     void (*argmax)(Backend *b, int32_t *out, Mat logits);
     // *t += *r, one pass.

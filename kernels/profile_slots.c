@@ -99,6 +99,11 @@ static ProfileCost grouped_cost(Mat a, Mat b, const Weight *experts, const MoePl
                          mat_bytes(a) + mat_bytes(b) + (double)plan->experts * weight_bytes(experts)};
 }
 
+static double embedding_flop(Mat de, Mat e, const EmbeddingLoss *l) {
+    int64_t others = l->kind == EMBEDDING_RANKING ? e.rows : 1;
+    return product(l->records, l->dims, others) * (de.data ? 3 : 1);
+}
+
 // Parameters and both moments are read and written, the gradient is read.
 static double adamw_bytes(const Adamw *o) {
     double n = 0;
@@ -201,6 +206,11 @@ TIMED_COST(class_loss, class_cost(x, dx, h),
       (Backend *b, HeadResult *result, Mat dx, Mat x, const ClassHead *h, void *ws), (b, result, dx, x, h, ws))
 TIMED(preference_loss, 0, 2 * mat_bytes(dx),
       (Backend *b, HeadResult *result, Mat dx, const PreferenceLoss *p, void *ws), (b, result, dx, p, ws))
+TIMED(pool_forward, 0, IN2(out, x), (Backend *b, Mat out, Mat x, const int32_t *start), (b, out, x, start))
+TIMED(pool_backward, 0, IN2(dx, dout), (Backend *b, Mat dx, Mat dout, const int32_t *start), (b, dx, dout, start))
+TIMED(embedding_loss, embedding_flop(de, e, l), mat_bytes(e) + 2 * mat_bytes(de),
+      (Backend *b, HeadResult *result, float *similarity, Mat de, Mat e, const EmbeddingLoss *l, void *ws),
+      (b, result, similarity, de, e, l, ws))
 TIMED(argmax, 0, mat_bytes(logits), (Backend *b, int32_t *out, Mat logits), (b, out, logits))
 TIMED(tally, 0, sizeof *t, (Backend *b, HeadTally *t, const HeadResult *r), (b, t, r))
 TIMED(fixed_add, 0, 20 * (double)n,

@@ -1,4 +1,4 @@
-// opcases_head: the language model's head, a classifier's, and losses of preferences.
+// opcases_head: the language model's head, a classifier's, losses of preferences and of vectors.
 #include "opcheck.h"
 
 // Roundings of what goes through two products, one after the other (opcases_matmul.c).
@@ -122,6 +122,49 @@ static void case_preference_loss(OpRun *r) {
     OP_CALL(r, preference_loss, result, dx, &p, OP_WORKSPACE(r, preference_loss, &p));
 }
 
+// ---- vectors: n of k columns, d of which are used; heads the EmbeddingKind ----
+
+static void case_pool(OpRun *r) {
+    enum { SAMPLES = 5, ROWS = 23, PADDING = 3 };
+    static const int32_t start[SAMPLES + 1] = {0, 1, 8, 8, 20, ROWS};
+    const int32_t *at = op_copy(r, start, sizeof start);
+    Mat x = op_input(r, ROWS + PADDING, r->size.k), dout = op_input_f32(r, SAMPLES, r->size.k);
+    Mat out = op_output_f32(r, "out", SAMPLES, r->size.k, OP_SUM(ROWS));
+    Mat dx = op_output(r, "dx", ROWS + PADDING, r->size.k, OP_SUM(1));
+    OP_CALL(r, pool_forward, out, x, at);
+    OP_CALL(r, pool_backward, dx, dout, at);
+}
+
+static void case_embedding_loss(OpRun *r) {
+    EmbeddingKind kind = (EmbeddingKind)r->size.heads;
+    int64_t n = r->size.n, records = 0;
+    AUTO_FREE int32_t *start = mem_alloc((size_t)n + 1, sizeof *start);
+    AUTO_FREE float *score = mem_alloc((size_t)n, sizeof *score);
+    for (int64_t v = 0; v + 1 < n; records++) { // some records have a third or a fourth vector
+        score[records] = (float)(records * 7 % 5) / 4;
+        start[records] = (int32_t)v;
+        v += kind == EMBEDDING_RANKING ? min64(2 + records % 3, n - v) : 2;
+        if (v + 1 == n) v = n;
+    }
+    start[records] = (int32_t)n;
+    EmbeddingLoss l = {.kind = kind,
+                       .cosine = r->size.bias,
+                       .scale = r->size.softcap,
+                       .weight = 0.75f,
+                       .grad_scale = 0.5f,
+                       .dims = r->size.d,
+                       .records = records,
+                       .start = op_copy(r, start, (size_t)(records + 1) * sizeof *start),
+                       .score = op_copy(r, score, (size_t)records * sizeof *score)};
+    Mat e = op_input_f32(r, n, r->size.k), de = absent();
+    HeadResult *result = op_workspace(r, sizeof *result);
+    op_output_at(r, "loss", &result->loss, sizeof result->loss, OP_DOUBLES, 1e-9);
+    op_output_at(r, "correct", &result->correct, sizeof result->correct, OP_EXACT, 0);
+    float *s = op_output_bytes(r, "similarity", (size_t)records * sizeof *s, OP_FLOATS, OP_SUM(1), NULL);
+    if (!r->size.no_dx) de = op_inout_f32(r, "de", n, r->size.k, OP_SUM(n));
+    OP_CALL(r, embedding_loss, result, s, de, e, &l, OP_WORKSPACE(r, embedding_loss, &l, n));
+}
+
 // ---- sizes ----
 
 static const OpSize heads[] = {
@@ -161,10 +204,23 @@ static const OpSize preference_sizes[] = {
     {.t = 127, .n = PREFERENCE_KTO, .k = 33},  {.t = 300, .n = PREFERENCE_KL, .k = 1, .no_dx = true},
 };
 
+static const OpSize pools[] = {{.k = 33}, {.k = 576}};
+static const OpSize embeddings[] = {
+    {.heads = EMBEDDING_RANKING, .n = 2, .k = 8, .d = 8, .softcap = 20, .bias = true},
+    {.heads = EMBEDDING_RANKING, .n = 61, .k = 33, .d = 33, .softcap = 20, .bias = true},
+    {.heads = EMBEDDING_RANKING, .n = 61, .k = 33, .d = 7, .softcap = 5, .bias = true, .no_dx = true},
+    {.heads = EMBEDDING_RANKING, .n = 40, .k = 300, .d = 300, .softcap = 0.1f},
+    {.heads = EMBEDDING_COSINE, .n = 40, .k = 48, .d = 32, .bias = true},
+    {.heads = EMBEDDING_COSENT, .n = 60, .k = 48, .d = 48, .softcap = 20, .bias = true},
+    {.heads = EMBEDDING_COSENT, .n = 20, .k = 16, .d = 16, .softcap = 0.5f},
+};
+
 const OpCase op_cases_head[] = {
     OP_CASE(head_loss, heads),
     OP_CASE(head_ties, ties),
     OP_CASE(class_loss, classes),
     OP_CASE(preference_loss, preference_sizes),
+    OP_CASE(pool, pools),
+    OP_CASE(embedding_loss, embeddings),
     {0},
 };

@@ -15,6 +15,7 @@ set(CUDA_KERNEL_SOURCES
   ${CMAKE_CURRENT_LIST_DIR}/environment.c
   ${CMAKE_CURRENT_LIST_DIR}/ops/activation.cu
   ${CMAKE_CURRENT_LIST_DIR}/ops/dora.cu
+  ${CMAKE_CURRENT_LIST_DIR}/ops/embedding.cu
   ${CMAKE_CURRENT_LIST_DIR}/ops/moe.cu
   ${CMAKE_CURRENT_LIST_DIR}/ops/norm.cu
   ${CMAKE_CURRENT_LIST_DIR}/ops/optim.cu

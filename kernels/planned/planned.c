@@ -57,7 +57,7 @@ static const Kernels planned_kernels = {
     SLOT_OF(cuda, weight_bytes) SLOT_OF(cuda, weight_keep) SLOT_OF(cuda, linear_workspace) SLOT_OF(cuda, lora_workspace)
     SLOT_OF(cuda, dora_workspace)
     SLOT_OF(cuda, grouped_linear_workspace) SLOT_OF(cuda, head_loss_workspace) SLOT_OF(cuda, class_loss_workspace)
-    SLOT_OF(cuda, preference_loss_workspace)
+    SLOT_OF(cuda, preference_loss_workspace) SLOT_OF(cuda, embedding_loss_workspace)
 };
 // clang-format on
 

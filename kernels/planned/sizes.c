@@ -186,3 +186,7 @@ size_t cuda_class_loss_workspace(Backend *b, const ClassHead *h, int64_t m) {
 size_t cuda_preference_loss_workspace(Backend *b, const PreferenceLoss *p) {
     return (size_t)p->sequences * sizeof(PreferenceTerms);
 }
+
+size_t cuda_embedding_loss_workspace(Backend *b, const EmbeddingLoss *l, int64_t n) {
+    return embedding_work_bytes(l, n);
+}

@@ -117,6 +117,7 @@ SLOT_TYPE(attention_workspace) cuda_attention_workspace;
 SLOT_TYPE(grouped_linear_workspace) cuda_grouped_linear_workspace;
 SLOT_TYPE(head_loss_workspace) cuda_head_loss_workspace;
 SLOT_TYPE(preference_loss_workspace) cuda_preference_loss_workspace;
+SLOT_TYPE(embedding_loss_workspace) cuda_embedding_loss_workspace;
 SLOT_TYPE(class_loss_workspace) cuda_class_loss_workspace;
 
 C_END

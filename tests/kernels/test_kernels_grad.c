@@ -19,6 +19,7 @@ typedef struct Context {
     HeadLoss head;
     ClassHead classes;
     PreferenceLoss preference;
+    EmbeddingLoss embedding;
 } Context;
 
 static Context *new_context(int64_t t, int64_t n, int64_t k) {
@@ -423,8 +424,61 @@ static void test_kernels_grad_preference_loss(void **state) {
     }
 }
 
+// ---- vectors: pooling x to out; losses of x ----
+
+static double pool_loss(void *context) {
+    static const int32_t start[] = {0, 1, 1, 4, 5};
+    Context *c = context;
+    Backend b = ref();
+    kernels_ref.pool_forward(&b, mat(c->out, 4, c->k), mat(c->x, c->t, c->k), start);
+    kernels_ref.pool_backward(&b, mat(c->dx, c->t, c->k), mat(c->dout, 4, c->k), start);
+    return dot(c->out, c->dout, 4 * c->k);
+}
+
+static void test_kernels_grad_pool(void **state) {
+    (void)state;
+    Context *c = new_context(6, 0, 7); // the last row is padding
+    pool_loss(c);
+    check_gradient("pool", pool_loss, c, c->x, c->dx, 6 * 7);
+    mem_free(c);
+}
+
+static double embedding_loss(void *context) {
+    Context *c = context;
+    Backend b = ref();
+    HeadResult result;
+    kernels_ref.embedding_loss(&b, &result, NULL, (Mat){0}, mat(c->x, c->t, c->k), &c->embedding, c->ws);
+    return result.loss * (double)c->embedding.grad_scale;
+}
+
+static void test_kernels_grad_embedding_loss(void **state) {
+    (void)state;
+    static const int32_t mixed[] = {0, 2, 5, 8}, pairs[] = {0, 2, 4, 6, 8};
+    static const float score[] = {0.25f, 1, 0.25f, 0};
+    for (int variant = 0; variant < 6; variant++) {
+        Context *c = new_context(8, 0, 6);
+        Backend b = ref();
+        HeadResult result;
+        bool ranks = variant / 2 == EMBEDDING_RANKING;
+        c->embedding = (EmbeddingLoss){.kind = (EmbeddingKind)(variant / 2),
+                                       .cosine = variant % 2,
+                                       .scale = 2,
+                                       .weight = 0.5f,
+                                       .grad_scale = 0.25f,
+                                       .dims = variant % 2 ? 6 : 5};
+        c->embedding.records = ranks ? 3 : 4;
+        c->embedding.start = ranks ? mixed : pairs;
+        c->embedding.score = score;
+        start_at_three(c->dx, 8 * 6);
+        kernels_ref.embedding_loss(&b, &result, NULL, mat(c->dx, 8, 6), mat(c->x, 8, 6), &c->embedding, c->ws);
+        take_three(c->dx, 8 * 6);
+        check_gradient("embedding", embedding_loss, c, c->x, c->dx, 8 * 6);
+        mem_free(c);
+    }
+}
+
 TEST_MAIN(TEST(test_kernels_grad_rmsnorm), TEST(test_kernels_grad_layernorm), TEST(test_kernels_grad_linear),
           TEST(test_kernels_grad_lora), TEST(test_kernels_grad_dora), TEST(test_kernels_grad_rope),
           TEST(test_kernels_grad_attention), TEST(test_kernels_grad_glu), TEST(test_kernels_grad_activation),
           TEST(test_kernels_grad_gather_rows), TEST(test_kernels_grad_head_loss), TEST(test_kernels_grad_class_loss),
-          TEST(test_kernels_grad_preference_loss))
+          TEST(test_kernels_grad_preference_loss), TEST(test_kernels_grad_pool), TEST(test_kernels_grad_embedding_loss))
