@@ -15,7 +15,7 @@
 
 #include "kernels.h"
 
-// Every op of a tape, X(id, name); OFFLOAD: a transfer to or from host memory, which planning adds.
+// Every op of a tape, X(id, name); OFFLOAD: a transfer to or from host memory, or a stage, which planning adds.
 // clang-format off
 #define TAPE_OPS(X) \
     X(EMBED, "embed") X(EMBED_ADD, "embed_add") X(NEFTUNE, "neftune") \
@@ -118,6 +118,21 @@ void tape_checkpoint_end(Tape *t);
 // Moves x to host memory after its last reader in forward and back before backward needs it; the copies run
 // concurrently with ops. For the inputs of checkpointed ranges; the last of them stays on the device.
 void tape_offload(Tape *t, Tensor *x);
+
+// ---- frozen weights that are not all in memory ----
+
+enum { TAPE_NO_STAGE = -1 };
+// The matrices of a model in stages, of which only some are in memory at a time.
+typedef struct TapeStages {
+    // Called before the first op that reads the matrices of `stage`. last, next: the stages before and after it in this
+    // run, never equal to it; TAPE_NO_STAGE at the ends. The same calls in each run of a plan.
+    void (*enter)(const void *user, int last, int stage, int next);
+    const void *user;
+    const size_t *bytes; // that entering each stage reads, for estimates
+} TapeStages;
+// Ops built from here on read the matrices of a stage, or of none (TAPE_NO_STAGE). stages: borrowed, the same in all
+// calls.
+void tape_stage(Tape *t, const TapeStages *stages, int stage);
 
 // ---- planning and running ----
 

@@ -17,6 +17,8 @@ static double activation_bytes(const Tape *t, const Node *n, bool backward) {
 TapeCost tape_cost(const Tape *t, int64_t instruction) {
     CHECK(instruction >= 0 && instruction < (int64_t)t->n_instructions);
     const Instruction *in = &t->instructions[instruction];
+    if (in->kind == INSTRUCTION_STAGE)
+        return (TapeCost){.op = TAPE_OP_OFFLOAD, .bytes = (double)t->stages->bytes[in->stage]};
     if (in->kind != INSTRUCTION_RUN)
         return (TapeCost){.op = TAPE_OP_OFFLOAD, .bytes = in->moved ? (double)in->moved->bytes : 0};
     const Node *n = &t->nodes[in->node];

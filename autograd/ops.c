@@ -108,7 +108,8 @@ static double linear_flops(const Node *n, bool backward) {
     return flops;
 }
 
-static const Op LINEAR = {TAPE_OP_LINEAR, linear_forward, linear_backward, linear_workspace, .flops = linear_flops};
+static const Op LINEAR = {TAPE_OP_LINEAR,   linear_forward,        linear_backward,
+                          linear_workspace, .flops = linear_flops, .reads_weights = true};
 
 const Op *const tape_linear = &LINEAR;
 
@@ -150,7 +151,7 @@ static void dora_backward(const Node *n, const Exec *x) {
     CALL(x, dora_backward, grad_in(n, 0), grad_out(n), mat_in(n, 0), n->args.dora.bias, n->args.dora.loras);
 }
 
-static const Op DORA = {TAPE_OP_DORA, dora_forward, dora_backward, .cheap = true};
+static const Op DORA = {TAPE_OP_DORA, dora_forward, dora_backward, .cheap = true, .reads_weights = true};
 
 Tensor *op_dora(Tape *t, Tensor *y, const float *bias, const Lora *loras, int n_loras) {
     CHECK(n_loras > 0 && n_loras <= LORA_MAX_PAIRS && !y->whole);

@@ -90,8 +90,8 @@ static size_t grouped_workspace(const Node *n, Backend *b, bool backward) {
 
 static double grouped_flops(const Node *n, bool backward) { return cost_product(n->in[0], n->out[0]->cols); }
 
-static const Op GROUPED_LINEAR = {TAPE_OP_GROUPED_LINEAR, grouped_forward, grouped_backward, grouped_workspace,
-                                  .flops = grouped_flops};
+static const Op GROUPED_LINEAR = {TAPE_OP_GROUPED_LINEAR, grouped_forward,        grouped_backward,
+                                  grouped_workspace,      .flops = grouped_flops, .reads_weights = true};
 
 Tensor *op_grouped_linear(Tape *t, Tensor *x, const Weight *experts, const MoeRouting *r) {
     check_rows(x, r, experts->name);

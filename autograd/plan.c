@@ -76,6 +76,7 @@ static void emit_forward(Tape *t, int node, bool again) {
         n->out[0]->buffer = n->in[0]->buffer;
         return;
     }
+    stages_before(t, node);
     Instruction *in = instruction_add(t, INSTRUCTION_RUN, node, false);
     for (int i = 0; i < n->n_in; i++) buffer_touch(t, n->in[i]->buffer);
     for (int i = 0; i < n->n_out; i++) {
@@ -161,6 +162,7 @@ static void emit_backward(Tape *t, int node) {
         if (n->reads_in >> i & 1) ensure(t, n->in[i]);
     for (int i = 0; i < n->n_out; i++)
         if (n->reads_out >> i & 1) ensure(t, n->out[i]);
+    stages_before(t, node);
     Instruction *in = instruction_add(t, INSTRUCTION_RUN, node, true);
     for (int i = 0; i < n->n_in; i++)
         if (n->reads_in >> i & 1) buffer_touch(t, n->in[i]->buffer);
@@ -232,7 +234,9 @@ size_t tape_plan(Tape *t, TapeMode mode) {
     }
     if (mode == TAPE_TRAIN) keep_for_backward(t);
     offload_plan(t);
+    stages_plan(t);
     emit_all(t);
+    stages_end(t);
     place_buffers(t);
     t->stats.instructions = (int64_t)t->n_instructions;
     return t->stats.kept_bytes + t->stats.temporary_bytes;

@@ -29,6 +29,8 @@ void tape_reset(Tape *t) {
     t->n_nodes = t->n_tensors = t->n_instructions = t->n_buffers = 0;
     t->segment = NO_SEGMENT;
     t->n_segments = 0;
+    t->stages = NULL;
+    t->stage = TAPE_NO_STAGE;
 }
 
 static Tensor *tensor_new(Tape *t, int64_t rows, int64_t cols, DType dtype) {
@@ -59,7 +61,10 @@ Node *node_add(Tape *t, const Op *op, Tensor *a, Tensor *b, Tensor *c) {
     MEM_GROW(t->nodes, t->node_capacity, t->n_nodes + 1);
     Node *n = &t->nodes[t->n_nodes++];
     CHECK(!op->makes_grad || t->segment == NO_SEGMENT, "%s in a checkpointed range", tape_op_name(op->id));
-    *n = (Node){.op = op, .segment = t->segment, .passes_grad = op->in_place};
+    *n = (Node){.op = op,
+                .segment = t->segment,
+                .stage = op->reads_weights ? t->stage : TAPE_NO_STAGE,
+                .passes_grad = op->in_place};
     Tensor *inputs[] = {a, b, c};
     for (int i = 0; i < 3 && inputs[i]; i++) n->in[n->n_in++] = inputs[i];
     return n;
@@ -146,6 +151,10 @@ Exec tape_bind(Tape *t, const Instruction *in, char *arena, void *ws) {
 }
 
 void tape_run_instruction(Tape *t, const Instruction *in, char *arena, void *ws) {
+    if (in->kind == INSTRUCTION_STAGE) {
+        stages_run(t, in);
+        return;
+    }
     if (in->kind != INSTRUCTION_RUN) {
         offload_run(t, in, address(t, arena, in->buffers[0]));
         return;

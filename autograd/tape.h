@@ -1,5 +1,5 @@
 // tape: the structs of a tape. Private to autograd/: tape.c records and runs, together.c runs several, plan.c places,
-// offload.c adds transfers, cost.c estimates, ops*.c define the ops.
+// offload.c adds transfers, stages.c the weights' stages, cost.c estimates, ops*.c define the ops.
 #pragma once
 
 #include "autograd.h"
@@ -105,6 +105,7 @@ struct Node {
     Tensor *out[NODE_MAX_OUTPUTS]; // out[0]: the result; the others are saved for backward
     int n_in, n_out;
     int segment;                  // checkpointed range, NO_SEGMENT outside
+    int stage;                    // whose matrices it reads, or TAPE_NO_STAGE
     bool trainable;               // writes parameter gradients itself
     unsigned passes_grad;         // bit i: the gradient of in[i] is dout or overwrites it (in-place backward)
     unsigned reads_in, reads_out; // bit i: backward reads in[i] / out[i]
@@ -131,7 +132,8 @@ struct Op {
     bool in_place; // out[0] takes over the memory of in[0]; din overwrites dout
     // The gradients of the inputs overwrite the inputs, of which this op is the only reader.
     bool grads_over_inputs;
-    bool cheap; // out[0] is recomputed rather than kept
+    bool cheap;         // out[0] is recomputed rather than kept
+    bool reads_weights; // of a layer: matrices and their biases
     // Forward has written the gradient of in[0] into out[0] already (the head), and adds parameter gradients: no
     // backward runs, and no checkpointed range may hold the op.
     bool makes_grad;
@@ -141,10 +143,17 @@ struct Op {
 #define PLACE_TEMPORARY ((size_t)1 << 62)
 #define PLACE_NONE ((size_t)-1)
 // One step of the run.
-typedef enum { INSTRUCTION_RUN, INSTRUCTION_OFFLOAD, INSTRUCTION_RELOAD, INSTRUCTION_SETTLE } InstructionKind;
+typedef enum {
+    INSTRUCTION_RUN,
+    INSTRUCTION_OFFLOAD,
+    INSTRUCTION_RELOAD,
+    INSTRUCTION_SETTLE,
+    INSTRUCTION_STAGE
+} InstructionKind;
 typedef struct Instruction {
     InstructionKind kind;
-    Tensor *moved; // of transfers; its memory on the device is buffers[0]
+    Tensor *moved;                     // of transfers; its memory on the device is buffers[0]
+    int last_stage, stage, next_stage; // of INSTRUCTION_STAGE
     int node;
     bool backward;
     unsigned accumulate;
@@ -167,6 +176,8 @@ struct Tape {
     Tensor **chunks; // Tensor pointers must stay valid while the tape grows
     size_t n_tensors, n_chunks, chunk_capacity;
     int segment, n_segments;
+    const TapeStages *stages; // NULL: none
+    int stage;                // of the nodes being built; while planning of the instruction being added
     // the plan
     TapeMode mode;
     Instruction *instructions;
@@ -213,6 +224,12 @@ LinearCall linear_rows(const Node *n);
 void linear_forward_rest(const Node *n, const Exec *x);
 LinearCall linear_grads(const Node *n, const Exec *x); // out.data NULL: no product
 void linear_backward_rest(const Node *n, const Exec *x);
+
+// stages.c
+void stages_plan(Tape *t);             // before the first instruction
+void stages_before(Tape *t, int node); // before the instruction of a node
+void stages_end(Tape *t);              // after the last one
+void stages_run(const Tape *t, const Instruction *in);
 
 double cost_weight_bytes(const Tape *t, const Weight *w);       // cost.c
 static inline double cost_product(const Tensor *x, int64_t n) { // flops of x times a matrix with n columns

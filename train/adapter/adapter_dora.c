@@ -5,7 +5,8 @@ typedef void EachPart(const Adapter *a, const AdapterPair *pair, const Weight *w
 
 // Calls `each` for every trained projection: its weight, and its pair, whose rows begin at row_offset there.
 static void each_part(const Adapter *a, EachPart *each, void *to) {
-    for (int64_t layer = 0; layer < a->model->layers; layer++)
+    for (int64_t layer = 0; layer < a->model->layers; layer++) {
+        model_stream_enter(a->base, layer);
         for (Projection p = 0; p < PROJ_COUNT; p++) {
             AdapterPair pair;
             if (!adapter_pair(a, layer, p, &pair)) continue;
@@ -17,6 +18,7 @@ static void each_part(const Adapter *a, EachPart *each, void *to) {
             const Weight *w = model_layer_weight(&a->base->layers[layer], p, &l.row_offset);
             each(a, &pair, w, l, to);
         }
+    }
 }
 
 static void add_workspace(const Adapter *a, const AdapterPair *pair, const Weight *w, Lora l, void *to) {

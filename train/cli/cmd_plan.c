@@ -41,6 +41,8 @@ static double run_seconds(const RunPlan *p, const PlanLevel *l) {
     return all / l->tokens_per_second / p->gpus;
 }
 
+static bool copies_bound(const PlanLevel *l) { return l->pass.copies > l->pass.ops; }
+
 // ---- as text ----
 
 static void print_level(const RunPlan *p, const PlanLevel *l) {
@@ -54,6 +56,13 @@ static void print_level(const RunPlan *p, const PlanLevel *l) {
     if (l->kept) say("   (%.1f MB for copies of weights)", mb(l->kept));
     if (l->offloaded) say("   (%.1f MB in host memory)", mb(l->offloaded));
     say("\n");
+}
+
+// What a pass of the chosen level waits for, where layers or block inputs are copied.
+static void print_copies(const PlanLevel *l) {
+    if (l->pass.copies > 0 && l->tokens_per_second > 0)
+        say("copies   %.3g s a pass, beside %.3g s of computing: %s it\n", l->pass.copies, l->pass.ops,
+            copies_bound(l) ? "the copies bound" : "computing bounds");
 }
 
 static void print_time(const RunPlan *p) {
@@ -113,12 +122,17 @@ static void print_plan(const RunPlan *p) {
     say("memory   base %.1f MB, adapter with gradients and moments %.1f MB, %s %.1f MB\n", mb(p->base),
         mb(p->adapter_state), p->backend->host_memory ? "the process with data and tokenizer" : "tokens and workspaces",
         mb(p->others));
+    const ModelStream *s = p->model->stream;
+    if (s)
+        say("         two layers of the base at a time, from %s, which holds %.1f MB of them\n",
+            p->backend->host_memory ? "disk" : "main memory", mb(s->total));
     say("         at most %.1f MB (%s)\n", mb(p->budget.limit), p->budget.reason);
     say("ladder   recompute  activations           total     tokens/s\n");
     for (int i = 0; i < PLAN_LEVELS; i++)
         if (i < RECOMPUTE_OFFLOAD || !p->backend->host_memory) print_level(p, &p->levels[i]);
     if (p->chosen >= 0 && p->levels[p->chosen].total == p->levels[p->chosen].end)
         say("         the total is reached at the end of the run, when the adapter is verified\n");
+    if (p->chosen >= 0) print_copies(&p->levels[p->chosen]);
     print_time(p);
     print_hint(&p->hint);
     if (p->backend->host_memory)
@@ -141,6 +155,8 @@ static cJSON *level_json(const RunPlan *p, const PlanLevel *l) {
     cJSON_AddNumberToObject(o, "offloaded_bytes", (double)l->offloaded);
     cJSON_AddBoolToObject(o, "fits", l->fits);
     cJSON_AddNumberToObject(o, "tokens_per_second", timed ? l->tokens_per_second : NAN); // NaN is printed as null
+    cJSON_AddNumberToObject(o, "copy_seconds_per_pass", timed ? l->pass.copies : NAN);
+    cJSON_AddNumberToObject(o, "compute_seconds_per_pass", timed ? l->pass.ops : NAN);
     cJSON_AddNumberToObject(o, "seconds", timed && !steps_are_unknown(p) ? run_seconds(p, l) : NAN);
     return o;
 }
@@ -191,8 +207,10 @@ static int no_fit(const RunPlan *p, Err *err) {
     const PlanLevel *least = NULL;
     for (int i = 0; i < PLAN_LEVELS; i++)
         if (p->levels[i].allowed && (!least || p->levels[i].total < least->total)) least = &p->levels[i];
-    return err_no_fit(err, "the run needs %.1f MB (gradient_checkpointing %s); expected at most %.1f MB (%s)",
-                      mb(least->total), recompute_name(least->level), mb(p->budget.limit), p->budget.reason);
+    bool may_stream = !p->backend->host_memory && !p->model->stream;
+    return err_no_fit(err, "the run needs %.1f MB (gradient_checkpointing %s); expected at most %.1f MB (%s)%s",
+                      mb(least->total), recompute_name(least->level), mb(p->budget.limit), p->budget.reason,
+                      may_stream ? "; base_memory host keeps two layers of the base there" : "");
 }
 
 static int run_plan(const void *given, int argc, char **argv, Err *err) {

@@ -8,6 +8,7 @@
 
 #include <stdio.h>
 
+#include "base_memory.h"
 #include "config_choices.h"
 #include "dataset.h"
 #include "keys.h"

@@ -117,14 +117,14 @@ static double op_seconds(const Roof *r, const TapeCost *c, double keys, double t
     return fmax(fmax(flops / rate, c->bytes / r->bandwidth), r->launch);
 }
 
-double roofline_seconds(const Roof *r, const Tape *t, double keys, double tape_keys) {
-    double ops = 0, moved = 0; // overlapped
+RoofTime roofline_seconds(const Roof *r, const Tape *t, double keys, double tape_keys) {
+    RoofTime time = {0};
     for (int64_t i = 0; i < tape_stats(t).instructions; i++) {
         TapeCost c = tape_cost(t, i);
         if (c.op == TAPE_OP_OFFLOAD)
-            moved += c.bytes / r->host_bandwidth;
+            time.copies += c.bytes / r->host_bandwidth;
         else
-            ops += op_seconds(r, &c, keys, tape_keys);
+            time.ops += op_seconds(r, &c, keys, tape_keys);
     }
-    return fmax(ops, moved);
+    return time;
 }

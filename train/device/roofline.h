@@ -36,6 +36,10 @@ Roof roof_of_gpu(const GpuSpec *g, const Backend *b);
 double product_rate(Backend *b);
 Roof roof_of_cpu(Backend *b); // by product_rate
 
+// Seconds of ops, and of copies between host memory and the device, which run concurrently.
+typedef struct RoofTime {
+    double ops, copies;
+} RoofTime;
 // Of a planned tape. keys: mean number that a token attends to; tape_keys: the same for samples of equal length, as the
 // tape assumes.
-double roofline_seconds(const Roof *r, const Tape *t, double keys, double tape_keys);
+RoofTime roofline_seconds(const Roof *r, const Tape *t, double keys, double tape_keys);

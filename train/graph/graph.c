@@ -62,11 +62,13 @@ static Tensor *blocks(const Pass *p, Tensor *x) {
     const Model *m = p->m;
     bool encoder = m->config.arch->encoder;
     for (int64_t i = 0; i < m->config.layers; i++) {
+        if (m->stream) tape_stage(p->t, &m->stream->stages, (int)i);
         if (p->o && p->o->recompute == RECOMPUTE_OFFLOAD) tape_offload(p->t, x);
         pass_recompute_begin(p, RECOMPUTE_BLOCKS);
         x = encoder ? encoder_block(p, i, x) : decoder_block(p, i, x);
         pass_recompute_end(p, RECOMPUTE_BLOCKS);
     }
+    if (m->stream) tape_stage(p->t, &m->stream->stages, TAPE_NO_STAGE);
     if (!encoder) return pass_norm(p, p->a && p->a->config.labels ? &m->final_norm : &m->head_norm, x);
     return op_activation(p->t, op_linear(p->t, x, &m->pooler, NULL, NULL, 0), ACTIVATION_TANH);
 }

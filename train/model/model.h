@@ -7,7 +7,9 @@
 #pragma once
 
 #include "autograd.h"
+#include "base_memory.h"
 #include "model_config.h"
+#include "model_stream.h"
 #include "quantize.h"
 #include "tokenizer.h"
 
@@ -27,7 +29,7 @@ typedef struct ModelLayer {
     Weight qkv, kv, gate_up;
 } ModelLayer;
 
-typedef struct Model {
+struct Model {
     ModelConfig config;
     char *path;           // as given by the user
     char *repository;     // "owner/name" on the hub, for base_model_name_or_path: of ModelOptions, else from the file's
@@ -59,14 +61,18 @@ typedef struct Model {
     bool is_gguf;                         // loaded from GGUF, else from a Hugging Face folder
     const HfPrefix *hf_prefix;            // of the names of this model's modules (PEFT)
     const Module *gguf_modules;           // of the layers in a GGUF file of this model
+    ModelStream *stream;                  // NULL: all matrices are in memory
     struct ModelFile *file;               // maps, row maps and copies (model_internal.h)
-} Model;
+};
 
 typedef struct ModelOptions {
     int64_t max_positions;    // of a row, at most config.context; 0: context
     RopeScaling rope_scaling; // ROPE_NONE: the model's own; else this by rope_factor (model_config_scale_rope)
     float rope_factor;
     QuantizeKind quantize;
+    BaseMemory memory;      // AUTO: all in memory if it fits; HOST is DEVICE in host memory
+    size_t max_memory;      // for AUTO: of the run; 0: what is free on the device, or `host_room`
+    size_t host_room;       // 0: unknown
     const char *repository; // Model.repository; NULL: as the files have it
     const char *revision;   // Model.revision of a repository that the path tells; NULL: as the path has it
     const char *eos_token;  // ends texts in place of the model's own; NULL: that
@@ -89,6 +95,8 @@ DEFINE_AUTO(Model, model_free)
 #define AUTO_MODEL AUTO(model_free)
 // The weight that holds a projection's rows, from *row on.
 const Weight *model_layer_weight(const ModelLayer *l, Projection p, int64_t *row);
+// Of the weights at a time: on the device, or in host memory.
+size_t model_memory_bytes(const Model *m);
 // Copies of the layers' weights for the backend's products, which then do not expand the stored blocks in each pass:
 // the same bits. As many as `most` bytes hold; model_kept_bytes: what they would take. A device keeps none.
 size_t model_kept_bytes(const Model *m, size_t most);

@@ -97,7 +97,10 @@ void *model_own(Model *m, size_t bytes);
 void *model_own_weights(Model *m, size_t bytes);
 float *model_own_floats(Model *m, const float *host, size_t n); // a copy in model_own_weights
 void model_disown_weights(Model *m);
-// Moves the loaded model to its backend's device. For an outline model_place_outline counts the bytes and stacks
-// weights in the same way.
+// Moves the loaded model to its backend's device. Of an outline it only counts the bytes, and stacks the weights in the
+// same way.
 int model_place(Model *m, Err *err);
-void model_place_outline(Model *m);
+// The sizes of the layers, for model_place; owns `bytes` [layers].
+ModelStream *model_stream_new(size_t *bytes, int64_t layers);
+// On a device: layers are copied from images, which the caller makes, to these places.
+void model_stream_from_host(ModelStream *s, Backend *b, char *even, char *odd);

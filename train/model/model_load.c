@@ -267,15 +267,25 @@ int model_open(Model **out, const char *path, Backend *b, const ModelOptions *op
     return 0;
 }
 
+// What does not fit anyway is streamed from the start: reading all of it would take the memory. Quantised copies may
+// fit.
+static void choose_memory(Model *m) {
+    ModelOptions *o = &m->file->options;
+    size_t room = o->max_memory ? o->max_memory : o->host_room;
+    bool large = room && m->weight_bytes > room && o->quantize == QUANTIZE_NONE;
+    if (o->memory == BASE_MEMORY_AUTO && m->backend->host_memory && large) o->memory = BASE_MEMORY_DISK;
+}
+
 int model_load_weights(Model *m, Err *err) {
     const ModelOptions *o = &m->file->options;
-    bool on_device = !m->backend->host_memory;
+    bool on_device = !m->backend->host_memory, asked = o->memory == BASE_MEMORY_DISK;
+    choose_memory(m);
     if (take_tensors(m, err) || check_heads(m, o, err) || make_tables(m, err) ||
         (!o->outline && weight_source_fingerprint(m->fingerprint, m->file->source, err)) ||
-        (on_device && !m->outline && model_place(m, err)))
+        (on_device && model_place(m, err)))
         return -1;
-    if (on_device && m->outline) model_place_outline(m);
-    return 0;
+    if (on_device || o->memory != BASE_MEMORY_DISK) return 0;
+    return model_stream_files(m, err) && asked ? -1 : 0;
 }
 
 int model_load(Model **out, const char *path, Backend *b, const ModelOptions *options, Err *err) {
@@ -294,6 +304,7 @@ void model_free(Model *m) {
     if (m->kept) m->backend->k->free(m->backend, m->kept, m->kept_bytes);
     for (size_t i = 0; i < f->n_owned; i++) mem_free(f->owned[i].data);
     mem_free(f->owned);
+    model_stream_free(m->stream);
     if (m->device_memory) m->backend->k->free(m->backend, m->device_memory, m->device_bytes);
     if (m->host != m->backend) backend_close(m->host);
     mem_free(f->slots);

@@ -2,7 +2,8 @@
 //
 // Projections of the same input are stacked, so that they are one product there: q, k, v of a layer; k and v of the
 // last one, whose queries may have fewer rows; gate and up. One walk over the model runs twice: first it only counts
-// bytes.
+// bytes. Of a streamed model (model_stream.h) all layers are placed in the same two places, one after the other, and
+// copied from there to host memory.
 #include <string.h>
 
 #include "model_internal.h"
@@ -101,11 +102,14 @@ const Weight *model_layer_weight(const ModelLayer *l, Projection p, int64_t *row
     return w;
 }
 
-static void place_layer(Placer *p, int64_t index) {
+static void place_norms(Placer *p, ModelLayer *l) {
+    for (NormSite n = 0; n < NORM_SITES; n++) place_norm(p, &l->norms[n], model_norm_size(&p->m->config, n));
+}
+
+static void place_matrices(Placer *p, int64_t index) {
     const ModelConfig *c = &p->m->config;
     ModelLayer *l = &p->m->layers[index];
     bool fp8 = p->b->fp8;
-    for (NormSite n = 0; n < NORM_SITES; n++) place_norm(p, &l->norms[n], model_norm_size(c, n));
     if (index < c->layers - 1) {
         place_stacked(p, &l->qkv, &l->w[PROJ_Q], 3);
     } else {
@@ -124,8 +128,9 @@ static void place_layer(Placer *p, int64_t index) {
     place_weight(p, &l->w[PROJ_DOWN], fp8);
 }
 
-// The classifier's head of a checkpoint stays in host memory: only new adapters read it, as their initial head.
-static void place_all(Placer *p) {
+// All but the layers' matrices. The classifier's head of a checkpoint stays in host memory: only new adapters read it,
+// as their initial head.
+static void place_others(Placer *p) {
     Model *m = p->m;
     const ModelConfig *c = &m->config;
     bool tied = m->head.n_segments && m->head.segments[0].data == m->embedding.segments[0].data;
@@ -143,7 +148,7 @@ static void place_all(Placer *p) {
         place_norm(p, &m->head_norm, c->hidden);
     else
         m->head_norm = m->final_norm;
-    for (int64_t i = 0; i < c->layers; i++) place_layer(p, i);
+    for (int64_t i = 0; i < c->layers; i++) place_norms(p, &m->layers[i]);
     bool local = m->cos_sin_local != m->cos_sin;
     if (m->cos_sin) place_floats(p, &m->cos_sin, m->max_positions * c->rope.rotated);
     if (local)
@@ -152,31 +157,90 @@ static void place_all(Placer *p) {
         m->cos_sin_local = m->cos_sin;
 }
 
-void model_place_outline(Model *m) {
-    Placer p = {.m = m, .b = m->backend, .outline = true};
-    place_all(&p);
-    m->device_bytes = p.used;
+// The device memory of the parts of a model.
+typedef struct PlacePlan {
+    size_t others, matrices, largest; // all layers' matrices; those of the largest layer
+    size_t *layers;                   // [layers] bytes of each layer's matrices
+} PlacePlan;
+
+static PlacePlan count_bytes(Model *m) {
+    int64_t layers = m->config.layers;
+    PlacePlan plan = {.layers = mem_alloc((size_t)layers, sizeof *plan.layers)};
+    Placer p = {.m = m, .b = m->backend, .outline = m->outline};
+    place_others(&p);
+    plan.others = p.used;
+    for (int64_t i = 0; i < layers; i++) {
+        size_t before = p.used;
+        place_matrices(&p, i);
+        plan.layers[i] = p.used - before;
+        if (plan.layers[i] > plan.largest) plan.largest = plan.layers[i];
+    }
+    plan.matrices = p.used - plan.others;
+    return plan;
 }
 
-int model_place(Model *m, Err *err) {
-    Backend *b = m->backend;
+// Whether the layers wait in host memory, and the bytes that the device holds then.
+static bool choose_memory(Model *m, PlacePlan plan, size_t free) {
+    const ModelOptions *o = &m->file->options;
+    size_t all = plan.others + plan.matrices, room = o->max_memory ? o->max_memory : free / 10 * 9;
+    bool streamed = o->memory == BASE_MEMORY_HOST || (o->memory == BASE_MEMORY_AUTO && all > room);
+    m->device_bytes = streamed ? plan.others + 2 * plan.largest : all;
+    return streamed;
+}
+
+static int check_place(const Model *m, size_t free, Err *err) {
+    if (m->file->options.memory == BASE_MEMORY_DISK)
+        return err_input(err, "base_memory disk: on a GPU; expected device or host there, or --device cpu");
     if (m->config.head_size > DEVICE_MAX_HEAD_SIZE)
         return err_input(err, "%s: attention heads of size %ld; a GPU takes up to %d, --device cpu any", m->path,
                          m->config.head_size, DEVICE_MAX_HEAD_SIZE);
-    Placer count = {.m = m, .b = b};
-    place_all(&count);
-    m->device_bytes = count.used;
-    DeviceMemory memory = b->k->memory(b);
-    if (memory.total && m->device_bytes > memory.free)
-        return err_no_fit(err, "%s: its weights take %.1f MB of the device, which has %.1f MB free", m->path,
-                          (double)m->device_bytes / 1e6, (double)memory.free / 1e6);
+    if (m->outline || m->device_bytes <= free) return 0;
+    return err_no_fit(err, "%s: its weights take %.1f MB of the device, which has %.1f MB free%s", m->path,
+                      (double)m->device_bytes / 1e6, (double)free / 1e6,
+                      m->stream ? "" : "; base_memory host keeps two layers there");
+}
+
+// The layers one after the other, from one place or the other to host memory.
+static void place_streamed(Placer *p, const PlacePlan *plan) {
+    Model *m = p->m;
+    Backend *b = p->b;
+    char *places[2] = {take(p, plan->largest), take(p, plan->largest)};
+    model_stream_from_host(m->stream, b, places[0], places[1]);
+    for (int64_t i = 0; i < m->config.layers && !b->k->status(b, NULL); i++) {
+        Placer layer = {.m = m, .b = b, .memory = places[i % 2], .read = p->read};
+        place_matrices(&layer, i);
+        CHECK(layer.used == plan->layers[i]);
+        p->read = layer.read;
+        b->k->sync(b);
+        m->stream->images[i] = b->k->host_alloc(b, layer.used);
+        b->k->download(b, m->stream->images[i], places[i % 2], layer.used);
+    }
+}
+
+static int place(Model *m, const PlacePlan *plan, Err *err) {
+    Backend *b = m->backend;
     m->device_memory = b->k->alloc(b, m->device_bytes);
     if (b->k->status(b, err)) return -1;
     Placer p = {.m = m, .b = b, .memory = m->device_memory};
-    place_all(&p);
-    CHECK(p.used == m->device_bytes);
+    place_others(&p);
+    if (m->stream)
+        place_streamed(&p, plan);
+    else
+        for (int64_t i = 0; i < m->config.layers; i++) place_matrices(&p, i);
+    CHECK(p.used <= m->device_bytes);
     b->k->sync(b);
     weight_source_drop_pages(m->file->source);
     model_disown_weights(m);
     return b->k->status(b, err);
+}
+
+int model_place(Model *m, Err *err) {
+    DeviceMemory memory = m->backend->k->memory(m->backend);
+    size_t free = memory.total ? memory.free : SIZE_MAX;
+    PlacePlan plan = count_bytes(m);
+    if (choose_memory(m, plan, free)) m->stream = model_stream_new(plan.layers, m->config.layers);
+    int rc = check_place(m, free, err);
+    if (!rc && !m->outline) rc = place(m, &plan, err);
+    if (!m->stream) mem_free(plan.layers);
+    return rc;
 }

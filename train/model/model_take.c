@@ -218,8 +218,9 @@ int model_take_slots(Loader *l) {
         const Slot *s = &l->slots[i];
         if (!s->take || !s->tensor) continue;
         if (s->take(l, s)) return -1;
-        // Placing it reads it once more.
-        if (l->m->host != l->m->backend && !l->options->outline) file_pages_drop(s->tensor->data, s->tensor->bytes);
+        // Placing it, or the layer's turn, reads it once more.
+        bool again = l->m->host != l->m->backend || l->options->memory == BASE_MEMORY_DISK;
+        if (again && !l->options->outline) file_pages_drop(s->tensor->data, s->tensor->bytes);
     }
     return 0;
 }

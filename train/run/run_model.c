@@ -24,6 +24,9 @@ int run_model_options(ModelOptions *o, const Config *c, int64_t *max_tokens, Err
     *o = (ModelOptions){.rope_scaling = scalings[c->rope_scaling_type],
                         .rope_factor = (float)c->rope_scaling_factor,
                         .quantize = c->quantize_base,
+                        .memory = c->base_memory,
+                        .max_memory = (size_t)c->max_memory,
+                        .host_room = memory_free() / 10 * 9,
                         .repository = c->base_model_name,
                         .eos_token = c->eos_token,
                         .revision = strcmp(c->model_revision, "main") == 0 ? NULL : c->model_revision,
@@ -59,6 +62,12 @@ int run_model_options_for(ModelOptions *o, const Config *runs, size_t count, Err
         *o = own;
     }
     return 0;
+}
+
+bool run_stream_base(Model *m, const Config *c) {
+    Err cannot; // the caller has a better message
+    return c->base_memory == BASE_MEMORY_AUTO && m->backend->host_memory && !m->stream &&
+           model_stream_files(m, &cannot) == 0;
 }
 
 // ---- the adapter: its modules ----

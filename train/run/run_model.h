@@ -9,6 +9,8 @@
 int run_model_options(ModelOptions *o, const Config *c, int64_t *max_tokens, Err *err);
 // The same for several runs over one model.
 int run_model_options_for(ModelOptions *o, const Config *runs, size_t count, Err *err);
+// base_memory auto, when all of the base does not fit: true if it is streamed from its files from here on.
+bool run_stream_base(Model *m, const Config *c);
 // A new or a loaded adapter, for training. A loaded one determines r, alpha and targets; a different explicit value is
 // refused. labels: of classification data, else NULL.
 int run_adapter_new(Adapter **a, const Config *c, const Model *m, const LabelList *labels, Err *err);

@@ -1,5 +1,7 @@
 #include "run_plan.h"
 
+#include <math.h>
+
 #include "run_device.h"
 #include "run_model.h"
 #include "spawn.h"
@@ -76,23 +78,42 @@ static double mean_keys(const RunData *data) {
     return tokens > 0 ? keys / tokens : 0;
 }
 
-// Of the largest passes of all runs.
-static double tokens_per_second(const RunPlan *p, Recompute level, const Roof *roof) {
-    double all = 0, seconds = 0;
+static void estimate_time(const RunPlan *p, PlanLevel *l, const Roof *roof) {
+    double tokens = 0, seconds = 0;
     for (const PlanRun *r = p->runs; r < p->runs + p->count; r++) {
-        PassPlan pass = trainer_build_level(r->trainer, level);
-        double tokens = (double)pass.shape.tokens, tape_keys = tokens / (double)pass.shape.samples / 2;
-        all += tokens;
-        seconds += roofline_seconds(roof, pass.tape, mean_keys(&r->data), tape_keys);
+        PassPlan pass = trainer_build_level(r->trainer, l->level);
+        double tape_keys = (double)pass.shape.tokens / (double)pass.shape.samples / 2;
+        RoofTime t = roofline_seconds(roof, pass.tape, mean_keys(&r->data), tape_keys);
+        tokens += (double)pass.shape.tokens;
+        seconds += fmax(t.ops, t.copies);
+        l->pass.ops += t.ops;
+        l->pass.copies += t.copies;
     }
-    return all / seconds;
+    l->tokens_per_second = tokens / seconds;
 }
 
 static void plan_level(RunPlan *p, Trainer *const *trainers, Recompute level, const Roof *roof) {
     MemoryPlan m = trainers_plan_memory(trainers, p->count, &p->budget, level);
     PlanLevel *l = &p->levels[level];
     *l = (PlanLevel){level, m.arena, m.kept, m.offloaded, m.total, m.end, .fits = m.total <= p->budget.limit};
-    if (roof) l->tokens_per_second = tokens_per_second(p, level, roof);
+    if (roof) estimate_time(p, l, roof);
+}
+
+// roof NULL: unknown.
+static void plan_levels(RunPlan *p, Trainer *const *trainers, const Roof *roof) {
+    Recompute from, to;
+    trainer_levels(trainers[0], &from, &to);
+    p->budget = trainers_memory_budget(trainers, p->count);
+    p->base = model_memory_bytes(p->model);
+    p->others = p->budget.held - p->base - p->adapter_state;
+    for (Recompute level = RECOMPUTE_NONE; level <= RECOMPUTE_OFFLOAD; level++) {
+        PlanLevel *l = &p->levels[level];
+        plan_level(p, trainers, level, roof);
+        l->allowed = level >= from && level <= to;
+        if (!l->allowed || !l->fits || p->chosen >= 0) continue;
+        p->chosen = (int)level;
+        if (p->count == 1) p->hint = trainer_batch_hint(trainers[0], p->budget.limit, l->arena, l->total);
+    }
 }
 
 int run_plan_open(RunPlan *p, const Config *runs, size_t count, const GpuSpec *gpu, Err *err) {
@@ -104,23 +125,12 @@ int run_plan_open(RunPlan *p, const Config *runs, size_t count, const GpuSpec *g
     for (size_t i = 0; i < count; i++) trainers[i] = p->runs[i].trainer;
     Backend *b = p->backend;
     p->gpu = gpu ? gpu : b->host_memory ? NULL : gpu_by_name(b->name);
-    p->budget = trainers_memory_budget(trainers, count);
-    p->base = b->host_memory ? p->model->weight_bytes : p->model->device_bytes;
     for (size_t i = 0; i < count; i++)
         p->adapter_state += (size_t)p->runs[i].adapter->count * (4 * sizeof(float) + sizeof(int64_t));
-    p->others = p->budget.held - p->base - p->adapter_state;
     Roof roof = b->host_memory ? roof_of_cpu(b) : p->gpu ? roof_of_gpu(p->gpu, b) : (Roof){0};
     bool known = b->host_memory || p->gpu;
-    Recompute from, to;
-    trainer_levels(trainers[0], &from, &to);
-    for (Recompute level = RECOMPUTE_NONE; level <= RECOMPUTE_OFFLOAD; level++) {
-        PlanLevel *l = &p->levels[level];
-        plan_level(p, trainers, level, known ? &roof : NULL);
-        l->allowed = level >= from && level <= to;
-        if (!l->allowed || !l->fits || p->chosen >= 0) continue;
-        p->chosen = (int)level;
-        if (count == 1) p->hint = trainer_batch_hint(trainers[0], p->budget.limit, l->arena, l->total);
-    }
+    plan_levels(p, trainers, known ? &roof : NULL);
+    if (p->chosen < 0 && run_stream_base(p->model, runs)) plan_levels(p, trainers, known ? &roof : NULL);
     return 0;
 }
 

@@ -10,6 +10,7 @@ typedef struct PlanLevel {
     size_t arena, kept, offloaded, total; // kept: copies of weights; total: of the process, or of its device memory
     size_t end;                           // at the end of the run, when the adapter is verified; 0 on a device
     double tokens_per_second;             // of all runs, on one GPU; 0: unknown (a GPU that is not in the table)
+    RoofTime pass;                        // of the largest passes of all runs
     bool allowed, fits;                   // by gradient_checkpointing; into `limit`
 } PlanLevel;
 

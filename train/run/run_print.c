@@ -38,6 +38,7 @@ static void print_model(const Trainer *t) {
     say("memory   %.0f MB planned%s, gradient_checkpointing %s", (double)trainer_planned_bytes(t) / 1e6,
         m->backend->host_memory ? "" : " on the GPU", recompute_name(trainer_recompute(t)));
     if (trainer_kept_bytes(t)) say(", %.0f MB of it for copies of weights", (double)trainer_kept_bytes(t) / 1e6);
+    if (m->stream) say(", two layers of the base at a time, from %s", m->backend->host_memory ? "disk" : "main memory");
     say("\n");
     AUTO_STR StrBuf noise = {0};
     Err ignored; // the file could be read when the model was loaded

@@ -85,7 +85,10 @@ static int fit_memory(Runs *s, Err *err) {
     for (size_t i = 0; i < s->count; i++) trainers[i] = s->items[i].trainer;
     if (run_on_all_ranks(r, s->backend->k->connect(s->backend, s->group, (double)r->config->ddp_timeout, err)))
         return -1;
-    return run_agree(r, trainers_fit_memory(trainers, s->count, err), err);
+    int rc = trainers_fit_memory(trainers, s->count, err);
+    if (rc && err->kind == ERR_NO_FIT && run_stream_base(s->model, r->config))
+        rc = trainers_fit_memory(trainers, s->count, err);
+    return run_agree(r, rc, err);
 }
 
 static int resume_run(Run *r, Err *err) {

@@ -38,7 +38,8 @@ MemoryBudget trainers_memory_budget(Trainer *const *trainers, size_t n) {
     size_t resident = b->host_memory ? memory_resident() : m.used, ranks = (size_t)t->in.ranks->group->local_ranks;
     MemoryBudget r = {.held = resident + (b->host_memory ? touched_later(b) : 0)};
     for (size_t i = 0; i < n && b->host_memory; i++) r.held += untouched_bytes(trainers[i]);
-    if (model->outline) r.held += b->host_memory ? model->weight_bytes : model->device_bytes;
+    // The pages of a streamed model were dropped when it was loaded.
+    if (model->outline || (b->host_memory && model->stream)) r.held += model_memory_bytes(model);
     if (b->host_memory) asked /= ranks, left /= ranks;
     r.limit = asked ? asked : left ? resident + left / 10 * 9 : SIZE_MAX;
     if (!b->host_memory && r.limit > m.used + m.free) r.limit = m.used + m.free;
@@ -59,7 +60,8 @@ void trainer_levels(const Trainer *t, Recompute *from, Recompute *to) {
 // Copies of weights take what max_memory leaves above `taken`, less the 3% by which a plan may err.
 static size_t kept_bytes(const Trainer *t, const MemoryBudget *m, size_t taken) {
     size_t most = m->limit - m->limit / 32;
-    return t->in.config->max_memory && taken < most ? model_kept_bytes(t->in.model, most - taken) : 0;
+    bool may = t->in.config->max_memory && !t->in.model->stream;
+    return may && taken < most ? model_kept_bytes(t->in.model, most - taken) : 0;
 }
 
 // Of several runs each computes one pass in a turn (several_runs.c).
@@ -115,12 +117,13 @@ static int refuse(Trainer *const *trainers, size_t n, const MemoryBudget *m, con
     return err_no_fit(err,
                       "%s of %ld token%s%s needs %.0f MB in all%s%s: %.1f MB for model, adapter%s and process, %.1f MB "
                       "for activations (gradient_checkpointing %s); expected at most %.0f MB (%s); lower "
-                      "%smax_seq_length",
+                      "%smax_seq_length%s",
                       on_device ? "a pass" : "a row", p->tokens, plural(p->tokens),
                       n > 1 ? ", of all runs together," : "", (double)p->total / 1e6, on_device ? " on " : "", b->name,
                       (double)m->held / 1e6, n > 1 ? "s" : "", (double)p->arena / 1e6, recompute_name(t->recompute),
                       (double)m->limit / 1e6, m->reason,
-                      on_device && t->plan.rows_per_pass > 1 ? "per_device_train_batch_size or " : "");
+                      on_device && t->plan.rows_per_pass > 1 ? "per_device_train_batch_size or " : "",
+                      on_device && !t->in.model->stream ? ", or base_memory host" : "");
 }
 
 // Offloaded block inputs are pinned in host memory.

@@ -80,10 +80,15 @@ static void test_plan_of_a_large_model(void **state) {
     assert_true(base > 16.0e9 && base < 16.2e9); // 8.03 billion parameters of two bytes
     mem_free(out);
     put("config.json", plain);
-    check_has("plan --model_name_or_path . --gpu rtx4090 --dtype f32", 3, "config.json names no type; --dtype chooses");
+    check_has("plan --model_name_or_path . --gpu rtx4090 --dtype f32 --base_memory device", 3,
+              "config.json names no type; --dtype chooses");
+    check_has("plan --model_name_or_path . --gpu rtx4090 --dtype f32", 0,
+              "two layers of the base at a time, from main memory");
+    check_has("plan --model_name_or_path . --gpu rtx4090 --dtype f32", 0, " of computing: the copies bound it\n");
     check_has("plan --model_name_or_path . --gpu rtx4090 --quantize_base nf4", 0,
               "steps    unknown without the data\n");
-    check_has("plan --model_name_or_path . --gpu rtx4090 --max_memory 4GiB", 3, "expected at most");
+    check_has("plan --model_name_or_path . --gpu rtx4090 --max_memory 4GiB --base_memory device", 3,
+              "; base_memory host keeps two layers of the base there");
     put("config.json", "{\"model_type\": \"llama\", \"hidden_size\": 4096");
     check_has("plan --model_name_or_path config.json", 2, "config.json");
     mem_free(text);

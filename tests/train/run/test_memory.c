@@ -173,7 +173,7 @@ static void test_memory_small(void **state) {
 // What does not fit is refused by both, before anything is written.
 static void test_memory_small_limit_is_kept(void **state) {
     (void)state;
-    MemoryCase c = {SMOLLM2, 0, TRAIN "--max_seq_length 128 --max_memory 150MB"};
+    MemoryCase c = {SMOLLM2, 0, TRAIN "--max_seq_length 128 --max_memory 150MB --base_memory device"};
     AUTO_FREE char *plan = command("plan", &c), *train = command("train", &c);
     check_has(plan, 3, "expected at most 150.0 MB (max_memory)");
     check_has(train, 3, "expected at most 150 MB (max_memory)");
@@ -194,6 +194,8 @@ static void test_memory_of_decoders(void **state) {
               {SMOLLM2, 0, TRAIN "--max_seq_length 1024 --gradient_checkpointing true --lora_target_modules down_proj"},
               {SMOLLM2, 0, TRAIN "--max_seq_length 256 --lora_r 4 --report_to '[]'"},
               {SMOLLM2, 0, TRAIN "--max_seq_length 128 --max_memory 600MB"},
+              {SMOLLM2, 0, TRAIN "--max_seq_length 128 --max_memory 150MB"}, // two layers of the base at a time
+              {SMOLLM2, 0, TRAIN "--max_seq_length 256 --base_memory disk --gradient_checkpointing true"},
               {SMOLLM2, 0,
                TRAIN "--max_seq_length 128 --per_device_train_batch_size 2 "
                      "--gradient_accumulation_steps 3"});
