@@ -257,16 +257,14 @@ static void test_quantize_weight_refuses(void **state) {
     Fixture *f = new_fixture();
     Weight w = f->w;
     w.cols = 100, w.rows = ROWS, w.n_segments = 1;
-    expect_refusal(w, QUANTIZE_INT8,
-                   "blk.7.ffn_up.weight has 100 columns; quantize_base expects a multiple of 32 for int8");
+    expect_refusal(w, QUANTIZE_INT8, "blk.7.ffn_up.weight has 100 columns; expected a multiple of 32 for int8");
     w.cols = 96;
-    expect_refusal(w, QUANTIZE_NF4,
-                   "blk.7.ffn_up.weight has 96 columns; quantize_base expects a multiple of 64 for nf4");
+    expect_refusal(w, QUANTIZE_NF4, "blk.7.ffn_up.weight has 96 columns; expected a multiple of 64 for nf4");
     w = f->w;
     w.segments[1].dtype = DTYPE_Q4_1;
-    expect_refusal(
-        w, QUANTIZE_INT8,
-        "blk.7.ffn_up.weight is Q4_1, and a quantised base keeps its own blocks; expected quantize_base \"none\"");
+    expect_refusal(w, QUANTIZE_INT8,
+                   "blk.7.ffn_up.weight is Q4_1, and a quantised base keeps its own blocks; expected quantize_base and "
+                   "quantize_head \"none\"");
     f->b16[77] = 0x7FC0;
     expect_refusal(
         f->w, QUANTIZE_INT8,

@@ -29,6 +29,7 @@ static int run_base_options(ModelOptions *o, const Loaded *l, const char *model,
     o->rope_scaling = of_run.rope_scaling;
     o->rope_factor = of_run.rope_factor;
     o->quantize = of_run.quantize;
+    o->quantize_head = of_run.quantize_head;
     o->eos_token = of_run.eos_token;
     if (strcmp(l->run.model_name_or_path, model) == 0) o->revision = of_run.revision;
     return 0;

@@ -69,17 +69,18 @@ typedef struct ModelOptions {
     int64_t max_positions;    // of a row, at most config.context; 0: context
     RopeScaling rope_scaling; // ROPE_NONE: the model's own; else this by rope_factor (model_config_scale_rope)
     float rope_factor;
-    QuantizeKind quantize;
-    BaseMemory memory;      // AUTO: all in memory if it fits; HOST is DEVICE in host memory
-    size_t max_memory;      // for AUTO: of the run; 0: what is free on the device, or `host_room`
-    size_t host_room;       // 0: unknown
-    const char *repository; // Model.repository; NULL: as the files have it
-    const char *revision;   // Model.revision of a repository that the path tells; NULL: as the path has it
-    const char *eos_token;  // ends texts in place of the model's own; NULL: that
-    bool outline;           // shapes, types and sizes only: no weight is read, and the model computes nothing (`plan`);
-                            // weights and the tokenizer of a folder without them may be absent
-    DType absent_dtype;     // of absent weights, where config.json names no type
-    bool classifier;        // accepts models without a language-model head: encoders, ...ForSequenceClassification
+    QuantizeKind quantize;      // of the layers
+    QuantizeKind quantize_head; // of the embedding and the head
+    BaseMemory memory;          // AUTO: all in memory if it fits; HOST is DEVICE in host memory
+    size_t max_memory;          // for AUTO: of the run; 0: what is free on the device, or `host_room`
+    size_t host_room;           // 0: unknown
+    const char *repository;     // Model.repository; NULL: as the files have it
+    const char *revision;       // Model.revision of a repository that the path tells; NULL: as the path has it
+    const char *eos_token;      // ends texts in place of the model's own; NULL: that
+    bool outline;       // shapes, types and sizes only: no weight is read, and the model computes nothing (`plan`);
+                        // weights and the tokenizer of a folder without them may be absent
+    DType absent_dtype; // of absent weights, where config.json names no type
+    bool classifier;    // accepts models without a language-model head: encoders, ...ForSequenceClassification
 } ModelOptions;
 
 // Loads a GGUF file or a Hugging Face folder, and moves it to b's device (ERR_NO_FIT: not enough memory there).

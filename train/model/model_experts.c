@@ -38,7 +38,8 @@ static void add_experts(Loader *l, Weight *w, int64_t rows, int64_t cols, const 
         Slot *s = slot_add(l, 2, (int64_t[]){rows, cols}, "%s%.*s%d%s", prefix, (int)(number - pattern), pattern, e,
                            number + 2);
         slot_add_part(s, w + e, rows, NULL);
-        s->is_matrix = s->quantize = true;
+        s->is_matrix = s->in_layer = true;
+        s->quantize = l->options->quantize;
         s->take = model_take_matrix;
     }
 }
@@ -49,13 +50,13 @@ static int take_stacked(Loader *l, const Slot *s) {
     WeightSegment stored;
     if (model_stored(&stored, l, s)) return -1;
     int64_t experts = s->shape[0], cols = s->shape[2], row = 0;
-    bool quantize = s->quantize && l->options->quantize != QUANTIZE_NONE; // it refuses non-finite values itself
+    bool quantize = s->quantize != QUANTIZE_NONE; // it refuses non-finite values itself
     Weight whole = weight_rows(s->tensor, &stored, 0, experts * s->shape[1], cols, NULL);
     if (!quantize && model_check_finite(l, &whole, s->name)) return -1;
     for (int64_t e = 0; e < experts; e++)
         for (int i = 0; i < s->n_parts; i++) {
             s->parts[i][e] = weight_rows(s->tensor, &stored, row, s->part_rows[i], cols, NULL);
-            if (quantize && model_quantize(l, &s->parts[i][e])) return -1;
+            if (quantize && model_quantize(l, &s->parts[i][e], s->quantize)) return -1;
             row += s->part_rows[i];
         }
     if (quantize) model_drop_stored(l, s, stored.data);
@@ -68,7 +69,8 @@ static void add_stacked(Loader *l, Weight *w, int parts, int64_t rows, int64_t c
     int64_t experts = l->m->config.experts;
     Slot *s = slot_add(l, 3, (int64_t[]){experts, parts * rows, cols}, "%s%s", prefix, name);
     for (int i = 0; i < parts; i++) slot_add_part(s, w + i * experts, rows, NULL);
-    s->is_matrix = s->quantize = true;
+    s->is_matrix = s->in_layer = true;
+    s->quantize = l->options->quantize;
     s->take = take_stacked;
 }
 
@@ -112,7 +114,8 @@ static void list_shared(Loader *l, ModelLayer *layer, const char *prefix) {
         int64_t rows = i == 2 ? hidden : f;
         Slot *s = slot_add(l, 2, (int64_t[]){rows, i == 2 ? f : hidden}, "%s%s.weight", prefix, n->shared[i]);
         slot_add_part(s, &layer->shared[i], rows, NULL);
-        s->is_matrix = s->quantize = true;
+        s->is_matrix = s->in_layer = true;
+        s->quantize = l->options->quantize;
         s->take = model_take_matrix;
     }
     AUTO_FREE char *gate = mem_printf("%s%s%s.weight", l->prefix, prefix, n->shared_gate);

@@ -47,7 +47,8 @@ struct Slot {
     const float **vector;
     bool plus_one;              // of a vector: the norm multiplies by 1 + w
     bool transposed;            // of a matrix: stored [in, out]; shape is as stored
-    bool quantize;              // of a matrix: ModelOptions.quantize applies
+    bool in_layer;              // a matrix of a layer, which a quantised checkpoint may hold in several tensors
+    QuantizeKind quantize;      // of a matrix
     const SourceTensor *tensor; // what the file has; NULL: absent
 };
 
@@ -86,8 +87,8 @@ Weight weight_rows(const SourceTensor *t, const WeightSegment *stored, int64_t r
                    const int32_t *row_map);
 // All rows of a slot's tensor, aligned for its type; scales of a quantised one are read into memory of the model.
 int model_stored(WeightSegment *stored, Loader *l, const Slot *s);
-// Replaces a dense weight of a layer by its quantised copy (ModelOptions.quantize), in memory of the model.
-int model_quantize(Loader *l, Weight *w);
+// Replaces a dense weight by its quantised copy, in memory of the model.
+int model_quantize(Loader *l, Weight *w, QuantizeKind kind);
 // Frees the source of a quantised slot: a copy that the model owns, or pages of the map.
 void model_drop_stored(Loader *l, const Slot *s, const void *data);
 // Refuses values that are not finite.

@@ -86,7 +86,8 @@ static void add_module(Loader *l, ModelLayer *layer, const Module *module, const
         memcpy(s->row_map, parts.row_map, sizeof s->row_map);
         memcpy(s->part_rows, parts.part_rows, sizeof s->part_rows);
         s->n_parts = parts.n_parts;
-        s->is_matrix = s->quantize = !is_bias;
+        s->is_matrix = s->in_layer = !is_bias;
+        if (!is_bias) s->quantize = l->options->quantize;
         s->transposed = transposed && !is_bias;
         s->take = is_bias ? model_take_bias : model_take_matrix;
     }
@@ -113,7 +114,7 @@ static void list_tables(Loader *l) {
     Model *m = l->m;
     const ModelConfig *c = &m->config;
     const TensorNames *n = l->names;
-    add_matrix(l, &m->embedding, c->vocab, c->hidden, n->embedding);
+    add_matrix(l, &m->embedding, c->vocab, c->hidden, n->embedding)->quantize = l->options->quantize_head;
     if (c->positions_table) add_matrix(l, &m->position_embedding, c->positions_table, c->hidden, n->positions);
     if (c->token_types) add_matrix(l, &m->type_embedding, c->token_types, c->hidden, n->token_types);
     if (n->embed_norm) add_norm(l, &m->embed_norm, c->hidden, "", n->embed_norm);
@@ -146,7 +147,9 @@ void model_list_slots(Loader *l) {
     bool classifies = list_class_head(l);
     if (l->names->head && !m->config.tied_head) {
         if (!*head) head = l->names->head;
-        add_matrix(l, &m->head, m->config.vocab, m->config.hidden, head)->optional = classifies;
+        Slot *s = add_matrix(l, &m->head, m->config.vocab, m->config.hidden, head);
+        s->optional = classifies;
+        s->quantize = l->options->quantize_head;
         if (m->config.arch->head_bias) add_bias(l, &m->head, m->config.vocab, head)->optional = classifies;
     }
     if (m->is_gguf) { // model_config_gguf.c has read them
@@ -196,7 +199,7 @@ static bool is_assumed(const Loader *l, const Slot *s) {
 static void check_slot(Loader *l, Slot *s) {
     const SourceTensor *t = s->tensor = find_tensor(l, s->name);
     if (!t && is_assumed(l, s)) {
-        if (s->quantize && s->n_dims == 2) t = quantized_assume(l->m->file->source, s->name, s->shape[0], s->shape[1]);
+        if (s->in_layer && s->n_dims == 2) t = quantized_assume(l->m->file->source, s->name, s->shape[0], s->shape[1]);
         if (!t) t = weight_source_assume(l->m->file->source, s->name, l->m->assumed_dtype, s->n_dims, s->shape);
         s->tensor = t;
         if (!t) problem_add(&l->problems, "%s is too large", s->name);

@@ -140,10 +140,7 @@ static ModelReader *reader_new(const Model *m) {
     const WeightSource *source = m->file->source;
     ModelReader *r = mem_calloc(1, sizeof *r);
     AUTO_FREE Extent *mapped = mapped_tensors(source);
-    Collector c = {.reader = r,
-                   .mapped = mapped,
-                   .n_mapped = source->n_tensors,
-                   .absent = source->lacks_weights && m->file->options.quantize == QUANTIZE_NONE};
+    Collector c = {.reader = r, .mapped = mapped, .n_mapped = source->n_tensors, .absent = source->lacks_weights};
     r->first = mem_calloc((size_t)m->config.layers + 1, sizeof *r->first);
     for (int64_t i = 0; i < m->config.layers; i++) {
         collect_layer(&c, m, &m->layers[i]);
@@ -181,7 +178,7 @@ static ModelStream *stream_of_files(const Model *m, ModelReader *r) {
 int model_stream_files(Model *m, Err *err) {
     CHECK(m->backend->host_memory && !m->stream);
     ModelReader *r = reader_new(m);
-    if (r->n == 0) {
+    if (r->n == 0 || m->file->options.quantize != QUANTIZE_NONE) {
         reader_free(r);
         return err_input(err,
                          "base_memory disk: the matrices of %s are converted when it is loaded (quantize_base, or the "

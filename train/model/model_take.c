@@ -105,16 +105,15 @@ static int transposed_copy(Loader *l, const Slot *s, const void **data) {
     return 0;
 }
 
-int model_quantize(Loader *l, Weight *w) {
+int model_quantize(Loader *l, Weight *w, QuantizeKind kind) {
     QuantizedMemory q;
     if (l->options->outline) {
         size_t bytes;
-        if (weight_quantize_outline(w, l->options->quantize, &bytes, l->err))
-            return err_context(l->err, "%s", l->m->path);
+        if (weight_quantize_outline(w, kind, &bytes, l->err)) return err_context(l->err, "%s", l->m->path);
         l->m->weight_bytes += bytes;
         return 0;
     }
-    if (weight_quantize(l->m->host, w, l->options->quantize, &q, l->err)) return err_context(l->err, "%s", l->m->path);
+    if (weight_quantize(l->m->host, w, kind, &q, l->err)) return err_context(l->err, "%s", l->m->path);
     own(l->m, q.memory, q.bytes);
     l->m->weight_bytes += q.bytes;
     return 0;
@@ -131,7 +130,7 @@ void model_drop_stored(Loader *l, const Slot *s, const void *data) {
 
 static int quantize_parts(Loader *l, const Slot *s, const void *data) {
     for (int i = 0; i < s->n_parts; i++)
-        if (model_quantize(l, s->parts[i])) return -1;
+        if (model_quantize(l, s->parts[i], s->quantize)) return -1;
     model_drop_stored(l, s, data);
     return 0;
 }
@@ -157,7 +156,7 @@ int model_take_matrix(Loader *l, const Slot *s) {
     if (model_stored(&stored, l, s)) return -1;
     if (s->transposed && !l->options->outline && transposed_copy(l, s, &stored.data)) return -1;
     int64_t rows = s->shape[s->transposed], cols = s->shape[!s->transposed], row = 0;
-    bool quantize = s->quantize && l->options->quantize != QUANTIZE_NONE; // it refuses non-finite values itself
+    bool quantize = s->quantize != QUANTIZE_NONE; // it refuses non-finite values itself
     Weight whole = weight_rows(s->tensor, &stored, 0, rows, cols, NULL);
     if (!quantize && model_check_finite(l, &whole, s->name)) return -1;
     for (int i = 0; i < s->n_parts; i++) {

@@ -24,6 +24,7 @@ int run_model_options(ModelOptions *o, const Config *c, int64_t *max_tokens, Err
     *o = (ModelOptions){.rope_scaling = scalings[c->rope_scaling_type],
                         .rope_factor = (float)c->rope_scaling_factor,
                         .quantize = c->quantize_base,
+                        .quantize_head = c->quantize_head,
                         .memory = c->base_memory,
                         .max_memory = (size_t)c->max_memory,
                         .host_room = memory_free() / 10 * 9,

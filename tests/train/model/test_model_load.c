@@ -118,6 +118,24 @@ static void check_quantized(QuantizeKind kind, DType want, double step) {
     backend_close(b);
 }
 
+// The tied head is the embedding; a head of its own is quantised, too.
+static void test_model_load_quantizes_the_head(void **state) {
+    (void)state;
+    write_wide_model();
+    Backend *b = open_backend();
+    Model *m, *q;
+    Err err;
+    ASSERT_OK(model_load(&m, "wide.gguf", b, NULL, &err), &err);
+    ASSERT_OK(model_load(&q, "wide.gguf", b, &(ModelOptions){.quantize_head = QUANTIZE_INT8}, &err), &err);
+    assert_int_equal(q->embedding.segments[0].dtype, DTYPE_Q8_0);
+    assert_int_equal(q->head.segments[0].dtype, DTYPE_Q8_0);
+    assert_int_equal(q->layers[0].w[PROJ_Q].segments[0].dtype, DTYPE_F32);
+    assert_true(q->weight_bytes < m->weight_bytes - (size_t)(q->embedding.rows * q->embedding.cols * 2));
+    model_free(q);
+    model_free(m);
+    backend_close(b);
+}
+
 static void test_model_load_quantizes_the_layers(void **state) {
     (void)state;
     write_wide_model();
@@ -132,7 +150,7 @@ static void test_model_load_refuses_to_quantize(void **state) {
     Err err;
     tiny_model_write("tiny.gguf", &TINY_MODEL);
     ASSERT_REFUSED(model_load(&m, "tiny.gguf", b, &(ModelOptions){.quantize = QUANTIZE_NF4}, &err), &err,
-                   "tiny.gguf: blk.0.attn_q.weight has 32 columns; quantize_base expects a multiple of 64 for nf4");
+                   "tiny.gguf: blk.0.attn_q.weight has 32 columns; expected a multiple of 64 for nf4");
     if (model_file())
         ASSERT_REFUSED(model_load(&m, model_file(), b, &(ModelOptions){.quantize = QUANTIZE_INT8}, &err), &err,
                        "keeps its own blocks");
@@ -393,6 +411,7 @@ static void test_model_load_smollm2_is_fast(void **state) {
 
 TEST_MAIN(SCRATCH_TEST(test_model_load_reads_the_config),
           SCRATCH_TEST(test_model_load_puts_qk_rows_in_hugging_face_order),
-          SCRATCH_TEST(test_model_load_quantizes_the_layers), SCRATCH_TEST(test_model_load_refuses_to_quantize),
-          SCRATCH_TEST(test_model_load_scales_rope), SCRATCH_TEST(test_model_load_refuses_by_name),
-          SCRATCH_TEST(test_model_load_survives_damaged_metadata), TEST(test_model_load_smollm2_is_fast))
+          SCRATCH_TEST(test_model_load_quantizes_the_head), SCRATCH_TEST(test_model_load_quantizes_the_layers),
+          SCRATCH_TEST(test_model_load_refuses_to_quantize), SCRATCH_TEST(test_model_load_scales_rope),
+          SCRATCH_TEST(test_model_load_refuses_by_name), SCRATCH_TEST(test_model_load_survives_damaged_metadata),
+          TEST(test_model_load_smollm2_is_fast))
