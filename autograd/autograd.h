@@ -26,7 +26,7 @@
     X(MOE_ROUTE, "moe_route") X(MOE_GATHER, "moe_gather") X(GROUPED_LINEAR, "grouped_linear") \
     X(MOE_SCALE, "moe_scale") X(MOE_COMBINE, "moe_combine") \
     X(HEAD_LOSS, "head_loss") X(PREFERENCE_LOSS, "preference_loss") X(CLASS_LOSS, "class_loss") \
-    X(POOL, "pool") X(LOGITS, "logits") X(OFFLOAD, "offload")
+    X(POOL, "pool") X(LOGITS, "logits") X(TOP_LOGITS, "top_logits") X(OFFLOAD, "offload")
 // clang-format on
 #define TAPE_OP_ID(id, name) TAPE_OP_##id,
 typedef enum TapeOp { TAPE_OPS(TAPE_OP_ID) N_TAPE_OPS } TapeOp;
@@ -110,6 +110,15 @@ void op_class_loss(Tape *t, Tensor *x, const ClassHead *head, HeadResult *result
 void op_pool(Tape *t, Tensor *x, const int32_t *start, Mat vectors);
 // Ends an inference graph: out = x W^T + bias, soft-capped unless softcap is 0, in device memory of the caller.
 void op_logits(Tape *t, Tensor *x, const Weight *w, Mat out, float softcap);
+// The k largest of a row's first `vocab` logits, as top_k has them, into device memory of the caller: ids, values
+// [rows of x, k]. A graph may follow that reads them.
+typedef struct TopLogits {
+    int32_t *ids;
+    float *values;
+    int64_t k, vocab;
+    float softcap;
+} TopLogits;
+void op_top_logits(Tape *t, Tensor *x, const Weight *w, const TopLogits *top);
 
 // Nodes built between begin and end are recomputed in backward instead of kept; ranges do not nest.
 void tape_checkpoint_begin(Tape *t);

@@ -1,5 +1,5 @@
-// ops_head: the end of a graph: the language model's head with its loss, a classifier's, pooling, plain logits. Layout:
-// ops.c.
+// ops_head: the end of a graph: the language model's head with its loss, a classifier's, pooling, plain logits, the
+// largest ones. Layout: ops.c.
 #include "tape.h"
 
 // ---- head: out[0] is the gradient of in[0], written by forward chunk by chunk, from the logits ----
@@ -120,5 +120,45 @@ void op_logits(Tape *t, Tensor *x, const Weight *w, Mat out, float softcap) {
     CHECK(x->cols == w->cols && out.rows == x->rows && out.cols == w->rows);
     Node *n = node_add(t, &LOGITS, x, NULL, NULL);
     n->args = (NodeArgs){.logits = {w, out, softcap}};
+    n->parameter_bytes = cost_weight_bytes(t, w);
+}
+
+// ---- top_logits: the largest logits of each row into the caller's memory, a chunk of rows at a time ----
+
+enum { TOP_ROWS = 128 };
+
+// A chunk's logits, then the products' workspace.
+static size_t chunk_bytes(const Node *n) {
+    size_t bytes = (size_t)(min64(TOP_ROWS, n->in[0]->rows) * n->args.top_logits.w->rows) * sizeof(float);
+    return (bytes + 255) & ~(size_t)255;
+}
+
+static void top_forward(const Node *n, const Exec *x) {
+    const Weight *w = n->args.top_logits.w;
+    const TopLogits *top = &n->args.top_logits.top;
+    Mat in = mat_in(n, 0);
+    for (int64_t at = 0; at < in.rows; at += TOP_ROWS) {
+        Mat logits = mat_of(x->ws, DTYPE_F32, min64(TOP_ROWS, in.rows - at), w->rows);
+        CALL(x, linear_forward, logits, mat_rows(in, at, logits.rows), w, (Mat){0}, (char *)x->ws + chunk_bytes(n));
+        if (top->softcap != 0) CALL(x, softcap, logits, top->softcap);
+        CALL(x, top_k, top->ids + at * top->k, top->values + at * top->k, logits, top->vocab, top->k);
+    }
+}
+
+static size_t top_workspace(const Node *n, Backend *b, bool backward) {
+    int64_t rows = min64(TOP_ROWS, n->in[0]->rows), last = n->in[0]->rows % TOP_ROWS;
+    size_t whole = b->k->linear_workspace(b, n->args.top_logits.w, rows);
+    size_t rest = last ? b->k->linear_workspace(b, n->args.top_logits.w, last) : 0;
+    return chunk_bytes(n) + (whole > rest ? whole : rest);
+}
+
+static double top_flops(const Node *n, bool backward) { return cost_product(n->in[0], n->args.top_logits.w->rows); }
+
+static const Op TOP_LOGITS = {TAPE_OP_TOP_LOGITS, top_forward, NULL, top_workspace, .flops = top_flops};
+
+void op_top_logits(Tape *t, Tensor *x, const Weight *w, const TopLogits *top) {
+    CHECK(x->cols == w->cols && top->k > 0 && top->k <= top->vocab && top->vocab <= w->rows);
+    Node *n = node_add(t, &TOP_LOGITS, x, NULL, NULL);
+    n->args = (NodeArgs){.top_logits = {w, *top}};
     n->parameter_bytes = cost_weight_bytes(t, w);
 }

@@ -97,6 +97,10 @@ typedef union NodeArgs {
         Mat out;
         float softcap;
     } logits;
+    struct {
+        const Weight *w;
+        TopLogits top;
+    } top_logits;
 } NodeArgs;
 
 struct Node {

@@ -19,11 +19,16 @@ typedef enum {
     PREFERENCE_SUMS
 } PreferenceSum;
 
+// The parts of a loss with soft targets: SoftTargets.
+typedef enum { SUM_HARD, SUM_SOFT, SOFT_SUMS } SoftSum;
+enum { HEAD_SUMS = PREFERENCE_SUMS };
+
 // Results of the head, in device memory.
 typedef struct HeadResult {
-    double loss;                        // sum of the token losses of the row (unscaled, natural log)
-    int64_t correct;                    // positions whose arg max is the target (lowest index wins ties)
-    double preference[PREFERENCE_SUMS]; // 0 unless of preference_loss, which sums loss and correct over samples
+    double loss;            // sum of the token losses of the row (unscaled, natural log)
+    int64_t correct;        // positions whose arg max is the target (lowest index wins ties)
+    double sums[HEAD_SUMS]; // of preference_loss, which sums loss and correct over samples, by PreferenceSum; of
+                            // head_loss with soft targets by SoftSum; else 0
 } HeadResult;
 
 // Results of many passes as integers: the sum is bit-identical for any order of passes and any split over ranks. The
@@ -32,7 +37,7 @@ typedef struct ExactSum {
     int64_t whole, fraction;
 } ExactSum;
 typedef struct HeadTally {
-    ExactSum loss, preference[PREFERENCE_SUMS];
+    ExactSum loss, sums[HEAD_SUMS];
     int64_t correct;
     int64_t bad; // passes with a sum that is not finite or of a magnitude of at least 2^30; not in the sums
 } HeadTally;
@@ -40,13 +45,23 @@ enum { HEAD_TALLY_LIMIT = 1 << 30 };
 HOST_DEVICE static inline bool head_result_fits(const HeadResult *r) {
     const double limit = HEAD_TALLY_LIMIT;
     bool fits = fabs(r->loss) < limit; // false for NaN
-    for (int i = 0; i < PREFERENCE_SUMS; i++) fits = fits && fabs(r->preference[i]) < limit;
+    for (int i = 0; i < HEAD_SUMS; i++) fits = fits && fabs(r->sums[i]) < limit;
     return fits;
 }
 HOST_DEVICE static inline void exact_sum_add(ExactSum *s, int64_t units) {
     s->whole += units >> 32;
     s->fraction += units & 0xffffffff;
 }
+
+// Of each row the k largest logits of a teacher, or their log probabilities (Hinton et al. 2015). With T the
+// temperature, q the softmax of values / T over the k, p that of logits / T over all V:
+//   loss = hard_weight nll + soft_weight T^2 KL(q || p),  KL(q || p) = sum over the k of q (log q - log p)
+typedef struct SoftTargets {
+    const int32_t *ids;  // [M, k] in [0, V), ascending in each row; -1, before all others: absent (at least one is not)
+    const float *values; // [M, k] finite, up to a constant of the row; of absent ones any
+    int64_t k;           // 0: no soft targets
+    float temperature, hard_weight, soft_weight;
+} SoftTargets;
 
 typedef struct HeadLoss {
     const int32_t *targets; // [M], all in [0, V); -1 (padding): ignored, dx is 0
@@ -55,6 +70,7 @@ typedef struct HeadLoss {
     float softcap;          // 0: none; else logits = c tanh(logits / c) before the loss (Gemma 2)
     double *token_loss;     // [M] each position's loss, written; of padding unspecified. NULL: not wanted
     bool as_in_training;    // without dx: logits are rounded as they are with dx, so that losses can be compared
+    SoftTargets soft;       // label_smoothing is 0 then
 } HeadLoss;
 
 // Losses of preferences. A sequence s is a prompt and its completion, log p its completion's log probability (minus the

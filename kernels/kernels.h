@@ -438,6 +438,9 @@ struct Kernels {
                            void *ws);
     // out[m] = arg max of logits[m, :], lowest index wins ties; NaN: -1.
     void (*argmax)(Backend *b, int32_t *out, Mat logits);
+    // The k largest of logits[m, : n] (lowest index wins ties, NaN is largest), by ascending index: their indices ids
+    // [M, k] and values [M, k].  logits [M, V] float32, k <= n <= V.
+    void (*top_k)(Backend *b, int32_t *ids, float *values, Mat logits, int64_t n, int64_t k);
     // *t += *r, one pass.
     void (*tally)(Backend *b, HeadTally *t, const HeadResult *r);
 

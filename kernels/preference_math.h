@@ -107,7 +107,7 @@ HOST_DEVICE static inline void preference_terms(PreferenceTerms *t, const Prefer
 HOST_DEVICE static inline void preference_sum(HeadResult *sum, const PreferenceTerms *t) {
     sum->loss += t->loss;
     sum->correct += t->correct;
-    for (int i = 0; i < PREFERENCE_SUMS; i++) sum->preference[i] += t->preference[i];
+    for (int i = 0; i < PREFERENCE_SUMS; i++) sum->sums[i] += t->preference[i];
 }
 
 C_END

@@ -28,7 +28,7 @@ extern "C" {
     X(moe_gather) X(moe_combine) X(moe_scale_forward) X(moe_scale_backward) X(grouped_linear_forward) \
     X(grouped_linear_backward) X(head_loss) X(softcap) X(class_loss) \
     X(preference_loss) X(pool_forward) X(pool_backward) \
-    X(embedding_loss) X(argmax) X(tally) X(fixed_add) X(fixed_to_f32) \
+    X(embedding_loss) X(argmax) X(top_k) X(tally) X(fixed_add) X(fixed_to_f32) \
     X(sqnorm) X(adamw)
 #define PROFILE_TRANSFERS(X) X(upload) X(download) X(copy) X(zero) X(offload) X(reload) X(all_reduce)
 // Parts of a run, X(id, name): their time without the slots that they call.

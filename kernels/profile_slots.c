@@ -212,6 +212,8 @@ TIMED(embedding_loss, embedding_flop(de, e, l), mat_bytes(e) + 2 * mat_bytes(de)
       (Backend *b, HeadResult *result, float *similarity, Mat de, Mat e, const EmbeddingLoss *l, void *ws),
       (b, result, similarity, de, e, l, ws))
 TIMED(argmax, 0, mat_bytes(logits), (Backend *b, int32_t *out, Mat logits), (b, out, logits))
+TIMED(top_k, 0, mat_bytes(logits), (Backend *b, int32_t *ids, float *values, Mat logits, int64_t n, int64_t k),
+      (b, ids, values, logits, n, k))
 TIMED(tally, 0, sizeof *t, (Backend *b, HeadTally *t, const HeadResult *r), (b, t, r))
 TIMED(fixed_add, 0, 20 * (double)n,
       (Backend *b, int64_t *acc, const float *g, int64_t n, float limit, float unscale, int64_t *bad),

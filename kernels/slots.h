@@ -20,6 +20,6 @@
     X(moe_scale_backward) X(grouped_linear_workspace) X(grouped_linear_forward) X(grouped_linear_backward) \
     X(head_loss_workspace) X(head_loss) X(softcap) X(class_loss_workspace) X(class_loss) \
     X(preference_loss_workspace) X(preference_loss) X(pool_forward) X(pool_backward) \
-    X(embedding_loss_workspace) X(embedding_loss) X(argmax) \
+    X(embedding_loss_workspace) X(embedding_loss) X(argmax) X(top_k) \
     X(tally) X(fixed_add) X(fixed_to_f32) X(sqnorm) X(adamw)
 // clang-format on

@@ -11,6 +11,26 @@ static const PassState *pass_state(OpRun *r) {
     return op_copy(r, &state, sizeof state);
 }
 
+// Some of the rows have fewer; of every other one the target is among them.
+static SoftTargets soft_targets(OpRun *r, const int32_t *targets, int64_t m, int64_t v) {
+    int64_t k = r->size.soft;
+    AUTO_FREE float *values = op_input_floats(r, m * k);
+    AUTO_FREE int32_t *ids = mem_alloc((size_t)(m * k), sizeof *ids);
+    for (int64_t i = 0; i < m; i++)
+        for (int64_t j = 0; j < k; j++) {
+            int64_t low = v * j / k, high = v * (j + 1) / k, at = low + (i * 31 + j * 7) % (high - low);
+            if (i % 2 && targets[i] >= low && targets[i] < high) at = targets[i];
+            ids[i * k + j] = j < i % 3 && j + 1 < k ? -1 : (int32_t)at;
+            values[i * k + j] = 3 * values[i * k + j] - 5;
+        }
+    return (SoftTargets){.ids = op_copy(r, ids, (size_t)(m * k) * sizeof *ids),
+                         .values = op_copy(r, values, (size_t)(m * k) * sizeof *values),
+                         .k = k,
+                         .temperature = r->size.temperature,
+                         .hard_weight = 0.25f,
+                         .soft_weight = 0.75f};
+}
+
 static void case_head_loss(OpRun *r) {
     int64_t m = r->size.t, v = r->size.n, c = r->size.k;
     Weight w = op_weight(r, v, c);
@@ -21,11 +41,14 @@ static void case_head_loss(OpRun *r) {
                   .state = pass_state(r),
                   .label_smoothing = r->size.smoothing,
                   .softcap = r->size.softcap};
+    if (r->size.soft) h.soft = soft_targets(r, targets, m, v);
     // The loss is a sum of m terms, each as exact as its logits. dx mixes probabilities whose relative error is the
     // absolute error of their logits: twice a sum's; summed up over the vocabulary, the target's part among the others.
     HeadResult *result = op_workspace(r, sizeof *result);
     op_output_at(r, "loss", &result->loss, sizeof result->loss, OP_DOUBLES, 1e-6), op_rounded(r, 1);
     op_output_at(r, "correct", &result->correct, sizeof result->correct, OP_EXACT, 0), op_rounded(r, 1);
+    double floor = r->size.soft ? 1e-6 : 0; // 0 without soft targets
+    op_output_at(r, "sums", result->sums, sizeof result->sums, OP_DOUBLES, floor), op_rounded(r, 1);
     h.token_loss = op_output_bytes(r, "token_loss", (size_t)m * sizeof(double), OP_DOUBLES, 2 * OP_SUM(c), NULL);
     op_rounded(r, TWO_PRODUCTS);
     Mat dx = absent();
@@ -77,6 +100,31 @@ static void case_head_ties(OpRun *r) {
     OP_CALL(r, head_loss, result, absent(), x, &w, &h, OP_WORKSPACE(r, head_loss, &w, &h, M));
 }
 
+// The last column is beyond those that are looked at.
+static void case_top_k(OpRun *r) {
+    int64_t m = r->size.t, n = r->size.n, k = r->size.k;
+    Mat logits = op_input_f32(r, m, n + 1);
+    int32_t *ids = op_output_bytes(r, "ids", (size_t)(m * k) * sizeof *ids, OP_EXACT, 0, NULL);
+    float *values = op_output_bytes(r, "values", (size_t)(m * k) * sizeof *values, OP_EXACT, 0, NULL);
+    OP_CALL(r, top_k, ids, values, logits, n, k);
+}
+
+// Ties, both zeros, infinities, NaN of either sign.
+static void case_top_special(OpRun *r) {
+    enum { ROWS = 6, N = 600, K = 4 };
+    AUTO_FREE float *x = mem_alloc(ROWS * N, sizeof *x);
+    for (int i = 0; i < ROWS * N; i++) x[i] = i / N == 5 ? -INFINITY : -1;
+    x[3] = x[30] = x[590] = 2;
+    x[N + 5] = -0.0f, x[N + 6] = 0.0f;
+    x[2 * N + 9] = x[2 * N + 599] = INFINITY;
+    x[3 * N + 36] = NAN, x[3 * N + 10] = -NAN, x[3 * N + 11] = 7;
+    x[4 * N] = 1e-40f;
+    Mat logits = mat_of(op_copy(r, x, ROWS * N * sizeof *x), DTYPE_F32, ROWS, N);
+    int32_t *ids = op_output_bytes(r, "ids", ROWS * K * sizeof *ids, OP_EXACT, 0, NULL);
+    float *values = op_workspace(r, ROWS * K * sizeof *values);
+    OP_CALL(r, top_k, ids, values, logits, N, K);
+}
+
 // ---- preferences: t scored positions, n the PreferenceKind; the last sequences are padding ----
 
 // Token losses of random numbers, above 0.
@@ -117,7 +165,7 @@ static void case_preference_loss(OpRun *r) {
     HeadResult *result = op_workspace(r, sizeof *result);
     op_output_at(r, "loss", &result->loss, sizeof result->loss, OP_DOUBLES, 1e-12);
     op_output_at(r, "correct", &result->correct, sizeof result->correct, OP_EXACT, 0);
-    op_output_at(r, "preference", result->preference, sizeof result->preference, OP_DOUBLES, 1e-12);
+    op_output_at(r, "sums", result->sums, sizeof result->sums, OP_DOUBLES, 1e-12);
     Mat dx = r->size.no_dx ? absent() : op_inout(r, "dx", r->size.t, r->size.k, OP_SUM(1));
     OP_CALL(r, preference_loss, result, dx, &p, OP_WORKSPACE(r, preference_loss, &p));
 }
@@ -182,6 +230,18 @@ static const OpSize heads[] = {
     {.t = 5, .n = 9000, .k = 64, .dtype = DTYPE_BF16, .no_dx = true, .softcap = 1, .smoothing = 0.1f},
 };
 
+static const OpSize soft_heads[] = {
+    {.t = 1, .n = 1000, .k = 576, .dtype = DTYPE_Q8_0, .soft = 8, .temperature = 1},
+    {.t = 67, .n = 4099, .k = 96, .dtype = DTYPE_Q8_0, .soft = 64, .temperature = 2},
+    {.t = 127, .n = 300, .k = 100, .dtype = DTYPE_F32, .bias = true, .soft = 300, .temperature = 0.5f},
+    {.t = 5, .n = 9000, .k = 64, .dtype = DTYPE_BF16, .soft = 1, .temperature = 1, .softcap = 3},
+    {.t = 37, .n = 257, .k = 256, .dtype = DTYPE_Q6_K, .soft = 20, .temperature = 3, .softcap = 2},
+    {.t = 128, .n = 1001, .k = 64, .dtype = DTYPE_Q4_1, .no_dx = true, .soft = 100, .temperature = 1.5f},
+};
+static const OpSize tops[] = {
+    {.t = 3, .n = 1, .k = 1},     {.t = 5, .n = 1000, .k = 1}, {.t = 4, .n = 1237, .k = 64},
+    {.t = 2, .n = 700, .k = 700}, {.t = 37, .n = 40, .k = 7},
+};
 static const OpSize ties[] = {
     {.t = 1000, .n = 3000, .k = 32, .dtype = DTYPE_Q8_0}}; // t: a NaN in W would hide in 0 * W
 static const OpSize classes[] = {
@@ -217,7 +277,10 @@ static const OpSize embeddings[] = {
 
 const OpCase op_cases_head[] = {
     OP_CASE(head_loss, heads),
+    {"soft_targets", case_head_loss, soft_heads, (int)(sizeof soft_heads / sizeof *soft_heads), false},
     OP_CASE(head_ties, ties),
+    OP_CASE(top_k, tops),
+    OP_CASE(top_special, ties),
     OP_CASE(class_loss, classes),
     OP_CASE(preference_loss, preference_sizes),
     OP_CASE(pool, pools),

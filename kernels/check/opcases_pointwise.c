@@ -143,7 +143,7 @@ static void case_tally(OpRun *r) {
                                  {HEAD_TALLY_LIMIT - 0x1p-23, 2, {0}},
                                  {r->size.bias ? -HEAD_TALLY_LIMIT : 1, 1, {0}},
                                  {r->size.bias ? NAN : -1e-3, 5, {0, r->size.bias ? -1 : INFINITY}}};
-    const HeadTally start = {.loss = {5, 0xfffffff0}, .preference = {{1, 2}}, .correct = 7};
+    const HeadTally start = {.loss = {5, 0xfffffff0}, .sums = {{1, 2}}, .correct = 7};
     HeadTally *t = op_output_bytes(r, "tally", sizeof start, OP_EXACT, 0, &start);
     for (size_t i = 0; i < sizeof passes / sizeof *passes; i++)
         OP_CALL(r, tally, t, op_copy(r, &passes[i], sizeof passes[i]));

@@ -29,6 +29,8 @@ typedef struct OpSize {
     int segments;             // of the weight; 0: one
     bool row_map, bias, residual, accumulate;
     bool kept;                // the weight has a kept copy, where the backend keeps one
+    int64_t soft;             // soft targets of a row
+    float temperature;        // of them
     bool no_dx, no_da, no_db; // NULL outputs
     GluKind glu;
     ActivationKind activation;
@@ -38,7 +40,8 @@ typedef struct OpSize {
 // clang-format off
 #define OP_SIZE_NUMBERS(X) \
     X(t) X(n) X(k) X(heads) X(kv) X(d) X(rank) X(row_offset) X(rotated) X(layout) X(window) X(experts) X(used) \
-    X(scores) X(segments) X(glu) X(activation) X(dropout) X(smoothing) X(softcap) X(class_loss)
+    X(scores) X(segments) X(glu) X(activation) X(dropout) X(smoothing) X(softcap) X(class_loss) X(soft) \
+    X(temperature)
 #define OP_SIZE_FLAGS(X) \
     X(uneven) X(bidirectional) X(row_map) X(bias) X(residual) X(accumulate) X(no_dx) X(no_da) X(no_db) \
     X(kept)

@@ -11,45 +11,16 @@
 // The target is kept apart so that Z'/Z = 1 - p_y keeps its relative precision when p_y is close to 1.
 // With a soft cap the logits are l = c tanh(x / c), and W_v in each sum gets the factor dl/dx = 1 - (l_v / c)^2; the
 // last sum then differs from row to row and becomes another product.
+// Of soft targets (soft_targets_cpu.c) a temperature other than 1 has exponentials of its own: another product, too.
 //
 // The vocabulary is cut into slices by shape alone, each with its maximum and sums, merged in order: all threads have
 // work with few rows, and the bits do not depend on the number of threads.
 #include <math.h>
 
-#include "gemm.h"
+#include "loss_cpu.h"
 
 enum { TILE_M = GEMM_ROWS, PANEL_V = 512, PANEL_ELEMENTS = 5 << 18, ITEMS = 16, MAX_SLICES = 8, PACK_V = 32 };
 _Static_assert(PACK_V % STRIP == 0 && PACK_V % K_STEP == 0, "whole strips");
-
-// Softmax state of one row over one slice of the vocabulary.
-typedef struct RowState {
-    double others;  // sum of exp(logit - max) without the target; after finish_row: the loss
-    double logits;  // sum of the logits (label smoothing only)
-    float max;      // largest logit
-    float target;   // the target's logit, -inf while not seen
-    int32_t argmax; // lowest index of the largest logit
-} RowState;
-
-typedef struct Head {
-    Backend *b;
-    const Weight *w;
-    const HeadLoss *h;
-    Mat x, dx;
-    int64_t slices, slice_rows, step; // slices of slice_rows rows of W, `step` of each expanded at a time
-    Act *panels;                      // [slices, step, C] expanded rows of W
-    Part *transposed, *packed;        // the same, packed: W^T for the logits, W for dx
-    Part *parts, *left;               // of x; [threads] of the left side of a product
-    Left rows;                        // x
-    float *tiles;                     // [threads, TILE_M, step] logits, then exponentials
-    Act *factors;                     // [threads, TILE_M, step] the same, rounded
-    float *sums;                      // [slices, M, C] sums for dx
-    Act *target_rows;                 // [threads, C]
-    double *column_sum;               // [C] sum of the rows of W (label smoothing without a soft cap)
-    bool smooth_capped;               // label smoothing with a soft cap: the next two
-    float *slope_sums;                // [slices, M, C] products of e/V dl/dx with W
-    Act *slopes;                      // [threads, TILE_M, step] e/V dl/dx
-    RowState *states;                 // [slices, M]
-} Head;
 
 // The next `bytes` of the workspace, of which *used are taken; ws NULL: only measures.
 static void *take(char *ws, size_t *used, size_t bytes) {
@@ -66,6 +37,7 @@ static size_t lay_out(Head *a, Backend *b, const Weight *w, const HeadLoss *h, i
     a->w = w;
     a->h = h;
     a->smooth_capped = h->label_smoothing != 0 && h->softcap != 0;
+    a->tempered = h->soft.k && h->soft.temperature != 1;
     a->slices = tiles ? min64(MAX_SLICES, (ITEMS + tiles - 1) / tiles) : 1;
     a->slice_rows = (w->rows + a->slices - 1) / a->slices;
     a->slices = (w->rows + a->slice_rows - 1) / a->slice_rows; // none is empty
@@ -83,9 +55,10 @@ static size_t lay_out(Head *a, Backend *b, const Weight *w, const HeadLoss *h, i
     a->target_rows = take(ws, &used, (size_t)(b->threads * c) * sizeof(Act));
     a->column_sum = take(ws, &used, (size_t)c * sizeof(double));
     a->states = take(ws, &used, (size_t)(a->slices * m) * sizeof(RowState));
-    if (a->smooth_capped) {
-        a->slopes = take(ws, &used, (size_t)(b->threads * TILE_M * a->step) * sizeof(Act));
-        a->slope_sums = take(ws, &used, (size_t)(a->slices * m * c) * sizeof(float));
+    a->kept = take(ws, &used, (size_t)(m * h->soft.k) * sizeof(float));
+    if (a->smooth_capped || a->tempered) {
+        a->seconds = take(ws, &used, (size_t)(b->threads * TILE_M * a->step) * sizeof(Act));
+        a->second_sums = take(ws, &used, (size_t)(a->slices * m * c) * sizeof(float));
     }
     return used;
 }
@@ -99,14 +72,6 @@ size_t CPU_FN(head_loss_workspace)(Backend *b, const Weight *w, const HeadLoss *
     }
     size_t own = lay_out(&a, b, w, h, m, NULL);
     return own > most ? own : most;
-}
-
-static float *sum_row(const Head *a, int64_t slice, int64_t m) {
-    return a->sums + (slice * a->x.rows + m) * a->w->cols;
-}
-
-static float *slope_row(const Head *a, int64_t slice, int64_t m) {
-    return a->slope_sums + (slice * a->x.rows + m) * a->w->cols;
 }
 
 // Rows [at, at + n) of W of a slice at the current step; n <= 0: the slice has ended.
@@ -177,23 +142,35 @@ static float capped_exponentials(float *x, int64_t n, float max, float cap) {
     return sum;
 }
 
-// Adds the logits x of panel p to the row's state and replaces them by exponentials (0 for the target). Returns the
-// factor that rescales the slice's sums for dx.
-static float fold_row(const Head *a, RowState *state, float *x, Panel p, int32_t target) {
-    float max = cpu_largest(x, p.n), shrink = 1;
+// Factors that rescale a slice's sums for dx when the largest logit of a row grows.
+typedef struct Shrink {
+    float sums, seconds;
+} Shrink;
+
+// Adds the logits x of panel p to the state of row m and replaces them by exponentials (0 for the targets); second:
+// the row of `seconds` if they are `tempered` and dx is wanted, else NULL.
+static Shrink fold_row(const Head *a, Panel p, int64_t m, float *x, Act *second) {
+    RowState *state = &a->states[p.slice * a->x.rows + m];
+    int32_t target = a->h->targets[m];
+    float max = cpu_largest(x, p.n), of_soft = a->tempered ? 1 / a->h->soft.temperature : 1;
+    Shrink shrink = {1, 1};
     if (a->h->label_smoothing != 0) state->logits += total(x, p.n);
     if (max > state->max) {
         int64_t i = 0;
         while (x[i] != max) i++;
         state->argmax = (int32_t)(p.at + i);
-        shrink = cpu_expf(state->max - max);
-        state->others *= (double)shrink;
+        shrink.sums = cpu_expf(state->max - max);
+        state->others *= (double)shrink.sums;
+        if (a->tempered) shrink.seconds = cpu_expf((state->max - max) * of_soft);
+        if (a->tempered) state->soft *= (double)shrink.seconds;
         state->max = max;
     }
-    if (target >= p.at && target < p.at + p.n) {
-        state->target = x[target - p.at];
-        x[target - p.at] = -INFINITY;
-    }
+    bool has_target = target >= p.at && target < p.at + p.n;
+    if (has_target) state->target = x[target - p.at];
+    if (a->h->soft.k) cpu_keep_soft(a, m, x, p.at, p.n);
+    if (has_target) x[target - p.at] = -INFINITY;
+    if (a->tempered)
+        state->soft += (double)cpu_tempered_exponentials(second, x, p.n, state->max, of_soft, a->h->softcap);
     bool slopes = a->h->softcap != 0 && a->dx.data;
     state->others += (double)(slopes ? capped_exponentials(x, p.n, state->max, a->h->softcap)
                                      : cpu_exponentials(x, p.n, state->max));
@@ -211,31 +188,35 @@ static void finish_logits(const Head *a, Panel p, float *x, Act *slopes) {
     for (int64_t v = 0; v < p.n; v++) slopes[v] = act_store(of_all * (1 - x[v] / cap * (x[v] / cap)));
 }
 
+static void scale_row(float *sum, int64_t n, float factor) {
+    for (int64_t k = 0; k < n && factor != 1; k++) sum[k] *= factor;
+}
+
 // One tile of rows against one panel: logits, softmax statistics, and the product with the panel for dx.
 static void fold_tile(const Head *a, Panel p, bool first, int64_t m0) {
     int64_t rows = min64(TILE_M, a->x.rows - m0), c = a->w->cols;
     float *tile = a->tiles + omp_get_thread_num() * TILE_M * a->step;
     Act *factors = a->factors + omp_get_thread_num() * TILE_M * a->step;
-    Act *slopes = a->smooth_capped ? a->slopes + omp_get_thread_num() * TILE_M * a->step : NULL;
+    Act *seconds = a->second_sums && a->dx.data ? a->seconds + omp_get_thread_num() * TILE_M * a->step : NULL;
     gemm((Output){.f32 = tile, .stride = p.n},
          (Product){rows, p.n, c, .a = gemm_left_at(a->rows, m0, 0), .b = p.transposed, .alpha = 1});
     for (int64_t i = 0; i < rows; i++) {
         float *x = tile + i * p.n;
-        finish_logits(a, p, x, slopes ? slopes + i * p.n : NULL);
-        float shrink = fold_row(a, &a->states[p.slice * a->x.rows + m0 + i], x, p, a->h->targets[m0 + i]);
+        Act *second = seconds ? seconds + i * p.n : NULL;
+        finish_logits(a, p, x, a->smooth_capped ? second : NULL);
+        Shrink shrink = fold_row(a, p, m0 + i, x, a->tempered ? second : NULL);
         if (!a->dx.data) continue;
         act_round(factors + i * p.n, x, p.n);
-        if (first || shrink == 1) continue;
-        float *sum = sum_row(a, p.slice, m0 + i);
-        for (int64_t k = 0; k < c; k++) sum[k] *= shrink;
+        if (!first) scale_row(sum_row(a, p.slice, m0 + i), c, shrink.sums);
+        if (!first && a->tempered) scale_row(second_row(a, p.slice, m0 + i), c, shrink.seconds);
     }
     if (!a->dx.data) return;
     Part *left = a->left + omp_get_thread_num() * gemm_left_size(TILE_M, a->step);
     Product back = {rows, c, p.n, .a = gemm_left(left, factors, p.n, rows, p.n), .b = p.packed, .alpha = 1};
     gemm((Output){.f32 = sum_row(a, p.slice, m0), .stride = c, .add = !first}, back);
-    if (!slopes) return;
-    back.a = gemm_left(left, slopes, p.n, rows, p.n);
-    gemm((Output){.f32 = slope_row(a, p.slice, m0), .stride = c, .add = !first}, back);
+    if (!seconds) return;
+    back.a = gemm_left(left, seconds, p.n, rows, p.n);
+    gemm((Output){.f32 = second_row(a, p.slice, m0), .stride = c, .add = !first}, back);
 }
 
 // The slices of row m as one: the largest logit, the others' sum relative to it, the target's logit.
@@ -245,11 +226,12 @@ static RowState merge_states(const Head *a, int64_t m) {
         const RowState *s = &a->states[slice * a->x.rows + m];
         if (s->max > all.max) all.max = s->max, all.argmax = s->argmax;
     }
-    all.others = all.logits = 0;
+    all.others = all.logits = all.soft = 0;
     for (int64_t slice = 0; slice < a->slices; slice++) {
         const RowState *s = &a->states[slice * a->x.rows + m];
         all.others += s->others * exp((double)s->max - (double)all.max);
         all.logits += s->logits;
+        if (a->tempered) all.soft += s->soft * exp(((double)s->max - (double)all.max) / (double)a->h->soft.temperature);
         if (a->h->targets[m] / a->slice_rows == slice) all.target = s->target;
     }
     return all;
@@ -262,7 +244,7 @@ static void smooth_dx(const Head *a, float *dx, int64_t m) {
     if (!a->smooth_capped)
         for (int64_t k = 0; k < c; k++) dx[k] -= scale * of_all * (float)a->column_sum[k];
     for (int64_t slice = 0; slice < a->slices && a->smooth_capped; slice++) {
-        const float *sum = slope_row(a, slice, m);
+        const float *sum = second_row(a, slice, m);
         for (int64_t k = 0; k < c; k++) dx[k] -= scale * sum[k];
     }
 }
@@ -286,15 +268,21 @@ static void finish_dx(const Head *a, int64_t m, RowState all, double z) {
     act_round(to, dx, c);
 }
 
-// Finishes dx of row m, and stores its loss and its arg max (-1: NaN) in states[m]: others, argmax.
+// ---- the end of a row ----
+
+static double finish_hard(const Head *a, int64_t m, const RowState *all) {
+    double e = (double)a->h->label_smoothing, z = all->others + exp((double)all->target - (double)all->max);
+    if (a->dx.data) finish_dx(a, m, *all, z);
+    double loss = log(z) + (double)all->max - (1 - e) * (double)all->target;
+    return e == 0 ? loss : loss - e * all->logits / (double)a->w->rows;
+}
+
+// Finishes dx of row m, and stores its loss and its arg max (-1: NaN) in states[m]: others, argmax; of soft targets
+// their parts: logits, soft.
 static void finish_row(const Head *a, int64_t m) {
     RowState all = merge_states(a, m);
-    double e = (double)a->h->label_smoothing, z = all.others + exp((double)all.target - (double)all.max);
-    if (a->dx.data) finish_dx(a, m, all, z);
-    double loss = log(z) + (double)all.max - (1 - e) * (double)all.target;
-    if (e != 0) loss -= e * all.logits / (double)a->w->rows;
-    all.others = loss;
-    if (isnan(loss)) all.argmax = -1;
+    all.others = a->h->soft.k ? cpu_finish_soft(a, m, &all) : finish_hard(a, m, &all);
+    if (isnan(all.others)) all.argmax = -1;
     a->states[m] = all;
 }
 
@@ -325,7 +313,8 @@ static void run(Head *a) {
 void CPU_FN(head_loss)(Backend *b, HeadResult *result, Mat dx, Mat x, const Weight *w, const HeadLoss *h, void *ws) {
     CHECK_ACT(x, x.rows, w->cols);
     if (dx.data) CHECK_ACT(dx, x.rows, w->cols);
-    Head a;
+    CHECK(!h->soft.k || h->label_smoothing == 0, "soft targets with label smoothing");
+    Head a = {0};
     lay_out(&a, b, w, h, x.rows, ws);
     a.x = x;
     a.dx = dx;
@@ -336,5 +325,8 @@ void CPU_FN(head_loss)(Backend *b, HeadResult *result, Mat dx, Mat x, const Weig
         result->loss += a.states[m].others;
         if (h->token_loss) h->token_loss[m] = a.states[m].others;
         result->correct += a.states[m].argmax == h->targets[m];
+        if (!h->soft.k) continue;
+        result->sums[SUM_HARD] += a.states[m].logits;
+        result->sums[SUM_SOFT] += a.states[m].soft;
     }
 }

@@ -162,21 +162,22 @@ static int64_t chunk_rows(Backend *b, int64_t stride, DType type, int64_t m) {
     return ceil_div(ceil_div(m, ceil_div(m, most)), CHUNK_ROWS) * CHUNK_ROWS;
 }
 
-HeadSizes cuda_head_sizes(Backend *b, const Weight *w, DType type, int64_t m) {
+HeadSizes cuda_head_sizes(Backend *b, const Weight *w, const HeadLoss *h, DType type, int64_t m) {
     HeadSizes l = {.stride = ceil_div(w->rows, LOGITS_STRIDE) * LOGITS_STRIDE};
     l.chunk = chunk_rows(b, l.stride, type, m);
     l.rows = cuda_align((size_t)m * sizeof(RowLoss));
     l.logits = cuda_align((size_t)(l.chunk * l.stride) * cuda_element(type));
+    l.kept = cuda_align((size_t)(l.chunk * h->soft.k) * sizeof(float));
     size_t sums = cuda_head_in_tiles(w) ? (size_t)(l.chunk * w->cols) * sizeof(float) : 0;
     l.products = larger(cuda_linear_workspace(b, w, l.chunk), sums);
     return l;
 }
 
-static size_t head_bytes(HeadSizes l) { return l.rows + l.logits + l.products; }
+static size_t head_bytes(HeadSizes l) { return l.rows + l.logits + l.kept + l.products; }
 
 size_t cuda_head_loss_workspace(Backend *b, const Weight *w, const HeadLoss *h, int64_t m) {
-    size_t training = head_bytes(cuda_head_sizes(b, w, b->activation, m));
-    return larger(training, head_bytes(cuda_head_sizes(b, w, DTYPE_F32, m))); // evaluation has float32 logits
+    size_t training = head_bytes(cuda_head_sizes(b, w, h, b->activation, m));
+    return larger(training, head_bytes(cuda_head_sizes(b, w, h, DTYPE_F32, m))); // evaluation has float32 logits
 }
 
 size_t cuda_class_loss_workspace(Backend *b, const ClassHead *h, int64_t m) {

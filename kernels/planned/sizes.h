@@ -67,15 +67,17 @@ int64_t cuda_dora_panel(const Weight *w);
 typedef struct RowLoss { // of a scored row
     double loss;
     int64_t correct; // 1: the arg max is the target
+    double parts[SOFT_SUMS];
 } RowLoss;
 
-// The head's workspace: the loss of each row, logits of a chunk of rows (of this type), then the products' workspace.
+// The head's workspace: the loss of each row, logits of a chunk of rows (of this type), those of their soft targets,
+// then the products' workspace.
 typedef struct HeadSizes {
     int64_t chunk;  // rows
     int64_t stride; // of the logits
-    size_t rows, logits, products;
+    size_t rows, logits, kept, products;
 } HeadSizes;
-HeadSizes cuda_head_sizes(Backend *b, const Weight *w, DType type, int64_t m);
+HeadSizes cuda_head_sizes(Backend *b, const Weight *w, const HeadLoss *h, DType type, int64_t m);
 bool cuda_head_in_tiles(const Weight *w); // a quantised head, whose dx is added up in float32
 
 // ---- attention (attention_sizes.c) ----

@@ -3,9 +3,9 @@
 
 #include <math.h>
 
-// One row of logits, dx of one position in double, one expanded row of W.
+// One row of logits, one of gradients of logits, dx of one position in double, one expanded row of W.
 size_t ref_head_loss_workspace(Backend *b, const Weight *w, const HeadLoss *h, int64_t m) {
-    return (size_t)w->rows * sizeof(double) + 2 * (size_t)w->cols * sizeof(double);
+    return 2 * (size_t)w->rows * sizeof(double) + 2 * (size_t)w->cols * sizeof(double);
 }
 
 static void logits_of(double *logits, float *row, const float *x, const Weight *w, double cap) {
@@ -44,33 +44,82 @@ static double logit_gradient(const double *logits, int64_t n, double lse, int64_
     return exp(logits[v] - lse) - (v == target ? 1 - e : 0) - e / (double)n;
 }
 
+// The soft targets of one row: log q of number i is values[i] / T - *lse; -1 is absent.
+typedef struct SoftRow {
+    const int32_t *ids;
+    const float *values;
+    double lse;
+} SoftRow;
+
+static SoftRow soft_row(const SoftTargets *s, int64_t m) {
+    SoftRow r = {s->ids + m * s->k, s->values + m * s->k, 0};
+    double max = -INFINITY, sum = 0, t = s->temperature;
+    for (int64_t i = 0; i < s->k; i++) max = r.ids[i] >= 0 && r.values[i] > max ? r.values[i] : max;
+    for (int64_t i = 0; i < s->k; i++) sum += r.ids[i] < 0 ? 0 : exp((r.values[i] - max) / t);
+    r.lse = max / t + log(sum);
+    return r;
+}
+
+// The logits of p's softmax: log p of v is logits[v] / T - the result.
+static double tempered_lse(const double *logits, int64_t n, double t) {
+    double max = -INFINITY, sum = 0;
+    for (int64_t v = 0; v < n; v++) max = logits[v] > max ? logits[v] : max;
+    for (int64_t v = 0; v < n; v++) sum += exp((logits[v] - max) / t);
+    return max / t + log(sum);
+}
+
+// T^2 KL(q || p); the derivative by logit v, T (p - q), times soft_weight is added to d.
+static double divergence(double *d, const double *logits, int64_t n, const SoftTargets *s, int64_t m) {
+    SoftRow row = soft_row(s, m);
+    double t = s->temperature, lse = tempered_lse(logits, n, t), loss = 0;
+    for (int64_t v = 0; v < n; v++) d[v] += s->soft_weight * t * exp(logits[v] / t - lse);
+    for (int64_t i = 0; i < s->k; i++) {
+        if (row.ids[i] < 0) continue;
+        double log_q = row.values[i] / t - row.lse;
+        loss += exp(log_q) * (log_q - (logits[row.ids[i]] / t - lse));
+        d[row.ids[i]] -= s->soft_weight * t * exp(log_q);
+    }
+    return t * t * loss;
+}
+
 // dx = grad_scale * sum_v d(loss)/d(logit v) W[v]; a capped logit l = c tanh(y / c) has dl/dy = 1 - (l / c)^2.
-static void head_backward(float *dx, double *logits, double lse, int32_t target, const Weight *w, const HeadLoss *h) {
-    double *sum = logits + w->rows, cap = h->softcap;
+static void head_backward(float *dx, const double *logits, double *d, const Weight *w, const HeadLoss *h) {
+    double *sum = d + w->rows, cap = h->softcap;
     float *row = (float *)(sum + w->cols);
     for (int64_t c = 0; c < w->cols; c++) sum[c] = 0;
     for (int64_t v = 0; v < w->rows; v++) {
-        double d = logit_gradient(logits, w->rows, lse, v, target, h->label_smoothing);
-        if (cap != 0) d *= 1 - logits[v] / cap * (logits[v] / cap);
+        if (cap != 0) d[v] *= 1 - logits[v] / cap * (logits[v] / cap);
         ref_weight_row(row, w, v);
-        for (int64_t c = 0; c < w->cols; c++) sum[c] += h->state->grad_scale * d * row[c];
+        for (int64_t c = 0; c < w->cols; c++) sum[c] += h->state->grad_scale * d[v] * row[c];
     }
     for (int64_t c = 0; c < w->cols; c++) dx[c] = (float)sum[c];
+}
+
+// The loss of a row and d = d(loss)/d(logits).
+static double head_row(HeadResult *result, double *d, const double *logits, int64_t n, const HeadLoss *h, int64_t m) {
+    double lse = log_sum_exp(logits, n), weight = h->soft.k ? h->soft.hard_weight : 1;
+    double loss = cross_entropy(logits, n, lse, h->targets[m], h->label_smoothing), soft;
+    for (int64_t v = 0; v < n; v++)
+        d[v] = weight * logit_gradient(logits, n, lse, v, h->targets[m], h->label_smoothing);
+    if (!h->soft.k) return loss;
+    soft = divergence(d, logits, n, &h->soft, m);
+    result->sums[SUM_HARD] += loss;
+    result->sums[SUM_SOFT] += soft;
+    return weight * loss + h->soft.soft_weight * soft;
 }
 
 void ref_head_loss(Backend *b, HeadResult *result, Mat dx, Mat x, const Weight *w, const HeadLoss *h, void *ws) {
     CHECK_SHAPE(x, x.rows, w->cols);
     if (dx.data) CHECK_SHAPE(dx, x.rows, w->cols);
-    double *logits = ws;
+    double *logits = ws, *d = logits + w->rows;
     *result = (HeadResult){0};
     for (int64_t m = 0; m < x.rows; m++) {
-        logits_of(logits, (float *)(logits + w->rows + w->cols), f32_row(x, m), w, h->softcap);
-        double lse = log_sum_exp(logits, w->rows);
-        double loss = cross_entropy(logits, w->rows, lse, h->targets[m], h->label_smoothing);
+        logits_of(logits, (float *)(d + w->rows + w->cols), f32_row(x, m), w, h->softcap);
+        double loss = head_row(result, d, logits, w->rows, h, m);
         result->loss += loss;
         result->correct += arg_max(logits, w->rows) == h->targets[m];
         if (h->token_loss) h->token_loss[m] = loss;
-        if (dx.data) head_backward(f32_row(dx, m), logits, lse, h->targets[m], w, h);
+        if (dx.data) head_backward(f32_row(dx, m), logits, d, w, h);
     }
 }
 

@@ -7,7 +7,7 @@ void ref_tally(Backend *b, HeadTally *t, const HeadResult *r) {
     t->bad += !head_result_fits(r);
     if (!head_result_fits(r)) return;
     exact_sum_add(&t->loss, llrint(r->loss * 0x1p32));
-    for (int i = 0; i < PREFERENCE_SUMS; i++) exact_sum_add(&t->preference[i], llrint(r->preference[i] * 0x1p32));
+    for (int i = 0; i < HEAD_SUMS; i++) exact_sum_add(&t->sums[i], llrint(r->sums[i] * 0x1p32));
     t->correct += r->correct;
 }
 

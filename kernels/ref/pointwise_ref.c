@@ -1,4 +1,5 @@
-// pointwise_ref: ops that touch each element or row once, reference: embedding, NEFTune, rope, rows, add, argmax.
+// pointwise_ref: ops that touch each element or row once, reference: embedding, NEFTune, rope, rows, add, argmax,
+// top_k.
 #include "ref.h"
 
 #include <math.h>
@@ -84,4 +85,23 @@ void ref_argmax(Backend *b, int32_t *out, Mat logits) {
             else if (row[v] > row[out[m]])
                 out[m] = (int32_t)v;
     }
+}
+
+static bool is_before(const float *row, int64_t a, int64_t b) {
+    if (isnan(row[a]) || isnan(row[b])) return isnan(row[a]) && (!isnan(row[b]) || a < b);
+    return row[a] > row[b] || (row[a] == row[b] && a < b);
+}
+
+void ref_top_k(Backend *b, int32_t *ids, float *values, Mat logits, int64_t n, int64_t k) {
+    CHECK_SHAPE(logits, logits.rows, logits.cols);
+    CHECK(k > 0 && k <= n && n <= logits.cols, "%ld of %ld of %ld logits", k, n, logits.cols);
+    for (int64_t m = 0; m < logits.rows; m++)
+        for (int64_t v = 0, at = m * k; v < n; v++) {
+            const float *row = f32_row(logits, m);
+            int64_t before = 0;
+            for (int64_t u = 0; u < n && before < k; u++) before += is_before(row, u, v);
+            if (before == k) continue;
+            ids[at] = (int32_t)v;
+            values[at++] = row[v];
+        }
 }

@@ -71,8 +71,8 @@ static double reward(const PreferenceLoss *p, const Sequence *s) {
 }
 
 static void add(HeadResult *result, const PreferenceLoss *p, const Sequence *s, bool rejected) {
-    result->preference[SUM_REWARD_CHOSEN + rejected] += reward(p, s);
-    result->preference[SUM_LOGP_CHOSEN + rejected] += preference_has_reference(p->kind) ? s->logp : s->logp / s->tokens;
+    result->sums[SUM_REWARD_CHOSEN + rejected] += reward(p, s);
+    result->sums[SUM_LOGP_CHOSEN + rejected] += preference_has_reference(p->kind) ? s->logp : s->logp / s->tokens;
 }
 
 static void scale_rows(Mat dx, const PreferenceLoss *p, int64_t i, double slope, double nll_scale) {

@@ -351,6 +351,28 @@ static void test_kernels_grad_head_loss(void **state) {
     }
 }
 
+// Targets of 3 of 17 tokens, one of them absent in the second row; the last row's target is among them.
+static void test_kernels_grad_soft_targets(void **state) {
+    (void)state;
+    static const int32_t targets[] = {0, 16, 5, 9}, ids[] = {1, 2, 16, -1, 3, 4, 0, 5, 10, 0, 8, 9};
+    static const float values[] = {1, -0.5f, 0.25f, 9, -1, 2, 0, 0, 3, -2, 1, 1};
+    for (int variant = 0; variant < 4; variant++) {
+        Context *c = new_context(4, 17, 9);
+        Backend b = ref();
+        HeadResult result;
+        c->w = (Weight){"head", {{.data = c->y, .dtype = DTYPE_F32, .rows = 17}}, 1, 17, 9, NULL, NULL};
+        c->head = (HeadLoss){.targets = targets, .state = &QUARTER};
+        c->head.soft = (SoftTargets){ids, values, 3, variant & 1 ? 2 : 1, 0.3f, 1.2f};
+        c->head.softcap = variant & 2 ? 2.5f : 0;
+        kernels_ref.head_loss(&b, &result, mat(c->dx, 4, 9), mat(c->x, 4, 9), &c->w, &c->head, c->ws);
+        check_gradient("soft dx", head_loss, c, c->x, c->dx, 4 * 9);
+        double parts = 0.3f * result.sums[SUM_HARD] + 1.2f * result.sums[SUM_SOFT];
+        ASSERT_NEAR(result.loss, parts, 1e-12 * parts);
+        assert_true(result.sums[SUM_SOFT] > 0);
+        mem_free(c);
+    }
+}
+
 // ---- class head: W in y, bias in z ----
 
 enum { CLASSES = 5 };
@@ -480,5 +502,6 @@ static void test_kernels_grad_embedding_loss(void **state) {
 TEST_MAIN(TEST(test_kernels_grad_rmsnorm), TEST(test_kernels_grad_layernorm), TEST(test_kernels_grad_linear),
           TEST(test_kernels_grad_lora), TEST(test_kernels_grad_dora), TEST(test_kernels_grad_rope),
           TEST(test_kernels_grad_attention), TEST(test_kernels_grad_glu), TEST(test_kernels_grad_activation),
-          TEST(test_kernels_grad_gather_rows), TEST(test_kernels_grad_head_loss), TEST(test_kernels_grad_class_loss),
-          TEST(test_kernels_grad_preference_loss), TEST(test_kernels_grad_pool), TEST(test_kernels_grad_embedding_loss))
+          TEST(test_kernels_grad_gather_rows), TEST(test_kernels_grad_head_loss), TEST(test_kernels_grad_soft_targets),
+          TEST(test_kernels_grad_class_loss), TEST(test_kernels_grad_preference_loss), TEST(test_kernels_grad_pool),
+          TEST(test_kernels_grad_embedding_loss))

@@ -41,7 +41,7 @@ PreferenceReport preference_report(const PassPreference *p, const HeadTally *t, 
     bool paired = preference_is_paired(p->loss.kind);
     double sum[PREFERENCE_SUMS], chosen = (double)n->desirable;
     double rejected = paired ? chosen : (double)(n->samples - n->desirable);
-    for (int i = 0; i < PREFERENCE_SUMS; i++) sum[i] = pass_runner_sum(t, &t->preference[i]);
+    for (int i = 0; i < PREFERENCE_SUMS; i++) sum[i] = pass_runner_sum(t, &t->sums[i]);
     return (PreferenceReport){.samples = n->samples,
                               .paired = paired,
                               .reward_chosen = sum[SUM_REWARD_CHOSEN] / chosen,

@@ -56,8 +56,7 @@ static __global__ void tally(HeadTally *t, const HeadResult *r) {
     t->bad += !head_result_fits(r);
     if (!head_result_fits(r)) return;
     exact_sum_add(&t->loss, __double2ll_rn(r->loss * 0x1p32));
-    for (int i = 0; i < PREFERENCE_SUMS; i++)
-        exact_sum_add(&t->preference[i], __double2ll_rn(r->preference[i] * 0x1p32));
+    for (int i = 0; i < HEAD_SUMS; i++) exact_sum_add(&t->sums[i], __double2ll_rn(r->sums[i] * 0x1p32));
     t->correct += r->correct;
 }
 

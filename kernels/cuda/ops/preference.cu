@@ -41,7 +41,7 @@ static __global__ void total(HeadResult *result, const PreferenceTerms *terms, i
     for (int64_t i = threadIdx.x; i < samples; i += TOTAL_BLOCK) preference_sum(&sum, &terms[i]);
     sum.loss = block_sum(sum.loss);
     sum.correct = block_sum((long long)sum.correct);
-    for (int i = 0; i < PREFERENCE_SUMS; i++) sum.preference[i] = block_sum(sum.preference[i]);
+    for (int i = 0; i < PREFERENCE_SUMS; i++) sum.sums[i] = block_sum(sum.sums[i]);
     if (threadIdx.x == 0) *result = sum;
 }
 

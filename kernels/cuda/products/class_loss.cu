@@ -61,7 +61,7 @@ static __global__ void class_judge_each(float *d, RowLoss *rows, ClassHead h) {
     for (int64_t i = m * n + threadIdx.x; i < (m + 1) * n && padding; i += blockDim.x) d[i] = 0;
     loss = block_sum(loss);
     wrong = block_sum(wrong);
-    if (threadIdx.x == 0) rows[m] = {loss / (double)n, !padding && !wrong};
+    if (threadIdx.x == 0) rows[m] = {loss / (double)n, !padding && !wrong, {0, 0}};
 }
 
 static void judge(Backend *b, int64_t rows, const ClassHead *h, const CrossEntropy *c, float *d) {

@@ -93,7 +93,7 @@ static __global__ void __launch_bounds__(1024, 1) cross_entropy(Rows<T> logits, 
     T *x = logits.at(row, 0);
     if (target < 0) { // padding
         for (int col = thread; col < cols && c.state; col += step) store(x + col, 0);
-        if (thread == 0) c.rows[row] = {0, 0};
+        if (thread == 0) c.rows[row] = {0, 0, {0, 0}};
         if (thread == 0 && c.predicted) c.predicted[row] = -1;
         return; // the whole block
     }
@@ -108,7 +108,7 @@ static __global__ void __launch_bounds__(1024, 1) cross_entropy(Rows<T> logits, 
         double loss = log((double)all.others + (double)expf(own - all.max)) + (double)all.max - (1 - (double)e) * own;
         if (e != 0) loss -= (double)e * all.logits / cols;
         int best = isnan(loss) ? -1 : all.best;
-        c.rows[row] = {loss, best == target};
+        c.rows[row] = {loss, best == target, {0, 0}};
         if (c.token_loss) c.token_loss[row] = loss;
         if (c.predicted) c.predicted[row] = best;
     }
@@ -141,18 +141,144 @@ void cuda_cross_entropy(Backend *b, Mat logits, const CrossEntropy *c) {
     });
 }
 
+// ---- soft targets: the same two sweeps, then the gradients of the targets' logits, which were kept, over the second's
+
+enum { SOFT_BLOCK = 512 };
+
+// Softmax state of a row with a temperature T.
+typedef struct SoftStats {
+    RowStats hard;
+    float tempered; // sum of exp((logit - max) / T), with the target
+    float own;      // the target's logit
+} SoftStats;
+
+// q of the soft target of this value: exp((value - largest) / T) / sum.
+typedef struct SoftRow {
+    const int32_t *ids;
+    const float *values;
+    float largest, sum, factor; // factor: 1 / T
+} SoftRow;
+
+static __device__ float any_capped(float x, float cap) { return cap == 0 ? x : capped<true>(x, cap); }
+
+template <class T> static __device__ SoftStats soft_stats(const T *x, int cols, const CrossEntropy &c, float factor) {
+    SoftStats s = {{-FLT_MAX, 0, 0, INT32_MAX}, 0, 0};
+    int target = c.targets[blockIdx.x];
+    for (int col = threadIdx.x; col < cols; col += SOFT_BLOCK) {
+        float l = any_capped(load(x + col), c.softcap);
+        if (l > s.hard.max) {
+            s.hard.others *= expf(s.hard.max - l);
+            s.tempered *= expf((s.hard.max - l) * factor);
+            s.hard.max = l;
+            s.hard.best = col;
+        }
+        s.hard.others += col == target ? 0 : expf(l - s.hard.max);
+        s.tempered += expf((l - s.hard.max) * factor);
+    }
+    SoftStats all = {merge(s.hard, false), 0, any_capped(load(x + target), c.softcap)};
+    all.tempered = (float)block_sum((double)(s.tempered * expf((s.hard.max - all.hard.max) * factor)));
+    return all;
+}
+
+static __device__ SoftRow soft_row(const SoftTargets &s) {
+    SoftRow r = {s.ids + blockIdx.x * s.k, s.values + blockIdx.x * s.k, -FLT_MAX, 0, 1 / s.temperature};
+    for (int i = threadIdx.x; i < s.k; i += SOFT_BLOCK)
+        if (r.ids[i] >= 0) r.largest = fmaxf(r.largest, r.values[i]);
+    r.largest = block_max(r.largest);
+    double sum = 0;
+    for (int i = threadIdx.x; i < s.k; i += SOFT_BLOCK)
+        if (r.ids[i] >= 0) sum += (double)expf((r.values[i] - r.largest) * r.factor);
+    r.sum = (float)block_sum(sum);
+    return r;
+}
+
+// Keeps the logits of the soft targets. Returns KL(q || p).
+template <class T>
+static __device__ double keep_soft(float *kept, const T *x, const SoftRow &r, int64_t k, const SoftStats &s,
+                                   float cap) {
+    double sum = 0, of_q = log((double)r.sum), of_p = log((double)s.tempered);
+    for (int i = threadIdx.x; i < k; i += SOFT_BLOCK) {
+        if (r.ids[i] < 0) continue;
+        kept[i] = load(x + r.ids[i]);
+        double log_q = (double)((r.values[i] - r.largest) * r.factor) - of_q;
+        double log_p = (double)((any_capped(kept[i], cap) - s.hard.max) * r.factor) - of_p;
+        sum += exp(log_q) * (log_q - log_p);
+    }
+    return block_sum(sum);
+}
+
+// The gradients of a row's logits.
+template <class T>
+static __device__ void soft_gradients(T *x, int cols, const CrossEntropy &c, const SoftTargets &s, const float *kept,
+                                      const SoftRow &r, const SoftStats &stats) {
+    int target = c.targets[blockIdx.x];
+    float max = stats.hard.max, z = stats.hard.others + expf(stats.own - max), scale = c.state->grad_scale;
+    float hard = scale * s.hard_weight / z, soft = scale * s.soft_weight * s.temperature;
+    float of_target = -hard * stats.hard.others;
+    for (int col = threadIdx.x; col < cols; col += SOFT_BLOCK) {
+        float at = load(x + col), l = any_capped(at, c.softcap) - max;
+        float d = (col == target ? of_target : expf(l) * hard) + expf(l * r.factor) / stats.tempered * soft;
+        store(x + col, c.softcap == 0 ? d : d * cap_slope(at, c.softcap));
+    }
+    __syncthreads();
+    for (int i = threadIdx.x; i < s.k; i += SOFT_BLOCK) {
+        if (r.ids[i] < 0) continue;
+        float l = any_capped(kept[i], c.softcap) - max, q = expf((r.values[i] - r.largest) * r.factor) / r.sum;
+        float d = (r.ids[i] == target ? of_target : expf(l) * hard) + (expf(l * r.factor) / stats.tempered - q) * soft;
+        store(x + r.ids[i], c.softcap == 0 ? d : d * cap_slope(kept[i], c.softcap));
+    }
+}
+
+template <class T>
+static __global__ void soft_cross_entropy(Rows<T> logits, CrossEntropy c, SoftTargets s, float *kept, int cols) {
+    int64_t row = blockIdx.x;
+    int target = c.targets[row];
+    T *x = logits.at(row, 0);
+    if (target < 0) { // padding
+        for (int col = threadIdx.x; col < cols && c.state; col += SOFT_BLOCK) store(x + col, 0);
+        if (threadIdx.x == 0) c.rows[row] = {0, 0, {0, 0}};
+        return; // the whole block
+    }
+    kept += row * s.k;
+    SoftStats stats = soft_stats(x, cols, c, 1 / s.temperature);
+    SoftRow r = soft_row(s);
+    // Ends with a barrier: no thread reads the targets' logits any more.
+    double soft = keep_soft(kept, x, r, s.k, stats, c.softcap) * (double)s.temperature * (double)s.temperature;
+    if (threadIdx.x == 0) {
+        double hard = log((double)stats.hard.others + (double)expf(stats.own - stats.hard.max)) +
+                      (double)stats.hard.max - (double)stats.own;
+        double loss = (double)s.hard_weight * hard + (double)s.soft_weight * soft;
+        int best = isnan(loss) ? -1 : stats.hard.best;
+        c.rows[row] = {loss, best == target, {hard, soft}};
+        if (c.token_loss) c.token_loss[row] = loss;
+    }
+    if (c.state) soft_gradients(x, cols, c, s, kept, r, stats);
+}
+
+void cuda_soft_cross_entropy(Backend *b, Mat logits, const CrossEntropy *c, const SoftTargets *s, float *kept) {
+    CHECK(logits.data && logits.cols > 0 && logits.cols <= INT32_MAX / 2 && s->k <= logits.cols, "%ld of %ld logits",
+          s->k, logits.cols);
+    if (!logits.rows) return;
+    DISPATCH(logits.dtype, T,
+             RUN(b, (soft_cross_entropy<T>), (unsigned)logits.rows, SOFT_BLOCK, 0, rows_of<T>(logits), *c, *s, kept,
+                 (int)logits.cols));
+}
+
+// ---- all rows ----
+
 enum { TOTAL_BLOCK = 1024 };
 
 static __global__ void total_loss(HeadResult *result, const RowLoss *rows, int64_t m) {
-    double loss = 0;
-    long long correct = 0;
+    HeadResult sum = {};
     for (int64_t i = threadIdx.x; i < m; i += TOTAL_BLOCK) {
-        loss += rows[i].loss;
-        correct += rows[i].correct;
+        sum.loss += rows[i].loss;
+        sum.correct += rows[i].correct;
+        for (int k = 0; k < SOFT_SUMS; k++) sum.sums[k] += rows[i].parts[k];
     }
-    loss = block_sum(loss);
-    correct = block_sum(correct);
-    if (threadIdx.x == 0) *result = {loss, correct, {0, 0, 0, 0}};
+    sum.loss = block_sum(sum.loss);
+    sum.correct = block_sum((long long)sum.correct);
+    for (int k = 0; k < SOFT_SUMS; k++) sum.sums[k] = block_sum(sum.sums[k]);
+    if (threadIdx.x == 0) *result = sum;
 }
 
 void cuda_total_loss(Backend *b, HeadResult *result, const RowLoss *rows, int64_t m) {

@@ -18,6 +18,8 @@ typedef struct CrossEntropy {
 // logits [M, V], F32, F16 or BF16, become grad_scale * d(loss)/d(logits) in place where gradients are wanted. A row's
 // numbers depend on that row alone.
 void cuda_cross_entropy(Backend *b, Mat logits, const CrossEntropy *c);
+// The same with soft targets; kept: [M, k], written.
+void cuda_soft_cross_entropy(Backend *b, Mat logits, const CrossEntropy *c, const SoftTargets *s, float *kept);
 // *result = the sums of m rows, over a tree fixed by m.
 void cuda_total_loss(Backend *b, HeadResult *result, const RowLoss *rows, int64_t m);
 // dst = src, float32, rounded to dst's type.

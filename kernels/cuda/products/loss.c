@@ -39,9 +39,10 @@ void cuda_head_loss(Backend *b, HeadResult *result, Mat dx, Mat x, const Weight 
     CHECK(x.cols == w->cols && (!dx.data || (dx.rows == x.rows && dx.cols == x.cols)), "head of %ld columns on %ld",
           w->cols, x.cols);
     DType type = dx.data || h->as_in_training ? b->activation : DTYPE_F32;
-    HeadSizes l = cuda_head_sizes(b, w, type, x.rows);
+    CHECK(!h->soft.k || h->label_smoothing == 0, "soft targets with label smoothing");
+    HeadSizes l = cuda_head_sizes(b, w, h, type, x.rows);
     RowLoss *rows = ws;
-    void *products = (char *)ws + l.rows + l.logits;
+    void *products = (char *)ws + l.rows + l.logits + l.kept;
     for (int64_t at = 0; at < x.rows; at += l.chunk) {
         int64_t n = min64(l.chunk, x.rows - at);
         Mat logits = {(char *)ws + l.rows, type, n, w->rows, l.stride};
@@ -52,7 +53,13 @@ void cuda_head_loss(Backend *b, HeadResult *result, Mat dx, Mat x, const Weight 
                           .softcap = h->softcap,
                           .rows = rows + at,
                           .token_loss = h->token_loss ? h->token_loss + at : NULL};
-        cuda_cross_entropy(b, logits, &c);
+        if (h->soft.k) {
+            SoftTargets soft = h->soft;
+            soft.ids += at * soft.k;
+            soft.values += at * soft.k;
+            cuda_soft_cross_entropy(b, logits, &c, &soft, (float *)((char *)ws + l.rows + l.logits));
+        } else
+            cuda_cross_entropy(b, logits, &c);
         if (dx.data) head_backward(b, mat_rows(dx, at, n), logits, w, products);
     }
     cuda_total_loss(b, result, rows, x.rows);
