@@ -44,6 +44,7 @@ static int make_key(char key[TOKEN_KEY_LEN + 1], const DatasetInput *in, Err *er
     if (o->classification) str_printf(&what, "classification 2, %zu labels given\n", o->labels ? o->labels->count : 0);
     for (size_t i = 0; o->classification && o->labels && i < o->labels->count; i++)
         str_add(&what, o->labels->names[i], strlen(o->labels->names[i]) + 1);
+    if (o->mlm.probability > 0) str_printf(&what, "mlm %d\n", o->mlm.words);
     if (o->completion_only) str_puts(&what, "completion_only\n");
     if (o->raw_pairs) str_puts(&what, "raw_pairs\n");
     if (o->preference) str_printf(&what, "preference %d %d %ld\n", o->preference, o->learn_chosen_prompt, o->kl_group);
@@ -82,11 +83,19 @@ static int check_mask(const DatasetOptions *o, Err *err) {
                      turns ? "roles_to_train, train_on_eos, mask_history" : "train_on_inputs");
 }
 
-static int check_options(const DatasetOptions *o, Err *err) {
+// Longer samples are cut into windows with the tokens around a text, and one token of it.
+static int check_mlm(const DatasetOptions *o, const Tokenizer *t, Err *err) {
+    if (t->mask < 0) return err_input(err, "task: mlm; expected a model whose tokenizer has a mask token");
+    if (o->max_seq_length > t->post.n_single) return 0;
+    return err_input(err, "max_seq_length: found %ld; expected more than the %d tokens around a text",
+                     o->max_seq_length, t->post.n_single - 1);
+}
+
+static int check_options(const DatasetOptions *o, const Tokenizer *t, Err *err) {
     if (!o->n_files) return err_input(err, "train_file: found no file; expected at least one");
     if (o->max_seq_length < 2 || o->max_seq_length > INT32_MAX)
         return err_input(err, "max_seq_length: found %ld; expected at least 2", o->max_seq_length);
-    if (check_format(o->format, o, err)) return -1;
+    if (check_format(o->format, o, err) || (o->mlm.probability > 0 && check_mlm(o, t, err))) return -1;
     return o->preference ? check_mask(o, err) : 0;
 }
 
@@ -104,7 +113,7 @@ int dataset_open(Dataset **d, const DatasetOptions *o, const Tokenizer *t, const
     DatasetInput in = {.options = o, .tokenizer = t, .chat = chat};
     char key[TOKEN_KEY_LEN + 1];
     *d = NULL;
-    if (check_options(o, err) || make_key(key, &in, err)) return -1;
+    if (check_options(o, t, err) || make_key(key, &in, err)) return -1;
     AUTO_FREE char *file = cache_file(o->cache_dir, key);
     bool hit = file && token_image_open(d, file, key, t->vocab_size, NULL) == 0;
     if (!hit && (dataset_build(d, &in, file, key, err) || check_unchanged(&in, key, file, err))) {
@@ -114,6 +123,9 @@ int dataset_open(Dataset **d, const DatasetOptions *o, const Tokenizer *t, const
     if (file && hit) cache_touch(file);
     if (file && !hit) cache_trim(file, o->cache_limit ? o->cache_limit : CACHE_LIMIT);
     (*d)->score_first = o->score_first;
+    (*d)->mlm = o->mlm;
+    (*d)->mlm.mask_token = t->mask;
+    if (!o->mlm.vocab) (*d)->mlm.vocab = t->vocab_size;
     (*d)->from_cache = hit;
     return 0;
 }

@@ -14,6 +14,7 @@
 #include "file_rule.h"
 #include "key_notes.h"
 #include "labels.h"
+#include "mlm.h"
 #include "record_format.h"
 #include "tokenizer.h"
 
@@ -39,6 +40,7 @@ typedef struct DatasetOptions {
     PreferenceData preference; // format must be auto or preference; not with train_on_inputs and learnt
     bool learn_chosen_prompt;  // PREFERENCE_PAIRS: the prompt of the chosen answer is learnt, too (ORPO)
     int64_t kl_group;          // PREFERENCE_LABELS: kept records in sequence whose answers are exchanged (kl_group.h)
+    MlmRule mlm;               // probability above 0: masked language modelling; its tokens are dataset_open's own
     bool classification;       // records are text and label; format must be auto or classification
     const LabelList *labels;   // classification: the labels that may occur, in their order; NULL: found in the files
     bool score_first;          // classification: a sample is scored at its first token (encoders), not at its last
@@ -77,7 +79,7 @@ typedef struct Sample { // borrowed from the dataset
     const int32_t *ids;
     const uint8_t *supervised; // supervised[i]: token i is predicted (by position i - 1) and scored; LEARNT_PROMPT: as
                                // a prompt's (learn_chosen_prompt), else 1. The first token of a sequence has 0;
-                               // classification: all 0
+                               // classification: all 0; mlm: what may be hidden (MLM_BEGINS, MLM_CONTINUES)
     int64_t count;
     int64_t supervised_count; // classification: 1, the label
     int64_t record;           // 0-based record number over all files
@@ -97,7 +99,9 @@ typedef struct Dataset {  // read-only after dataset_open
     DatasetStats stats;
     PreferenceData preference;    // DatasetOptions.preference
     bool from_cache, score_first; // DatasetOptions.score_first
-    int64_t count;                // samples
+    bool masked;                  // for masked language modelling, by mlm
+    MlmRule mlm;
+    int64_t count; // samples
     size_t n_files;
     const int64_t *file_ends; // [n_files] samples of file i are those from the end of the file before it up to this
     KeyCounts unread;         // keys of records that nothing reads, with the number of records that have them

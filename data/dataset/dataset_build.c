@@ -38,7 +38,7 @@ typedef struct Build {
 static void add_sample(Build *b, const RecordTokens *e, size_t begin, size_t count, int32_t label, int64_t record) {
     uint8_t *supervised = e->supervised + begin;
     bool two = label >= 0 || b->o->preference;
-    supervised[0] = 0; // nothing predicts a window's first token
+    if (b->o->mlm.probability == 0) supervised[0] = 0; // nothing predicts a window's first token
     token_sink_add(b->sink, &(Sample){.ids = e->ids + begin,
                                       .supervised = supervised,
                                       .count = (int64_t)count,
@@ -60,6 +60,27 @@ static void add_windows(Build *b, const RecordTokens *e) {
         if (n > max) n = n == max + 1 && max > 2 ? max - 1 : max;
         add_sample(b, e, at, n, -1, b->stats.records);
         at += n;
+    }
+}
+
+// Of masked language modelling: each window has the tokens around the text. Without a token to hide it is none.
+static void add_framed_windows(Build *b, const RecordTokens *e) {
+    size_t frame = e->before + e->after, end = e->count - e->after, most = (size_t)b->o->max_seq_length - frame;
+    AUTO_FREE int32_t *ids = mem_alloc(most + frame, sizeof *ids);
+    AUTO_FREE uint8_t *supervised = mem_calloc(most + frame, 1);
+    RecordTokens window = {.ids = ids, .supervised = supervised};
+    memcpy(ids, e->ids, e->before * sizeof *ids);
+    for (size_t at = e->before, n; at < end; at += n) {
+        n = end - at < most ? end - at : most;
+        memcpy(ids + e->before, e->ids + at, n * sizeof *ids);
+        memcpy(ids + e->before + n, e->ids + end, e->after * sizeof *ids);
+        memcpy(supervised + e->before, e->supervised + at, n);
+        memset(supervised + e->before + n, 0, e->after);
+        if (supervised[e->before] == MLM_CONTINUES) supervised[e->before] = MLM_BEGINS;
+        if (memchr(supervised + e->before, MLM_BEGINS, n))
+            add_sample(b, &window, 0, n + frame, -1, b->stats.records);
+        else
+            b->stats.dropped_tokens += (int64_t)n;
     }
 }
 
@@ -172,7 +193,7 @@ static int add_kept(Build *b, const RecordTokens *e, const RecordSpan *span) {
     if (nothing) {
         s->skipped_unsupervised++;
     } else if (e->windows) {
-        add_windows(b, e);
+        (b->o->mlm.probability > 0 ? add_framed_windows : add_windows)(b, e);
     } else if (!keep || keep > max) {
         return add_too_long(b, e, e->count + e->cut, span);
     } else {
@@ -345,7 +366,7 @@ static int finish(Dataset **d, Build *b) {
     AUTO_FREE uint32_t *place = NULL;
     if (b->labels && label_table_finish(b->labels, &labels, &place, b->err))
         return err_context(b->err, "%s", b->o->files[0]);
-    TokenTables tables = {&b->stats, b->o->preference, &b->unread, &labels, place};
+    TokenTables tables = {&b->stats, b->o->preference, b->o->mlm.probability > 0, &b->unread, &labels, place};
     return token_sink_finish(d, b->sink, &tables, b->tokenizer.tokenizer->vocab_size, b->err);
 }
 
@@ -367,6 +388,8 @@ int dataset_build(Dataset **d, const DatasetInput *in, const char *file, const c
                                  .unrendered = o->unrendered,
                                  .preference = o->preference,
                                  .learn_chosen_prompt = o->learn_chosen_prompt,
+                                 .mlm = o->mlm.probability > 0,
+                                 .mlm_words = o->mlm.words,
                                  .shorten_to = o->truncation == TRUNCATION_TRUNCATE ? o->max_seq_length : 0};
     AUTO_FREE Slot *slots = mem_calloc(BATCH_RECORDS, sizeof *slots);
     for (;; file = NULL) {

@@ -44,13 +44,19 @@ static void add_eos(RecordTokens *out, TokenIds *t, const Tokenizer *tokenizer, 
     if (eos >= 0 && (t->count <= from || t->ids[t->count - 1] != eos)) add_id(t, eos);
 }
 
-// Text of a text column, a raw prompt or completion.
-static int add_text(RecordTokens *out, TokenIds *t, const RecordTokenizer *e, JsonStr text, bool continues, Err *err) {
+int record_add_special(RecordTokens *out, const RecordTokenizer *e, JsonStr text, Err *err) {
     bool parse = e->parse_special != PARSE_SPECIAL_OFF;
     if (text.len >= UINT32_MAX) // the tokenizer counts bytes in 32 bits
         return err_input(err, "found a text of %zu byte%s; expected less than 4 GiB", text.len, plural(text.len));
     if (tokenizer_spells_control(e->tokenizer, text.data, text.len, NULL))
         *(parse ? &out->parsed_special : &out->plain_special) = true;
+    return 0;
+}
+
+// Text of a text column, a raw prompt or completion.
+static int add_text(RecordTokens *out, TokenIds *t, const RecordTokenizer *e, JsonStr text, bool continues, Err *err) {
+    bool parse = e->parse_special != PARSE_SPECIAL_OFF;
+    if (record_add_special(out, e, text, err)) return -1;
     if (continues)
         tokenizer_encode_rest(e->tokenizer, text.data, text.len, NULL, parse, t);
     else
@@ -202,7 +208,7 @@ static int read_masks(uint8_t *supervised, const Dialog *d, size_t i, Err *err) 
     return 0;
 }
 
-static int tokenize_ids(RecordTokens *out, const RecordTokenizer *e, const Dialog *d, Err *err) {
+int record_tokenize_ids(RecordTokens *out, const RecordTokenizer *e, const Dialog *d, Err *err) {
     size_t begin, end;
     if (visible_range(d, &begin, &end, err)) return -1;
     out->count = end - begin;
@@ -223,13 +229,14 @@ static int tokenize_ids(RecordTokens *out, const RecordTokenizer *e, const Dialo
 static int tokenize_kind(RecordTokens *out, const RecordTokenizer *e, const Dialog *d, Err *err) {
     bool learn_prompt = e->train_on_inputs && !(e->completion_only && d->is_pair);
     if (d->preference) return preference_tokenize(out, e, d, err);
+    if (e->mlm) return mlm_tokenize(out, e, d, err);
     switch (d->kind) {
     case DIALOG_CHAT: return record_tokenize_chat(out, e, d, learn_prompt, err);
     case DIALOG_RAW: return tokenize_raw(out, e, d, learn_prompt, err);
     case DIALOG_TEXT:
         out->windows = true;
         return d->completion.len ? record_tokenize_text(out, e, d->completion, true, err) : 0; // of no text no EOS
-    case DIALOG_IDS: return tokenize_ids(out, e, d, err);
+    case DIALOG_IDS: return record_tokenize_ids(out, e, d, err);
     case DIALOG_SEGMENTS: return tokenize_segments(out, e, d, err);
     }
     CHECK(false, "kind %d", d->kind);
@@ -242,7 +249,7 @@ int record_tokenize_dialog(RecordTokens *out, const RecordTokenizer *e, const Di
         record_tokens_clear(out);
         return -1;
     }
-    if (out->count) out->supervised[0] = 0;
+    if (out->count && !e->mlm) out->supervised[0] = 0;
     return 0;
 }
 

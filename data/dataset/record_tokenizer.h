@@ -8,6 +8,7 @@
 //   ids              as given; labels and masks decide what is supervised, without them all is
 //   classification   one text or two, and a label (classify.c)
 //   preference       prompt and chosen answer, prompt and rejected answer; or prompt and answer (preference.c)
+//   mlm              a text with the tokens that the model wants around it, or ids (mlm_record.c)
 // BOS where the tokenizer adds it; BOS and EOS where the model has them and the text does not spell them itself. The
 // first token of a record is never supervised: nothing predicts it.
 #pragma once
@@ -28,7 +29,8 @@ typedef struct RecordTokenizer {
     Unrendered unrendered;
     PreferenceData preference;
     bool learn_chosen_prompt;
-    int64_t shorten_to; // classification: longer samples are shortened to this; 0: they are not
+    int64_t shorten_to;  // classification: longer samples are shortened to this; 0: they are not
+    bool mlm, mlm_words; // masked language modelling, of whole words
 } RecordTokenizer;
 
 typedef struct RecordTokens { // init with {0}; record_tokens_clear frees
@@ -36,9 +38,10 @@ typedef struct RecordTokens { // init with {0}; record_tokens_clear frees
     uint8_t *supervised;
     size_t count;
     bool parsed_special, plain_special, own_bos, cannot_stop; // see DatasetStats
-    size_t left_out; // bytes without a token in the vocabulary: left out, or an unknown token
-    bool windows;    // text: cut into windows when it is too long, not dropped
-    char *label;     // classification: its name; else NULL
+    size_t left_out;      // bytes without a token in the vocabulary: left out, or an unknown token
+    bool windows;         // text: cut into windows when it is too long, not dropped
+    size_t before, after; // mlm: tokens at both ends of a text that each of its windows has
+    char *label;          // classification: its name; else NULL
     LabelKind label_kind;
     size_t second;   // as in Sample; PREFERENCE_LABELS: where the answer begins
     bool desirable;  // PREFERENCE_LABELS
@@ -50,10 +53,14 @@ void record_tokens_clear(RecordTokens *e);
 int record_take_tokens(RecordTokens *out, TokenIds *t, size_t n_masked, Err *err);
 
 // Its messages do not name file and line.
+// Notes control tokens that a text spells; an error for a text that is too long.
+int record_add_special(RecordTokens *out, const RecordTokenizer *e, JsonStr text, Err *err);
+int record_tokenize_ids(RecordTokens *out, const RecordTokenizer *e, const Dialog *d, Err *err);
 // [BOS] text, with EOS if it ends there.
 int record_tokenize_text(RecordTokens *out, const RecordTokenizer *e, JsonStr text, bool ends, Err *err);
 int record_tokenize_chat(RecordTokens *out, const RecordTokenizer *e, const Dialog *d, bool learn_prompt, Err *err);
 int preference_tokenize(RecordTokens *out, const RecordTokenizer *e, const Dialog *d, Err *err);
+int mlm_tokenize(RecordTokens *out, const RecordTokenizer *e, const Dialog *d, Err *err);
 int record_tokenize_dialog(RecordTokens *out, const RecordTokenizer *e, const Dialog *d, Err *err);
 
 // Where a record comes from: for messages, and how to read it.

@@ -120,10 +120,18 @@ static void count_sequences(RowSize size[2], const Dataset *d, int64_t sample) {
     add_size(&size[1], s.count - s.second, s.supervised_count - first);
 }
 
+static void load_sample(MlmLoad *load, const Dataset *d, int64_t sample, int64_t maskable) {
+    Sample s;
+    if (d->mlm.words) s = dataset_sample(d, sample);
+    mlm_load_add(load, &d->mlm, d->mlm.words ? &s : NULL, maskable);
+}
+
 static void count_row(RowPlan *p, const Dataset *d, int64_t row) {
     RowSize size[2] = {0};
+    MlmLoad load = {0};
     for (int64_t i = p->start[row]; i < p->start[row + 1]; i++) {
         SampleSize s = dataset_size(d, p->samples[i]);
+        if (d->masked) load_sample(&load, d, p->samples[i], s.supervised);
         if (d->preference)
             count_sequences(size, d, p->samples[i]);
         else
@@ -135,6 +143,7 @@ static void count_row(RowPlan *p, const Dataset *d, int64_t row) {
         size[0].supervised += size[1].supervised;
         size[0].samples += size[1].samples;
     }
+    if (d->masked) size[0].supervised = (uint32_t)mlm_load_most(&load);
     p->sizes[row] = size[0];
     raise_all(&p->most, size[0]);
     if (d->preference == PREFERENCE_LABELS) raise_all(&p->most, size[1]);
@@ -170,7 +179,7 @@ RowPlan *row_plan_new(const Dataset *d, const int64_t *samples, int64_t n, int64
         p->count = pack(&pieces, order, row_of);
     }
     fill_plan(p, &pieces, order, row_of);
-    if (d->preference) dataset_release(d);
+    if (d->preference || d->mlm.words) dataset_release(d);
     return p;
 }
 
@@ -198,6 +207,16 @@ void row_plan_free(RowPlan *p) {
 RowSize row_plan_row(const RowPlan *p, int64_t row) {
     CHECK(row >= 0 && row < p->count, "row %ld of %ld", row, p->count);
     return p->sizes[row];
+}
+
+int64_t row_plan_scored(const Dataset *d, const RowPlan *p, int64_t row, int64_t epoch) {
+    int64_t sum = 0;
+    if (!d || !d->masked) return row_plan_row(p, row).supervised;
+    for (uint32_t i = p->start[row]; i < p->start[row + 1]; i++) {
+        Sample s = dataset_sample(d, p->samples[i]);
+        sum += mlm_mask(&d->mlm, &s, p->samples[i], epoch, NULL);
+    }
+    return sum;
 }
 
 static int64_t sum_samples(const Dataset *d, const RowPlan *p, int64_t row, int64_t (*of)(const Sample *s)) {
@@ -230,8 +249,10 @@ void row_plan_order(const RowPlan *p, uint64_t seed, int64_t epoch, bool shuffle
 
 // ---- one row ----
 
-static void grow_row(Row *row, PreferenceData preference, RowSize most, size_t rows) {
-    size_t tokens = rows * most.tokens, samples = rows * most.samples, scored = rows * most.supervised;
+static void grow_row(Row *row, const Dataset *d, RowSize most, size_t rows) {
+    PreferenceData preference = d->preference;
+    size_t tokens = rows * most.tokens, samples = rows * most.samples;
+    size_t scored = d->masked ? tokens : rows * most.supervised;
     size_t answers = preference ? scored : 0, labels = preference == PREFERENCE_LABELS ? samples : 0;
     size_t size = rows + 1 + samples + 1 + 3 * tokens + 2 * scored + answers + labels;
     if (size > row->capacity) row->row_start = mem_realloc(row->row_start, row->capacity = size, sizeof(int32_t));
@@ -255,12 +276,28 @@ static void end_sequence(Row *row, int64_t count) {
     row->start[++row->samples] = (int32_t)row->tokens;
 }
 
+static void add_tokens(Row *row, const Sample *s) {
+    memcpy(row->ids + row->tokens, s->ids, (size_t)s->count * sizeof *row->ids);
+    for (int64_t i = 0; i < s->count; i++) {
+        row->pos[row->tokens + i] = (int32_t)i;
+        row->type[row->tokens + i] = i >= s->second;
+    }
+}
+
+static void add_masked(Row *row, const Dataset *d, int64_t sample, int64_t epoch) {
+    Sample s = dataset_sample(d, sample);
+    add_tokens(row, &s);
+    MlmMasks out = {row->ids + row->tokens, row->position + row->scored, row->target + row->scored};
+    int64_t n = mlm_mask(&d->mlm, &s, sample, epoch, &out);
+    for (int64_t i = 0; i < n; i++) out.position[i] += (int32_t)row->tokens;
+    row->scored += n;
+    end_sequence(row, s.count);
+}
+
 static void add_sample(Row *row, const Sample *s, bool score_first) {
     int64_t base = row->tokens;
-    memcpy(row->ids + base, s->ids, (size_t)s->count * sizeof *row->ids);
+    add_tokens(row, s);
     for (int64_t i = 0; i < s->count; i++) {
-        row->pos[base + i] = (int32_t)i;
-        row->type[base + i] = i >= s->second;
         if (s->supervised[i]) add_scored(row, base + i - 1, s->ids[i]); // supervised[0] is 0
     }
     if (s->label >= 0) add_scored(row, score_first ? base : base + s->count - 1, s->label);
@@ -282,7 +319,7 @@ static void add_sequence(Row *row, const Sample *s, int64_t from, int64_t to) {
     end_sequence(row, to - from);
 }
 
-typedef enum { FILL_SAMPLES, FILL_PAIRS, FILL_OWN, FILL_MISMATCHED } Filling;
+typedef enum { FILL_SAMPLES, FILL_MASKED, FILL_PAIRS, FILL_OWN, FILL_MISMATCHED } Filling;
 
 static void add_filled(Row *row, const Sample *s, Filling filling, bool score_first) {
     if (filling == FILL_SAMPLES) add_sample(row, s, score_first);
@@ -299,41 +336,46 @@ static void count_touched(Row *row, const Dataset *d) {
     row->touched = 0;
 }
 
-static void add_row(Row *row, const Dataset *d, const RowPlan *p, int64_t r, Filling filling) {
+typedef struct PassedRows {
+    const int64_t *items;
+    int64_t count, epoch;
+} PassedRows;
+
+static void add_row(Row *row, const Dataset *d, const RowPlan *p, int64_t r, Filling filling, int64_t epoch) {
     CHECK(r >= 0 && r < p->count, "row %ld of %ld", r, p->count);
     for (uint32_t i = p->start[r]; i < p->start[r + 1]; i++) {
+        if (filling == FILL_MASKED) {
+            add_masked(row, d, p->samples[i], epoch);
+            continue;
+        }
         Sample s = dataset_sample(d, p->samples[i]);
         add_filled(row, &s, filling, d->score_first);
     }
     row->row_start[++row->rows] = (int32_t)row->tokens;
 }
 
-typedef struct PassedRows {
-    const int64_t *items;
-    int64_t count;
-} PassedRows;
-
 static void fill(Row *row, const Dataset *d, const RowPlan *p, PassedRows rows, Filling filling) {
     CHECK(rows.count > 0 && rows.count <= INT32_MAX / p->most.tokens, "%ld rows of up to %u tokens", rows.count,
           p->most.tokens);
     // Once, for any n rows: they are filled in the step loop.
-    grow_row(row, d->preference, p->most, (size_t)rows.count);
+    grow_row(row, d, p->most, (size_t)rows.count);
     row->rows = row->tokens = row->samples = row->scored = 0;
     row->start[0] = row->row_start[0] = 0;
-    for (int64_t i = 0; i < rows.count; i++) add_row(row, d, p, rows.items[i], filling);
+    for (int64_t i = 0; i < rows.count; i++) add_row(row, d, p, rows.items[i], filling, rows.epoch);
     count_touched(row, d);
 }
 
-void row_fill_several(Row *row, const Dataset *d, const RowPlan *p, const int64_t *rows, int64_t n) {
-    Filling filling = d->preference == PREFERENCE_PAIRS    ? FILL_PAIRS
+void row_fill_several(Row *row, const Dataset *d, const RowPlan *p, const int64_t *rows, int64_t n, int64_t epoch) {
+    Filling filling = d->masked                            ? FILL_MASKED
+                      : d->preference == PREFERENCE_PAIRS  ? FILL_PAIRS
                       : d->preference == PREFERENCE_LABELS ? FILL_OWN
                                                            : FILL_SAMPLES;
-    fill(row, d, p, (PassedRows){rows, n}, filling);
+    fill(row, d, p, (PassedRows){rows, n, epoch}, filling);
 }
 
 void row_fill_mismatched(Row *row, const Dataset *d, const RowPlan *p, const int64_t *rows, int64_t n) {
     CHECK(d->preference == PREFERENCE_LABELS, "no mismatched sequences");
-    fill(row, d, p, (PassedRows){rows, n}, FILL_MISMATCHED);
+    fill(row, d, p, (PassedRows){rows, n, 0}, FILL_MISMATCHED);
 }
 
 void row_clear(Row *row) {

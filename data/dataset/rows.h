@@ -13,7 +13,8 @@
 typedef struct RowSize {
     uint32_t tokens, supervised, samples; // supervised: scored positions; samples: of preference data sequences
     uint32_t longest_sample;              // tokens of the longest of these
-} RowSize;                                // PREFERENCE_LABELS: of the samples' own sequences alone
+} RowSize;                                // PREFERENCE_LABELS: of the samples' own sequences alone. Masked language
+                                          // modelling: supervised is the most, but for once in 10^9 (mlm.h)
 typedef struct RowPlan {
     int64_t count;   // rows
     RowSize most;    // the maximum of each size over all rows; PREFERENCE_LABELS: also over their mismatched sequences
@@ -36,6 +37,9 @@ void row_plan_free(RowPlan *p);
 int64_t row_plan_chosen(const Dataset *d, const RowPlan *p, int64_t row);
 int64_t row_plan_desirable(const Dataset *d, const RowPlan *p, int64_t row);
 RowSize row_plan_row(const RowPlan *p, int64_t row);
+// Its scored positions in an epoch (MLM_EVALUATION: in evaluation): those of the plan, of masked language modelling
+// those that are hidden then.
+int64_t row_plan_scored(const Dataset *d, const RowPlan *p, int64_t row, int64_t epoch);
 // order[i] = the row trained as i-th in this epoch; shuffle false: 0, 1, 2, ...
 void row_plan_order(const RowPlan *p, uint64_t seed, int64_t epoch, bool shuffle, int64_t *order);
 
@@ -51,13 +55,15 @@ typedef struct Row {
                         // the rejected one of sample i
     int64_t scored;     // M: positions that predict a supervised token
     int32_t *position;  // [M] these positions, ascending
-    int32_t *target;    // [M] the token to predict; classification: the label
+    int32_t *target;    // [M] the token to predict; classification: the label. Masked language modelling: the token at
+                        // the position itself, which is hidden
     int32_t *answer;    // [M] preference data: 1 in an answer, 0 in a prompt that is learnt as text; else NULL
     int32_t *label;     // [samples] PREFERENCE_LABELS: 1 desirable, 0 not; else NULL
     size_t capacity;    // of the arrays together: one block, which begins with row_start
     int64_t touched;    // tokens read since the data set's pages were released
 } Row;
-void row_fill_several(Row *row, const Dataset *d, const RowPlan *p, const int64_t *rows, int64_t n);
+// epoch: of the masks of masked language modelling, MLM_EVALUATION: those of evaluation; else unused.
+void row_fill_several(Row *row, const Dataset *d, const RowPlan *p, const int64_t *rows, int64_t n, int64_t epoch);
 // PREFERENCE_LABELS: the same with the mismatched sequence of each sample instead of its own.
 void row_fill_mismatched(Row *row, const Dataset *d, const RowPlan *p, const int64_t *rows, int64_t n);
 void row_clear(Row *row);

@@ -15,7 +15,7 @@
 #include "dataset.h"
 #include "fileio.h"
 
-#define TOKEN_MAGIC "lorac tokens 6\n"
+#define TOKEN_MAGIC "lorac tokens 7\n"
 enum { TOKEN_KEY_LEN = 32 };
 
 typedef struct TokenHeader {
@@ -39,6 +39,7 @@ typedef struct TokenFooter {
     DatasetStats stats;
     uint64_t n_entries, entries_offset, n_files, n_labels, n_unread, tables_offset;
     uint64_t preference; // PreferenceData
+    uint64_t masked;     // Dataset.masked
     uint64_t hash[2];    // XXH3-128 of all bytes before it
 } TokenFooter;
 _Static_assert(sizeof(TokenHeader) % 8 == 0 && sizeof(TokenFooter) % 8 == 0, "parts are aligned to 8 bytes");
@@ -68,6 +69,7 @@ void token_sink_free(TokenSink *s); // without finish: nothing stays on disk
 typedef struct TokenTables {
     const DatasetStats *stats;
     PreferenceData preference;
+    bool masked; // Dataset.masked
     const KeyCounts *unread;
     const LabelList *labels; // empty unless of classification data
     const uint32_t *place;   // for each id given to token_sink_add its place among the labels; NULL without labels

@@ -93,8 +93,8 @@ static int check_sample(const Dataset *d, const TokenEntry *e, uint64_t limit, i
     const TokenHead *head = (const TokenHead *)(d->image->data + e->offset);
     const int32_t *ids = (const int32_t *)(head + 1);
     const uint8_t *mask = (const uint8_t *)(ids + e->count);
-    uint32_t sum = 0, most = d->preference ? LEARNT_PROMPT : 1;
-    bool bad = mask[0] != 0 || head->record < 0 || head->second > e->count ||
+    uint32_t sum = 0, most = d->preference ? LEARNT_PROMPT : d->masked ? MLM_CONTINUES : 1;
+    bool bad = (mask[0] != 0 && !d->masked) || head->record < 0 || head->second > e->count ||
                head->desirable > (d->preference == PREFERENCE_LABELS);
     if (d->preference) bad |= head->second == 0 || head->second >= e->count || mask[head->second] != 0;
     for (uint32_t i = 0; i < e->count && !bad; i++) {
@@ -136,11 +136,13 @@ static int read_image(Dataset *d, const char *key, int32_t vocab_size, Err *err)
     const TokenFooter *footer = (const TokenFooter *)(m->data + footer_at);
     if (!hash_matches(m, footer)) return damaged(err, "hash mismatch");
     if (!stats_are_possible(&footer->stats) || footer->preference > PREFERENCE_LABELS ||
-        (footer->preference && footer->n_labels))
+        (footer->preference && footer->n_labels) || footer->masked > 1 ||
+        (footer->masked && (footer->preference || footer->n_labels)))
         return damaged(err, "invalid statistics");
     memcpy(d->fingerprint, key, TOKEN_KEY_LEN);
     d->stats = footer->stats;
     d->preference = (PreferenceData)footer->preference;
+    d->masked = footer->masked;
     return read_tables(d, footer, footer_at, err) ? -1 : check_samples(d, footer, vocab_size, err);
 }
 

@@ -106,6 +106,7 @@ static void put_tables(TokenSink *s, const TokenTables *t) {
 int token_sink_finish(Dataset **d, TokenSink *s, const TokenTables *t, int32_t vocab_size, Err *err) {
     TokenFooter footer = {.stats = *t->stats, .n_entries = s->n_entries, .entries_offset = s->size};
     footer.preference = t->preference;
+    footer.masked = t->masked;
     footer.n_files = s->n_files;
     footer.n_unread = t->unread->count;
     footer.n_labels = t->labels->count;

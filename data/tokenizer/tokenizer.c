@@ -11,7 +11,7 @@
 
 Tokenizer *tokenizer_begin(void) {
     Tokenizer *t = mem_calloc(1, sizeof *t);
-    t->bos = t->eos = t->pad = -1;
+    t->bos = t->eos = t->pad = t->mask = -1;
     t->added = added_tokens_new();
     t->normalizer = normalizer_new();
     t->pre = pretokenizer_new();

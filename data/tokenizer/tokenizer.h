@@ -30,7 +30,7 @@ typedef struct PostProcessor {
 typedef struct Tokenizer { // read-only after load
     char *kind;            // "gpt2/smollm": model and pre-tokenizer, for reports and cache keys
     int32_t vocab_size;
-    int32_t bos, eos, pad;            // -1: none
+    int32_t bos, eos, pad, mask;      // -1: none
     bool add_bos, add_eos;            // the file's own flags; without them, what llama.cpp does for the family
     int32_t ends[TOKENIZER_ENDS_MAX]; // tokens that end an answer, eos among them: generation stops there
     int n_ends;

@@ -180,14 +180,24 @@ static int model_bos(const Folder *f, Tokenizer *p) {
     return read_id(&p->bos, f, v, p->vocab, "config.json", "bos_token_id");
 }
 
+// Classes of transformers have a default for it, which a folder need not name.
+static void find_mask(Tokenizer *p) {
+    static const char *const names[] = {"[MASK]", "<mask>"};
+    for (size_t i = 0; i < 2 && p->mask < 0; i++) {
+        int32_t id = vocab_find(p->vocab, names[i], strlen(names[i]));
+        if (id >= 0 && vocab_is_control(p->vocab, id)) p->mask = id;
+    }
+}
+
 static int read_ids(const Folder *f, Tokenizer *p) {
     const Json *generation = root(f->generation);
     bool found;
     if (role_id(f, p->vocab, "bos_token", true, &p->bos) || role_id(f, p->vocab, "eos_token", true, &p->eos) ||
-        role_id(f, p->vocab, "pad_token", false, &p->pad) ||
+        role_id(f, p->vocab, "pad_token", false, &p->pad) || role_id(f, p->vocab, "mask_token", false, &p->mask) ||
         add_ends(f, p, generation, "generation_config.json", &found))
         return -1;
     if (!found && add_ends(f, p, root(f->model), "config.json", &found)) return -1;
+    find_mask(p);
     return model_bos(f, p);
 }
 

@@ -45,7 +45,7 @@ static void fill_rows(const Dataset *d, int64_t max) {
     RowPlan *p = row_plan_new(d, NULL, d->count, row_max_tokens(d, max), true);
     Row row = {0};
     for (int64_t r = 0; r < p->count; r++) {
-        row_fill_several(&row, d, p, &r, 1);
+        row_fill_several(&row, d, p, &r, 1, 0);
         CHECK(row.samples == row_plan_row(p, r).samples && row.scored == row_plan_row(p, r).supervised);
         if (d->preference == PREFERENCE_LABELS) row_fill_mismatched(&row, d, p, &r, 1);
         CHECK(row_plan_chosen(d, p, r) <= row_plan_row(p, r).supervised);

@@ -91,5 +91,5 @@ static inline char *shown(const Dataset *d, const Tokenizer *t) {
 
 // Row r of the plan.
 static inline void row_fill(Row *row, const Dataset *d, const RowPlan *p, int64_t r) {
-    row_fill_several(row, d, p, &r, 1);
+    row_fill_several(row, d, p, &r, 1, 0);
 }

@@ -108,8 +108,8 @@ static double run_step(const void *context, int step) {
     return run_row(s->c, &p, s->recompute);
 }
 
-static void check_family(const char *name, FamilyFile kind, Backend *b, Recompute recompute,
-                         const GoldenLimits *limits) {
+static inline void check_family(const char *name, FamilyFile kind, Backend *b, Recompute recompute,
+                                const GoldenLimits *limits) {
     Case c;
     open_case(&c, name, kind, b);
     check_logits(&c, NULL, "logits", limits->logits);

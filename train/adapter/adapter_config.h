@@ -28,7 +28,6 @@ typedef struct AdapterConfig {
 } AdapterConfig;
 void adapter_config_clear(AdapterConfig *c);
 // llama.cpp loads such an adapter: no classifier, no DoRA.
-static inline bool adapter_has_gguf(const AdapterConfig *c) { return !c->labels && !c->dora; }
 // Takes ownership of each [m->config.layers * PROJ_COUNT] as c->each, and sets projections and layers; if all modules
 // are alike, c->each is NULL.
 void adapter_config_set_each(AdapterConfig *c, AdapterRank *each, const Model *m);

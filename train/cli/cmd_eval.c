@@ -70,7 +70,8 @@ static int check_task(EvalRun *r, Err *err) {
     else if (c->task == TASK_CLASSIFICATION)
         return err_input(err, "task: classification; expected an adapter with a classifier");
     else if (!r->model->head.rows)
-        return err_input(err, "%s: no language-model head; expected an adapter with a classifier", r->model->path);
+        return err_input(err, "%s: no %slanguage-model head; expected an adapter with a classifier", r->model->path,
+                         c->task == TASK_MLM ? "masked " : "");
     return 0;
 }
 
@@ -266,7 +267,8 @@ static int evaluate_run(EvalRun *r, const Options *o, Err *err) {
     bool preference = r->config.task == TASK_PREFERENCE;
     if (o->generate && preference)
         return err_input(err, "eval --generate: preferences have no reference answer; expected task causal_lm");
-    if (o->generate && classifier) return err_input(err, "eval --generate: a classifier does not generate text");
+    if (o->generate && (classifier || r->model->config.arch->encoder))
+        return err_input(err, "eval --generate: %s does not generate text", classifier ? "a classifier" : "an encoder");
     if (answer_form_open(&r->form, &o->form, r->model->tokenizer, err)) return -1;
     if (r->form.constraint && !o->generate) return err_input(err, "--%s: expected --generate with it", r->form.name);
     PassPreference loss = preference_of(&r->config, r->reference);

@@ -68,7 +68,7 @@ static int run_logits(const void *given, int argc, char **argv, Err *err) {
     int64_t n = (int64_t)o->input_ids.count;
     AUTO_FREE int32_t *ids = mem_alloc((size_t)n, sizeof *ids);
     for (int64_t i = 0; i < n; i++) ids[i] = (int32_t)o->input_ids.items[i];
-    ModelOptions model = {.max_positions = n, .classifier = true};
+    ModelOptions model = {.max_positions = n, .classifier = true, .masked_lm = true};
     return loaded_open(&l, &load, &model, err) || write_logits(&l, ids, n, o->out, err) ? -1 : 0;
 }
 

@@ -20,7 +20,7 @@ static int run_verify(const void *given, int argc, char **argv, Err *err) {
     if (hub_find_model(&adapter, NULL, err)) return -1;
     if (run_folder_names(&load, &l, &o->load, adapter, err)) return -1;
     load.adapter_name_or_path = NULL; // each form is loaded by adapter_verify
-    if (loaded_open(&l, &load, &(ModelOptions){.classifier = true}, err)) return -1;
+    if (loaded_open(&l, &load, &(ModelOptions){.classifier = true, .masked_lm = true}, err)) return -1;
     if (adapter_verify(l.model, adapter, stdout, err) || loaded_check(&l, err)) {
         err->kind = ERR_RUNTIME; // also for a damaged file, which is input elsewhere
         return -1;

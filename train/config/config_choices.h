@@ -7,7 +7,8 @@
 #define TASKS(X)                                                                                                       \
     X(TASK_CAUSAL_LM, "causal_lm", "predict the next token")                                                           \
     X(TASK_CLASSIFICATION, "classification", "predict the label of a text")                                            \
-    X(TASK_PREFERENCE, "preference", "prefer the chosen to the rejected completion")
+    X(TASK_PREFERENCE, "preference", "prefer the chosen to the rejected completion")                                   \
+    X(TASK_MLM, "mlm", "masked language modelling: predict hidden tokens, with an encoder")
 typedef enum { TASKS(ENUM_CONSTANT) } Task;
 
 #define PREFERENCE_LOSSES(X)                                                                                           \

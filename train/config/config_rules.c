@@ -225,6 +225,24 @@ static void check_preference(Loading *l) {
     refuse_given(l, CONFIG_train_on_inputs, preference && c->train_on_inputs, other_task);
 }
 
+static void check_mlm(Loading *l) {
+    static const char no_task[] = "needs task \"mlm\"", other_task[] = "not with task \"mlm\"";
+    const Config *c = l->c;
+    bool mlm = c->task == TASK_MLM, shares = c->mask_replace_prob != 0.8 || c->random_replace_prob != 0.1;
+    refuse_given(l, CONFIG_mlm_probability, !mlm && c->mlm_probability != 0.15, no_task);
+    refuse_given(l, CONFIG_mask_replace_prob, !mlm && c->mask_replace_prob != 0.8, no_task);
+    refuse_given(l, CONFIG_random_replace_prob, !mlm && c->random_replace_prob != 0.1, no_task);
+    refuse_given(l, CONFIG_whole_word_mask, !mlm && c->whole_word_mask, no_task);
+    refuse_given(l, CONFIG_mask_replace_prob, mlm && c->mask_replace_prob + c->random_replace_prob > 1 + 1e-9,
+                 "more than 1 together with random_replace_prob");
+    refuse_given(l, CONFIG_whole_word_mask, mlm && c->whole_word_mask && shares,
+                 "whole words are replaced by the mask token alone; expected no mask_replace_prob and "
+                 "random_replace_prob");
+    refuse_given(l, CONFIG_train_on_inputs, mlm && c->train_on_inputs, other_task);
+    if (mlm && l->c->hot_swap_url.count)
+        refuse_key(l, CONFIG_hot_swap_url, "with task mlm; engines load adapters of causal_lm");
+}
+
 void check_rules(Loading *l, ConfigPurpose purpose) {
     const Config *c = l->c;
     if (c->runs.count && purpose <= CONFIG_FOR_PLAN) return; // each run is checked (config_runs)
@@ -242,6 +260,7 @@ void check_rules(Loading *l, ConfigPurpose purpose) {
     check_precision(l);
     check_hot_swap(l);
     check_preference(l);
+    check_mlm(l);
     if (c->max_steps == 0) refuse_key(l, CONFIG_max_steps, "0 steps; expected -1 (by epochs) or more than 0");
     if (c->lora_target_modules.count == 0) refuse_key(l, CONFIG_lora_target_modules, "an empty list");
     if (config_global_batch(c) >= 1 << 24)

@@ -81,7 +81,7 @@ int adapter_export(const Adapter *a, const Model *m, const char *output_dir, con
     AUTO_FREE char *peft = path_join(output_dir, "adapter"), *gguf = path_join(output_dir, "adapter.gguf");
     AUTO_FREE char *modelfile = path_join(output_dir, "Modelfile"), *card = model_card_text(m, a, name, run);
     if (adapter_save_peft_whole(a, m, peft, card, err)) return -1;
-    if (a->config.labels) return 0;
-    if (adapter_has_gguf(&a->config) && adapter_save_gguf(a, m, gguf, name, err)) return -1;
+    if (!adapter_generates(a)) return 0;
+    if (adapter_has_gguf(a) && adapter_save_gguf(a, m, gguf, name, err)) return -1;
     return save_modelfile(m, modelfile, err);
 }

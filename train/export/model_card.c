@@ -9,11 +9,13 @@
 static const char *base_of(const Model *m) { return m->repository ? m->repository : m->path; }
 
 // A JSON string is a YAML string too.
-static void front_matter(StrBuf *out, const Model *m, const AdapterConfig *c) {
+static void front_matter(StrBuf *out, const Model *m, const Adapter *a) {
     str_puts(out, "---\nbase_model: ");
     json_quote(out, base_of(m), strlen(base_of(m)));
-    str_printf(out, "\nlibrary_name: peft\npipeline_tag: text-%s\ntags:\n- lora\n- lorac\n---\n\n",
-               c->labels ? "classification" : "generation");
+    str_printf(out, "\nlibrary_name: peft\npipeline_tag: %s\ntags:\n- lora\n- lorac\n---\n\n",
+               a->config.labels       ? "text-classification"
+               : adapter_generates(a) ? "text-generation"
+                                      : "fill-mask");
 }
 
 static bool is_like(const AdapterSegment *s, const AdapterSegment *like) {
@@ -93,7 +95,9 @@ static char *base_in_python(const Model *m) {
 
 static void describe_use(StrBuf *out, const Model *m, const Adapter *a) {
     bool classifies = a->config.labels > 0;
-    const char *class = classifies ? "AutoModelForSequenceClassification" : "AutoModelForCausalLM";
+    const char *class = classifies             ? "AutoModelForSequenceClassification"
+                        : adapter_generates(a) ? "AutoModelForCausalLM"
+                                               : "AutoModelForMaskedLM";
     AUTO_FREE char *base = base_in_python(m);
     str_printf(out,
                "\n## Use\n\nWith transformers and PEFT%s:\n\n"
@@ -105,7 +109,7 @@ static void describe_use(StrBuf *out, const Model *m, const Adapter *a) {
     }
     if (classifies) str_printf(out, ", num_labels=%ld", a->config.labels);
     str_puts(out, ")\nmodel = PeftModel.from_pretrained(model, \"path/to/this/folder\")\n```\n");
-    if (classifies) return;
+    if (!adapter_generates(a)) return;
     if (a->config.dora) {
         str_puts(out, "\nvLLM, SGLang and llama.cpp do not compute DoRA. For them the adapter is merged into the base "
                       "model:\n\n```sh\nlorac merge path/to/this/folder --out merged\n```\n");
@@ -155,7 +159,7 @@ static void describe_rope(StrBuf *out, const ModelConfig *c) {
 
 char *model_card_text(const Model *m, const Adapter *a, const char *name, const RunFacts *run) {
     AUTO_STR StrBuf out = {0};
-    front_matter(&out, m, &a->config);
+    front_matter(&out, m, a);
     str_printf(&out, "# %s\n\n", name);
     describe_adapter(&out, m, a);
     if (run) describe_run(&out, run);

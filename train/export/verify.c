@@ -172,7 +172,7 @@ int adapter_verify(const Model *m, const char *path, FILE *out, Err *err) {
     choose_ids(&v);
     if (find_files(&v, path, err) || (v.peft && adapter_load(&a, m, v.peft, false, err))) return -1;
     bool is_run = a && path_is_dir(path) && !dir_has(path, "adapter_config.json");
-    if (is_run && !v.gguf && adapter_has_gguf(&a->config)) return lacks_files(path, err);
+    if (is_run && !v.gguf && adapter_has_gguf(a)) return lacks_files(path, err);
     if (a && a->config.labels) return examine_classifier(&v, a, err);
     if (m->head.rows == 0)
         return err_input(err, "%s: no language-model head; expected a classifier's adapter", m->path);

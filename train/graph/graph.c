@@ -57,7 +57,16 @@ static Tensor *embed_encoder(const Pass *p, const PassInputs *in) {
     return pass_norm(p, &m->embed_norm, x);
 }
 
-// An encoder: the pooler's output for each sample.
+// What an encoder's head reads: the pooler's output for each sample, or for masked language modelling the transformed
+// states of all rows of x.
+static Tensor *encoder_end(const Pass *p, Tensor *x) {
+    const Model *m = p->m;
+    if (p->a && p->a->config.labels)
+        return op_activation(p->t, op_linear(p->t, x, &m->pooler, NULL, NULL, 0), ACTIVATION_TANH);
+    x = op_activation(p->t, op_linear(p->t, x, &m->masked_dense, NULL, NULL, 0), m->config.activation);
+    return pass_norm(p, &m->masked_norm, x);
+}
+
 static Tensor *blocks(const Pass *p, Tensor *x) {
     const Model *m = p->m;
     bool encoder = m->config.arch->encoder;
@@ -70,7 +79,7 @@ static Tensor *blocks(const Pass *p, Tensor *x) {
     }
     if (m->stream) tape_stage(p->t, &m->stream->stages, TAPE_NO_STAGE);
     if (!encoder) return pass_norm(p, p->a && p->a->config.labels ? &m->final_norm : &m->head_norm, x);
-    return op_activation(p->t, op_linear(p->t, x, &m->pooler, NULL, NULL, 0), ACTIVATION_TANH);
+    return encoder_end(p, x);
 }
 
 // The last hidden states: of all positions, or of the scored ones only.
@@ -144,7 +153,7 @@ static void preference_loss(const Pass *p, Tensor *x, const PassInputs *in) {
 void graph_build_loss(Tape *t, const Model *m, const Adapter *a, const PassInputs *in, const PassOptions *o) {
     bool classifier = a && a->config.labels;
     CHECK(in->shape.scored > 0, "a row without supervised tokens has no loss");
-    CHECK(classifier || !m->config.arch->encoder, "an encoder is trained as a classifier");
+    CHECK(classifier || m->head.rows, "a model without a head");
     if (o->preference && preference_has_reference(o->preference->loss.kind)) build_reference(t, m, in, o->preference);
     Pass p = scored_pass(t, m, a, in, o);
     Tensor *x = hidden(&p, in, true);

@@ -27,12 +27,13 @@ typedef struct PassOptions {
 } PassOptions;
 static const PassOptions PASS_OPTIONS_EVAL = {0}; // neither dropout nor noise nor label smoothing
 
-// Loss of one row into in->result, of the language model or of the adapter's classifier (an encoder has no other);
+// Loss of one row into in->result, of the language model (an encoder: of masked language modelling) or of the adapter's
+// classifier;
 // adapter gradients are added to adapter->grad (adapter NULL: base alone). After the keys and values of the last block
 // only the scored positions are computed. Preferences: the reference's token losses first, without gradients, so in the
 // same run.
 void graph_build_loss(Tape *t, const Model *m, const Adapter *a, const PassInputs *in, const PassOptions *o);
-// Logits of all positions of a row, [T, V], into out (device memory). Not for encoders.
+// Logits of all positions of a row, [T, V], into out (device memory), by the model's head.
 void graph_build_logits(Tape *t, const Model *m, const Adapter *a, const PassInputs *in, Mat out);
 // Logits of the adapter's classifier at the scored positions, [samples, labels], into out.
 void graph_build_class_logits(Tape *t, const Model *m, const Adapter *a, const PassInputs *in, Mat out);

@@ -39,8 +39,8 @@ static int check_targets(const EngineFacts *f, const Adapter *a, Err *err) {
 
 int engine_check_adapter(EngineKind kind, const EngineFacts *f, const Adapter *a, const Model *m, Err *err) {
     const char *family = m->config.arch->model_types[0];
-    if (a->config.labels)
-        return err_input(err, "a classifier cannot be swapped into an engine; expected task: causal_lm");
+    if (!adapter_generates(a))
+        return err_input(err, "an encoder or a classifier cannot be swapped into an engine; expected task: causal_lm");
     if (a->config.dora && !f->is_lorac)
         return err_input(err, "the engine does not compute DoRA; expected an adapter without use_dora, or lorac merge "
                               "and the merged model in the engine");

@@ -30,11 +30,19 @@ typedef enum {
     NORM_SITES
 } NormSite;
 
+// The head of ...ForMaskedLM: a linear layer, the activation, a norm; then the embedding again, or a matrix of its own,
+// with a bias. Whole names without ".weight" and ".bias"; dense NULL: the family has none.
+typedef struct MaskedHeadNames {
+    const char *dense, *norm, *decoder;
+    const char *bias; // of "<bias>.bias", where the decoder has none of its own
+} MaskedHeadNames;
+
 // Names of the tensors in one kind of file (Hugging Face, GGUF), without ".weight" and ".bias". NULL: the family has
 // none.
 typedef struct TensorNames {
     const char *embedding, *positions, *token_types, *embed_norm, *final_norm, *pooler;
-    const char *head;  // without a prefix
+    const char *head; // without a prefix
+    MaskedHeadNames masked;
     const char *layer; // "layers.%d.", the prefix of the following names
     const char *norms[NORM_SITES];
     const Module *modules;

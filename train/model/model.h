@@ -48,6 +48,8 @@ struct Model {
     Tokenizer *tokenizer;
     Weight embedding, head; // head is embedding again when tied; 0 rows: a model without one
     Weight position_embedding, type_embedding, pooler;
+    Weight masked_dense; // before an encoder's head of masked language modelling; 0 rows: not loaded
+    Norm masked_norm;
     Weight class_head; // of a checkpoint with a classifier; 0 rows: none
     Norm embed_norm, final_norm;
     Norm head_norm; // final_norm times config.logit_scale, for the language model's head
@@ -81,6 +83,7 @@ typedef struct ModelOptions {
                         // weights and the tokenizer of a folder without them may be absent
     DType absent_dtype; // of absent weights, where config.json names no type
     bool classifier;    // accepts models without a language-model head: encoders, ...ForSequenceClassification
+    bool masked_lm;     // loads an encoder's head of masked language modelling; without `classifier` it must be there
 } ModelOptions;
 
 // Loads a GGUF file or a Hugging Face folder, and moves it to b's device (ERR_NO_FIT: not enough memory there).

@@ -65,6 +65,8 @@ struct Loader {
 
 // Lists all slots of the model.
 void model_list_slots(Loader *l);
+// The files have the head of masked language modelling; weights that are absent are assumed.
+bool model_has_masked_head(const Model *m);
 // Finds the tensor of each slot. Missing tensors, wrong shapes and types, and tensors that the graph does not compute
 // are refused, the first five by name.
 int model_check_slots(Loader *l);

@@ -153,9 +153,26 @@ static int take_tensors(Model *m, Err *err) {
     float factor = m->config.logit_scale;
     m->head_norm = (Norm){scaled(m, m->final_norm.weight, factor), scaled(m, m->final_norm.bias, factor)};
     if (m->config.tied_head && !m->config.arch->encoder) m->head = m->embedding;
+    if (m->masked_dense.rows && !m->head.rows) {
+        const float *bias = m->head.bias;
+        m->head = m->embedding;
+        m->head.bias = bias;
+    }
     mem_free(m->file->slots);
     m->file->slots = NULL;
     return rc;
+}
+
+static int check_masked_head(const Model *m, const ModelOptions *o, Err *err) {
+    if (!o->masked_lm || o->classifier || model_has_masked_head(m)) return 0;
+    const char *family = m->config.arch->model_types[0];
+    if (!m->config.arch->encoder)
+        return err_input(err, "%s: a %s model, which predicts the next token; expected an encoder (task mlm)", m->path,
+                         family);
+    return err_input(err,
+                     "%s: a %s model without a head of masked language modelling (%s); expected a checkpoint of "
+                     "...ForMaskedLM, or another task",
+                     m->path, family, m->config.arch->hf.masked.dense);
 }
 
 // The heads that the task needs.
@@ -164,6 +181,7 @@ static int check_heads(const Model *m, const ModelOptions *o, Err *err) {
     if (!o->classifier && m->head.rows == 0)
         return err_input(err, "%s: a %s model without a language-model head; expected task classification", m->path,
                          family);
+    if (o->masked_lm) return 0;
     if (m->config.arch->encoder && (m->pooler.rows == 0 || !m->pooler.bias))
         return err_input(err, "%s: pooler.dense is missing; a %s classifier reads the pooler's output", m->path,
                          family);
@@ -246,7 +264,7 @@ static int open_parts(Model *m, Err *err) {
     m->assumed_dtype = s->dir ? model_config_hf_dtype(s->dir) : DTYPE_COUNT;
     m->dtype_is_named = m->assumed_dtype != DTYPE_COUNT;
     if (!m->dtype_is_named) m->assumed_dtype = o->absent_dtype;
-    if (list_tensors(m, err)) return -1;
+    if (list_tensors(m, err) || check_masked_head(m, o, err)) return -1;
     if (m->lacks_weights && !has_tokenizer(s)) return 0;
     if (load_tokenizer(&m->tokenizer, s, m->path, err) || tokenizer_set_eos(m->tokenizer, o->eos_token, err)) return -1;
     return check_vocabulary(m, err);

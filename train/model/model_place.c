@@ -136,7 +136,14 @@ static void place_others(Placer *p) {
     bool tied = m->head.n_segments && m->head.segments[0].data == m->embedding.segments[0].data;
     place_weight(p, &m->embedding, false);
     if (!tied) place_weight(p, &m->head, false);
-    if (tied && p->memory) m->head = m->embedding;
+    if (tied) place_floats(p, &m->head.bias, m->head.rows);
+    if (tied && p->memory) {
+        const float *bias = m->head.bias; // of masked language modelling
+        m->head = m->embedding;
+        m->head.bias = bias;
+    }
+    place_weight(p, &m->masked_dense, false);
+    place_norm(p, &m->masked_norm, c->hidden);
     place_weight(p, &m->position_embedding, false);
     place_weight(p, &m->type_embedding, false);
     place_weight(p, &m->pooler, false);

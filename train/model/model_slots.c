@@ -138,6 +138,27 @@ static bool list_class_head(Loader *l) {
     return true;
 }
 
+// Where the files have it.
+static void list_masked_head(Loader *l) {
+    Model *m = l->m;
+    const MaskedHeadNames *n = &l->names->masked;
+    int64_t hidden = m->config.hidden;
+    if (!l->options->masked_lm || !model_has_masked_head(m)) return;
+    add_matrix(l, &m->masked_dense, hidden, hidden, n->dense);
+    add_bias(l, &m->masked_dense, hidden, n->dense);
+    add_norm(l, &m->masked_norm, hidden, "", n->norm);
+    AUTO_FREE char *bias = mem_printf("%s.bias", n->decoder), *decoder = mem_printf("%s.weight", n->decoder);
+    if (!m->config.tied_head || weight_source_get(m->file->source, decoder))
+        add_matrix(l, &m->head, m->config.vocab, hidden, n->decoder)->quantize = l->options->quantize_head;
+    add_bias(l, &m->head, m->config.vocab, weight_source_get(m->file->source, bias) ? n->decoder : n->bias);
+}
+
+bool model_has_masked_head(const Model *m) {
+    const char *dense = m->is_gguf ? NULL : m->config.arch->hf.masked.dense;
+    AUTO_FREE char *name = mem_printf("%s.weight", dense ? dense : "");
+    return dense && (m->lacks_weights || weight_source_get(m->file->source, name));
+}
+
 void model_list_slots(Loader *l) {
     Model *m = l->m;
     list_tables(l);
@@ -145,6 +166,7 @@ void model_list_slots(Loader *l) {
     const char *head = m->is_gguf ? l->names->head : m->hf_prefix->head, *prefix = l->prefix;
     l->prefix = "";
     bool classifies = list_class_head(l);
+    list_masked_head(l);
     if (l->names->head && !m->config.tied_head) {
         if (!*head) head = l->names->head;
         Slot *s = add_matrix(l, &m->head, m->config.vocab, m->config.hidden, head);

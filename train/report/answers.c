@@ -71,7 +71,7 @@ int answers_make(Answers *s, const Trainer *t, bool running, Err *err) {
     const Config *c = in->config;
     PromptCase *cases = NULL;
     int64_t n = 0;
-    if (in->adapter->config.labels) return 0; // a classifier does not answer
+    if (!adapter_generates(in->adapter)) return 0;
     s->held_out = in->data->eval_rows != NULL;
     AUTO_CALL(file_list_clear) FileList files = {0};
     CaseChoice choice = {.limit = RECORDS_SEEN};
@@ -131,7 +131,7 @@ int answers_ask(char **before, char **after, const Trainer *t, const char *quest
     const TrainerInputs *in = trainer_inputs(t);
     AUTO_IDS TokenIds ids = {0};
     *before = *after = NULL;
-    if (in->adapter->config.labels) return err_input(err, "a classifier does not answer");
+    if (!adapter_generates(in->adapter)) return err_input(err, "an encoder or a classifier does not answer");
     if (encode(&ids, in, question, err)) return -1;
     int64_t most = min64(LONGEST_PROMPT, in->model->max_positions - 1);
     if ((int64_t)ids.count > most)

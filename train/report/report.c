@@ -27,6 +27,8 @@ static void card(StrBuf *out, const char *label, const char *fmt, ...) {
     str_printf(out, "<div class=\"card\"><span>%s</span><b>%s</b></div>\n", label, value);
 }
 
+static bool predicts_tokens(Task t) { return t == TASK_CAUSAL_LM || t == TASK_MLM; }
+
 static void add_cards(StrBuf *out, const Trainer *t) {
     const TrainerInputs *in = trainer_inputs(t);
     const TrainerState *s = trainer_state(t);
@@ -35,7 +37,7 @@ static void add_cards(StrBuf *out, const Trainer *t) {
     card(out, "last training loss", "%.4f", s->last_loss);
     if (s->evaluated_step >= 0) {
         card(out, "evaluation loss", "%.4f", s->last_eval_loss);
-        if (in->config->task == TASK_CAUSAL_LM) card(out, "perplexity", "%.4g", exp(s->last_eval_loss));
+        if (predicts_tokens(in->config->task)) card(out, "perplexity", "%.4g", exp(s->last_eval_loss));
     }
     card(out, "steps", "%ld", s->step);
     card(out, "tokens seen", "%ld", s->tokens);
@@ -69,7 +71,7 @@ static void add_curves(StrBuf *out, const char *output_dir, Task task) {
                             {"evaluation", "second", c.eval_step, c.eval_margin, c.n_eval}};
     Chart margins = {.title = "Margin of the rewards", .unit = "", .series = margin, .n_series = 2, .dots = true};
     if (task == TASK_PREFERENCE) chart_add(out, &margins);
-    bool tokens = task == TASK_CAUSAL_LM;
+    bool tokens = predicts_tokens(task);
     Chart eval = {
         .title = tokens ? "Token accuracy in evaluation" : "Accuracy in evaluation", .unit = "%", .dots = true};
     if (c.n_eval && !isnan(c.accuracy[0])) one_curve(out, eval, c.eval_step, c.accuracy, c.n_eval); // kto has none

@@ -61,12 +61,12 @@ static void take_best(Trainer *t, const char *output_dir, bool did_steps) {
     trainer_set_state(t, &state);
 }
 
-// A classifier has only the folder.
-static bool all_exist(const char *output_dir, const AdapterConfig *c) {
+// An encoder and a classifier have only the folder.
+static bool all_exist(const char *output_dir, const Adapter *a) {
     return dir_has(output_dir, "adapter/adapter_model.safetensors") &&
            dir_has(output_dir, "adapter/adapter_config.json") &&
-           (!adapter_has_gguf(c) || dir_has(output_dir, "adapter.gguf")) &&
-           (c->labels || dir_has(output_dir, "Modelfile"));
+           (!adapter_has_gguf(a) || dir_has(output_dir, "adapter.gguf")) &&
+           (!adapter_generates(a) || dir_has(output_dir, "Modelfile"));
 }
 
 static RunFacts facts_of(const Trainer *t) {
@@ -114,7 +114,7 @@ static void write_reports(const Trainer *t, const char *output_dir, bool did_ste
 // A finished run is verified; what is missing or damaged is exported again.
 static int export_and_verify(const Trainer *t, const char *output_dir, bool did_steps, Err *err) {
     const TrainerInputs *in = trainer_inputs(t);
-    if (!did_steps && all_exist(output_dir, &in->adapter->config)) {
+    if (!did_steps && all_exist(output_dir, in->adapter)) {
         Err damage;
         int rc = adapter_verify(in->model, output_dir, stdout, &damage);
         if (!rc && is_exported(in, output_dir)) return 0;
@@ -127,14 +127,14 @@ static int export_and_verify(const Trainer *t, const char *output_dir, bool did_
 
 // The commands that fit what was written.
 static void print_next(const TrainerInputs *in, const char *output_dir) {
-    bool classifier = in->adapter->config.labels > 0;
+    bool classifier = in->adapter->config.labels > 0, masked = in->config->task == TASK_MLM;
     int64_t format = in->data->train->stats.format;
     bool preference = in->config->task == TASK_PREFERENCE;
-    bool answers = !classifier && !preference && format != FORMAT_TEXT && format != FORMAT_INPUT_IDS;
+    bool answers = !classifier && !preference && !masked && format != FORMAT_TEXT && format != FORMAT_INPUT_IDS;
     say("next:   ");
-    say(classifier ? " lorac predict %s TEXT;" : " lorac chat %s;", output_dir);
+    if (!masked) say(classifier ? " lorac predict %s TEXT;" : " lorac chat %s;", output_dir);
     if (in->data->eval_rows) say(" lorac eval %s%s;", output_dir, answers ? " --generate" : "");
-    if (classifier)
+    if (classifier || masked)
         say(" lorac verify %s\n", output_dir);
     else
         say(" lorac merge %s --out MODEL\n", output_dir);
@@ -155,6 +155,8 @@ void finish_report(const Trainer *t, const char *output_dir, bool did_steps, Eve
     print_next(in, output_dir);
     if (in->adapter->config.labels)
         say("adapter: %s/adapter (PEFT with the classifier's head, which llama.cpp does not support)\n", output_dir);
+    else if (!adapter_generates(in->adapter))
+        say("adapter: %s/adapter (PEFT; llama.cpp loads no adapters of encoders)\n", output_dir);
     else if (in->adapter->config.dora)
         say("adapter: %s/adapter (PEFT with DoRA: for PEFT and lorac serve; vLLM, SGLang and llama.cpp do not compute "
             "it: merge it for them)\n",

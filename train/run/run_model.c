@@ -31,7 +31,8 @@ int run_model_options(ModelOptions *o, const Config *c, int64_t *max_tokens, Err
                         .repository = c->base_model_name,
                         .eos_token = c->eos_token,
                         .revision = strcmp(c->model_revision, "main") == 0 ? NULL : c->model_revision,
-                        .classifier = c->task == TASK_CLASSIFICATION};
+                        .classifier = c->task == TASK_CLASSIFICATION,
+                        .masked_lm = c->task == TASK_MLM};
     ModelConfig m;
     if (model_read_config(&m, c->model_name_or_path, o, err) || run_max_tokens(c, &m, max_tokens, err)) return -1;
     // LongRoPE uses other frequencies beyond its original context.

@@ -54,7 +54,7 @@ static EvalRun eval_run(const PassRunner *r, const Dataset *d, const RowPlan *p)
     EvalRun run = {.dataset = d, .plan = p, .state = {.grad_scale = 1}};
     const PassRows from = {.dataset = d, .plan = p};
     for (int64_t i = 0; i < p->count; i++) {
-        run.tokens += row_plan_row(p, i).supervised;
+        run.tokens += row_plan_scored(d, p, i, MLM_EVALUATION);
         if (r->preference) preference_count(&run.samples, r->preference, &from, i);
     }
     if (r->preference) run.state = preference_state(r->preference, &run.samples, 1, 0);
@@ -67,6 +67,7 @@ static void run_pass(PassRunner *r, const EvalRun *run, int64_t first, int64_t *
                      .plan = run->plan,
                      .rows = rows,
                      .count = left < r->eval_rows ? left : r->eval_rows,
+                     .epoch = MLM_EVALUATION,
                      .mismatched = run->mismatched};
     for (int64_t i = 0; i < pass.count; i++) rows[i] = first + i;
     heartbeat_set_phase(r->ranks.heartbeat, pass_runner_phase(r), 0);

@@ -122,7 +122,8 @@ void pass_runner_reserve(PassRunner *r, size_t bytes) {
 static bool is_packed(const PassRunner *r, const PassRows *p) {
     const PassRows *q = &r->packed;
     return q->count == p->count && q->dataset == p->dataset && q->plan == p->plan && q->first == p->first &&
-           q->mismatched == p->mismatched && memcmp(r->packed_rows, p->rows, (size_t)p->count * sizeof *p->rows) == 0;
+           q->epoch == p->epoch && q->mismatched == p->mismatched &&
+           memcmp(r->packed_rows, p->rows, (size_t)p->count * sizeof *p->rows) == 0;
 }
 
 PassShape pass_runner_shape(const PassRunner *r, const PassRows *p) {
@@ -137,7 +138,7 @@ PassShape pass_runner_shape(const PassRunner *r, const PassRows *p) {
     return bucket(r->model->backend, s, &r->bounds);
 }
 
-// The row plan has no sizes of mismatched sequences.
+// The row plan has no sizes of mismatched sequences, and only the most of masked ones.
 static PassShape shape_of_row(const PassRunner *r) {
     const Row *row = &r->row;
     PassShape s = {row->tokens, row->samples, row->scored, 0};
@@ -155,8 +156,11 @@ void pass_runner_pack(PassRunner *r, const PassRows *p) {
     MEM_GROW(r->packed_rows, r->packed_capacity, p->count);
     memcpy(r->packed_rows, p->rows, (size_t)p->count * sizeof *p->rows);
     r->packed = *p;
-    (p->mismatched ? row_fill_mismatched : row_fill_several)(&r->row, p->dataset, p->plan, p->rows, p->count);
-    PassShape shape = p->mismatched ? shape_of_row(r) : pass_runner_shape(r, p);
+    if (p->mismatched)
+        row_fill_mismatched(&r->row, p->dataset, p->plan, p->rows, p->count);
+    else
+        row_fill_several(&r->row, p->dataset, p->plan, p->rows, p->count, p->epoch);
+    PassShape shape = p->mismatched || p->dataset->masked ? shape_of_row(r) : pass_runner_shape(r, p);
     pass_inputs_pack(r->inputs, &r->row, shape, r->model->config.hidden, p->first);
     profile_end(r->model->backend);
 }

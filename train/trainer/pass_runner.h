@@ -44,6 +44,7 @@ typedef struct PassRows {
     const RowPlan *plan;
     const int64_t *rows;
     int64_t count, first;
+    int64_t epoch;   // row_fill_several
     bool mismatched; // of KTO: forward only, for the estimate of the divergence from the reference
 } PassRows;
 

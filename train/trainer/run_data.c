@@ -128,6 +128,15 @@ PreferenceData run_preference(const Config *c) {
     return c->preference_loss == LOSS_KTO ? PREFERENCE_LABELS : PREFERENCE_PAIRS;
 }
 
+static MlmRule mlm_rule(const Config *c) {
+    if (c->task != TASK_MLM) return (MlmRule){0};
+    return (MlmRule){.probability = (float)c->mlm_probability,
+                     .replaced = (float)c->mask_replace_prob,
+                     .random = (float)c->random_replace_prob,
+                     .words = c->whole_word_mask,
+                     .seed = (uint64_t)c->seed};
+}
+
 DatasetOptions run_dataset_options(const Config *c, const FileList *files, int64_t max_tokens) {
     return (DatasetOptions){.files = (const char *const *)files->items,
                             .n_files = files->count,
@@ -144,6 +153,7 @@ DatasetOptions run_dataset_options(const Config *c, const FileList *files, int64
                             .preference = run_preference(c),
                             .learn_chosen_prompt = c->preference_loss == LOSS_ORPO,
                             .kl_group = KL_GROUP,
+                            .mlm = mlm_rule(c),
                             .classification = c->task == TASK_CLASSIFICATION};
 }
 
@@ -218,7 +228,9 @@ static int open_dataset(Dataset **to, const RunData *d, const Config *c, const M
     DatasetOptions o = run_dataset_options(c, files, d->max_tokens);
     o.labels = labels;
     o.score_first = m->config.arch->encoder;
-    return dataset_open(to, &o, m->tokenizer, d->chat, err);
+    o.mlm.vocab = (int32_t)min64(m->tokenizer->vocab_size, m->config.vocab);
+    if (dataset_open(to, &o, m->tokenizer, d->chat, err)) return -1;
+    return (*to)->masked ? model_check_ids(m, &(*to)->mlm.mask_token, 1, err) : 0;
 }
 
 static int open_validation(RunData *d, const Config *c, const Model *m, const LabelList *labels, Err *err) {

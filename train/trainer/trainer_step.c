@@ -30,7 +30,8 @@ bool trainer_pass(Trainer *t, int64_t step, int64_t p, PassRows *pass) {
                        .plan = t->in.data->rows,
                        .rows = t->order + rows.first + first,
                        .count = left < t->plan.rows_per_pass ? left : t->plan.rows_per_pass,
-                       .first = first};
+                       .first = first,
+                       .epoch = rows.epoch};
     return true;
 }
 
@@ -40,7 +41,7 @@ static void count_tokens(const Trainer *t, StepNow *now) {
     for (int64_t i = 0; i < now->rows.count; i++) {
         int64_t row = t->order[now->rows.first + i];
         now->report.tokens += row_plan_row(d->rows, row).tokens;
-        now->report.supervised += row_plan_row(d->rows, row).supervised;
+        now->report.supervised += row_plan_scored(d->train, d->rows, row, now->rows.epoch);
         if (t->runner->preference) preference_count(&now->samples, &t->preference, &from, row);
     }
 }

@@ -366,7 +366,10 @@ static void test_preference_labels_exchange_answers(void **state) {
     static const int64_t first = 0;
     assert_int_equal(row_plan_desirable(d, p, 0), 1);
     for (int mismatched = 0; mismatched < 2; mismatched++) {
-        (mismatched ? row_fill_mismatched : row_fill_several)(&row, d, p, &first, 1);
+        if (mismatched)
+            row_fill_mismatched(&row, d, p, &first, 1);
+        else
+            row_fill_several(&row, d, p, &first, 1, 0);
         assert_int_equal(row.samples, 3);
         assert_memory_equal(row.label, labels, sizeof labels);
         assert_memory_equal(row.start, start, sizeof start);

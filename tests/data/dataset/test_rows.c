@@ -84,7 +84,7 @@ static void check_side_by_side(const Dataset *d, const RowPlan *p) {
     int64_t n = p->count, *rows = mem_alloc((size_t)n, sizeof *rows), sample = 0, scored = 0;
     Row all = {0}, one = {0};
     for (int64_t r = 0; r < n; r++) rows[r] = n - 1 - r;
-    row_fill_several(&all, d, p, rows, n);
+    row_fill_several(&all, d, p, rows, n, 0);
     assert_int_equal(all.rows, n);
     assert_int_equal(all.row_start[0], 0);
     for (int64_t r = 0; r < n; r++) {

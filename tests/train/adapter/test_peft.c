@@ -207,7 +207,7 @@ static void check_case(const char *name, const char *patterns) {
         compare_logits(&c, a, "narrowed");
         ASSERT_REFUSED(adapter_save_gguf(a, c.model, "saved.gguf", "x", &err), &err, "magnitudes of DoRA");
     }
-    if (adapter_has_gguf(&a->config)) {
+    if (adapter_has_gguf(a)) {
         ASSERT_OK(adapter_save_gguf(a, c.model, "saved.gguf", "x", &err), &err);
         b = check_logits(&c, "saved.gguf");
         ASSERT_OK(adapter_save_peft(b, c.model, "again", NULL, &err), &err);
