@@ -2,14 +2,26 @@
 
 #include <string.h>
 
+#include "byte_run.h"
 #include "gbnf.h"
 #include "pattern.h"
 #include "schema.h"
+
+// All tokens of bytes of some kinds.
+typedef struct KindMask {
+    ByteKinds kinds;
+    uint16_t longest; // of them, in bytes
+    uint64_t *mask;
+} KindMask;
+enum { MAX_KIND_MASKS = 16 };
 
 struct Constraint {
     const TokenTrie *tokens;
     Grammar *grammar;
     Matcher *matcher;
+    ByteRuns *runs;
+    KindMask kinds[MAX_KIND_MASKS];
+    int n_kinds;
     uint64_t *first; // the mask of an empty text, where its tokens differ; NULL: not computed yet
     StrBuf room;
     uint32_t *string_nodes, *other_nodes; // of one set
@@ -44,6 +56,7 @@ int constraint_new(Constraint **out, const TokenTrie *tokens, ConstraintKind kin
     c->tokens = tokens;
     c->grammar = g;
     c->matcher = matcher_new(g);
+    c->runs = byte_runs_new(g);
     if (!matcher_gave_up(c->matcher)) return 0;
     constraint_free(c);
     *out = NULL;
@@ -52,8 +65,10 @@ int constraint_new(Constraint **out, const TokenTrie *tokens, ConstraintKind kin
 
 void constraint_free(Constraint *c) {
     if (!c) return;
+    byte_runs_free(c->runs);
     matcher_free(c->matcher);
     grammar_free(c->grammar);
+    for (int i = 0; i < c->n_kinds; i++) mem_free(c->kinds[i].mask);
     mem_free(c->first);
     mem_free(c->string_nodes);
     mem_free(c->other_nodes);
@@ -113,21 +128,67 @@ size_t constraint_words(const Constraint *c) { return c->tokens->words; }
 
 // ---- masks ----
 
-// Adds the tokens of a trie that lead somewhere from `set`.
-static void walk(Matcher *m, const Trie *t, uint32_t set, uint64_t *mask) {
+static void add_tokens(const Trie *t, uint32_t first, uint32_t end, uint64_t *mask) {
+    for (uint32_t i = first; i < end; i++) mask[t->tokens[i] / 64] |= 1ull << (t->tokens[i] % 64);
+}
+
+// Whether all texts below a node can follow at `set`.
+static bool reads_all(Constraint *c, uint32_t set, const TrieNode *node) {
+    ByteRun run = byte_run_of(c->runs, c->matcher, set);
+    return !(node->below & ~run.kinds) && node->deepest - node->depth <= run.length;
+}
+
+// Adds the tokens of a trie that lead somewhere from `set`. Where all that is below a node can be read whatever it is,
+// it is not walked; nor are tokens of bytes of the kinds `known`, which the mask has already.
+static void walk(Constraint *c, const Trie *t, uint32_t set, ByteKinds known, uint64_t *mask) {
+    enum { WORTH_A_LOOK = 16 }; // nodes below
     uint32_t path[TRIE_MAX_DEPTH + 1];
+    ByteKinds kinds[TRIE_MAX_DEPTH + 1];
     path[0] = set;
+    kinds[0] = 0;
     for (uint32_t n = 1; n < t->count;) {
         const TrieNode *node = &t->nodes[n];
-        uint32_t to = matcher_step(m, path[node->depth - 1], node->byte);
+        kinds[node->depth] = kinds[node->depth - 1] | byte_kind_bit(node->byte);
+        bool is_known = !((kinds[node->depth] | node->below) & ~known);
+        uint32_t to = is_known ? MATCHER_DEAD : matcher_step(c->matcher, path[node->depth - 1], node->byte);
         if (to == MATCHER_DEAD) {
             n = node->end;
             continue;
         }
         path[node->depth] = to;
-        for (uint32_t i = node->first; i < node[1].first; i++) mask[t->tokens[i] / 64] |= 1ull << (t->tokens[i] % 64);
-        n++;
+        uint32_t next = node->end > n + WORTH_A_LOOK && reads_all(c, to, node) ? node->end : n + 1;
+        add_tokens(t, node->first, t->nodes[next].first, mask);
+        n = next;
     }
+}
+
+// The mask of all tokens of these kinds of bytes; NULL: there are too many masks.
+static const KindMask *mask_of_kinds(Constraint *c, ByteKinds kinds) {
+    const Trie *t = &c->tokens->all;
+    for (int i = 0; i < c->n_kinds; i++)
+        if (c->kinds[i].kinds == kinds) return &c->kinds[i];
+    if (c->n_kinds == MAX_KIND_MASKS) return NULL;
+    KindMask *k = &c->kinds[c->n_kinds++];
+    *k = (KindMask){.kinds = kinds, .mask = mem_calloc(c->tokens->words + 1, sizeof *k->mask)};
+    for (uint32_t n = 1; n < t->count;) {
+        const TrieNode *node = &t->nodes[n];
+        bool of_kinds = kinds & byte_kind_bit(node->byte), all = of_kinds && !(node->below & ~kinds);
+        uint32_t next = of_kinds && !all ? n + 1 : node->end;
+        if (of_kinds) add_tokens(t, node->first, t->nodes[next].first, k->mask);
+        if (of_kinds && k->longest < (all ? node->deepest : node->depth))
+            k->longest = all ? node->deepest : node->depth;
+        n = next;
+    }
+    return k;
+}
+
+// Adds tokens that can follow whatever their bytes are; returns the kinds of these.
+static ByteKinds add_run(Constraint *c, uint32_t set, uint64_t *mask) {
+    ByteRun run = byte_run_of(c->runs, c->matcher, set);
+    const KindMask *k = run.length > 1 ? mask_of_kinds(c, run.kinds) : NULL;
+    if (!k || k->longest > run.length) return 0;
+    for (size_t w = 0; w < c->tokens->words; w++) mask[w] |= k->mask[w];
+    return run.kinds;
 }
 
 // A stack that waits for a character between the quotes of a JSON string: the characters that may follow, -1: it is
@@ -154,14 +215,15 @@ static void fill_mask(Constraint *c, uint32_t set, uint64_t *mask) {
         c->string_nodes[strings++] = s.nodes[i];
         for (size_t w = 0; w < c->tokens->words; w++) mask[w] |= c->tokens->plain[room][w];
     }
-    walk(c->matcher, &c->tokens->all, matcher_add_set(c->matcher, false, c->other_nodes, others), mask);
-    if (strings) walk(c->matcher, &c->tokens->rest, matcher_add_set(c->matcher, false, c->string_nodes, strings), mask);
+    uint32_t other = matcher_add_set(c->matcher, false, c->other_nodes, others);
+    walk(c, &c->tokens->all, other, add_run(c, other, mask), mask);
+    if (strings) walk(c, &c->tokens->rest, matcher_add_set(c->matcher, false, c->string_nodes, strings), 0, mask);
 }
 
 static uint64_t *first_mask(Constraint *c, uint32_t set) {
     if (c->first) return c->first;
     c->first = mem_calloc(c->tokens->words + 1, sizeof *c->first);
-    walk(c->matcher, &c->tokens->first, set, c->first);
+    walk(c, &c->tokens->first, set, 0, c->first);
     return c->first;
 }
 

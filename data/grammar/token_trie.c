@@ -25,6 +25,22 @@ static size_t shared_beginning(JsonStr a, JsonStr b) {
     return n;
 }
 
+// From the last node to the first: those below a node come after it.
+static void note_below(Trie *t) {
+    uint32_t path[TRIE_MAX_DEPTH + 1] = {0};
+    for (uint32_t n = 0; n < t->count; n++) t->nodes[n].deepest = t->nodes[n].depth;
+    AUTO_FREE uint32_t *parents = mem_alloc(t->count + 1, sizeof *parents);
+    for (uint32_t n = 1; n < t->count; n++) {
+        parents[n] = path[t->nodes[n].depth - 1];
+        path[t->nodes[n].depth] = n;
+    }
+    for (uint32_t n = (uint32_t)t->count; n-- > 1;) {
+        TrieNode *at = &t->nodes[n], *above = &t->nodes[parents[n]];
+        above->below |= at->below | byte_kind_bit(at->byte);
+        if (at->deepest > above->deepest) above->deepest = at->deepest;
+    }
+}
+
 // Of texts in their order, none of which is empty.
 static Trie trie_of(const TokenText *texts, size_t n) {
     Trie t = {.tokens = mem_alloc(n + 1, sizeof *t.tokens)};
@@ -48,6 +64,7 @@ static Trie trie_of(const TokenText *texts, size_t n) {
     t.nodes[0].end = (uint32_t)t.count;
     MEM_GROW(t.nodes, capacity, t.count + 1);
     t.nodes[t.count] = (TrieNode){.first = (uint32_t)n};
+    note_below(&t);
     return t;
 }
 

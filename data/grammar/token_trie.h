@@ -2,6 +2,7 @@
 // in common once. Control tokens and tokens without text are not in it.
 #pragma once
 
+#include "byte_kind.h"
 #include "tokenizer.h"
 
 enum { TRIE_MAX_DEPTH = 1024, TRIE_MAX_PLAIN = 64 }; // longer tokens are left out
@@ -10,13 +11,15 @@ typedef struct TrieNode { // in the order of a walk: a node, then those below it
     uint32_t end;         // the next node that is not below this one
     uint32_t first;       // tokens [first, first of the next node) end here
     uint16_t depth;       // of its byte, from 1
+    uint16_t deepest;     // of this node and those below it
+    ByteKinds below;      // of the bytes of the nodes below it
     uint8_t byte;
 } TrieNode;
 
 typedef struct Trie {
     TrieNode *nodes; // [count + 1], node 0 is the root, the last one ends the lists
     size_t count;
-    int32_t *tokens;
+    int32_t *tokens; // those that end at or below a node are neighbours
 } Trie;
 
 typedef struct TokenTrie { // read-only after it was made

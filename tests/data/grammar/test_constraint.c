@@ -20,6 +20,9 @@ static const struct {
     {CONSTRAINT_SCHEMA, "{\"type\": \"string\", \"maxLength\": 9}"},
     {CONSTRAINT_SCHEMA, "true"},
     {CONSTRAINT_REGEX, "([A-Z][a-zé]{1,9}( [0-9]+)?\\n?){1,5}"},
+    {CONSTRAINT_REGEX, "[^\\n]{1,30}\\n(yes|no)"}, // runs that end, and runs that change
+    {CONSTRAINT_REGEX, "([a-f0-9]{2,3}-){1,3}[^a-z]{3,9}"},
+    {CONSTRAINT_REGEX, "(a[a-z]|b )*[A-Za-z]*"},
     {CONSTRAINT_GRAMMAR, "root ::= (\"the\" | word) (\" \" word){0,5} [.!?]\nword ::= [a-z\\u0400-\\u04FF]+ | \"😀\""},
 };
 enum { CONSTRAINTS = sizeof constraints / sizeof *constraints };
