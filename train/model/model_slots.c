@@ -252,6 +252,15 @@ static bool is_ignored(const Loader *l, const char *name) {
     return false;
 }
 
+// AutoGPTQ writes zeros as the bias of each matrix that has none.
+static bool is_zero_bias(const Loader *l, const SourceTensor *t) {
+    const uint8_t *bytes = t->data;
+    if (!l->m->file->source->quantized || t->is_absent || !ends_with(t->name, ".bias")) return false;
+    for (size_t i = 0; i < t->bytes; i++)
+        if (bytes[i]) return false;
+    return true;
+}
+
 static int compare_pointers(const void *a, const void *b) {
     const char *x = *(const char *const *)a, *y = *(const char *const *)b;
     return (x > y) - (x < y);
@@ -267,7 +276,8 @@ static void check_unused(Loader *l) {
     qsort(used, n, sizeof *used, compare_pointers);
     for (size_t i = 0; i < source->n_tensors; i++) {
         const SourceTensor *t = &source->tensors[i];
-        if (!t->is_part && !bsearch(&t, used, n, sizeof *used, compare_pointers) && !is_ignored(l, t->name))
+        if (t->is_part || bsearch(&t, used, n, sizeof *used, compare_pointers)) continue;
+        if (!is_ignored(l, t->name) && !is_zero_bias(l, t))
             problem_add(&l->problems, "%s is not part of the %s graph", t->name, l->m->config.arch->model_types[0]);
     }
 }

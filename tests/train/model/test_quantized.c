@@ -44,6 +44,46 @@ static void test_quantized_merges(void **state) {
     backend_close(b);
 }
 
+// ---- a bias of zeros, as AutoGPTQ writes it ----
+
+// Adds a tensor to the checkpoint in `dir`.
+static void add_bias(const char *dir, const uint16_t *bias, int64_t n) {
+    enum { MOST = 64 };
+    SafetensorsEntry entries[MOST];
+    AUTO_SAFETENSORS Safetensors *s = NULL;
+    AUTO_FREE char *path = path_join(dir, "model.safetensors");
+    Err err;
+    ASSERT_OK(safetensors_open(&s, path, &err), &err);
+    size_t count = safetensors_count(s);
+    assert_true(count < MOST);
+    for (size_t i = 0; i < count; i++) {
+        const SafetensorsTensor *t = safetensors_at(s, i);
+        entries[i] = (SafetensorsEntry){.name = t->name, .dtype = t->dtype, .n_dims = t->n_dims, .data = t->data};
+        memcpy(entries[i].shape, t->shape, sizeof t->shape);
+    }
+    entries[count++] = (SafetensorsEntry){
+        .name = "model.layers.0.self_attn.q_proj.bias", .dtype = DTYPE_F16, .n_dims = 1, .shape = {n}, .data = bias};
+    ASSERT_OK(safetensors_save(path, entries, count, NULL, 0, replace_quantized, &err), &err);
+}
+
+static void test_quantized_ignores_zero_biases(void **state) {
+    (void)state;
+    uint16_t bias[64] = {0};
+    AUTO_MODEL Model *m = NULL, *refused = NULL;
+    Err err;
+    Backend *b = open_backend();
+    quantized_folder("gptq-4", "zeros");
+    quantized_folder("gptq-4", "others");
+    add_bias("zeros", bias, 64);
+    bias[63] = 1;
+    add_bias("others", bias, 64);
+    ASSERT_OK(model_load(&m, "zeros", b, NULL, &err), &err);
+    check_quantized_logits(m, "gptq-4", 1e-5);
+    ASSERT_REFUSED(model_load(&refused, "others", b, NULL, &err), &err, "q_proj.bias is not part of the llama graph");
+    model_free(mem_take(&m));
+    backend_close(b);
+}
+
 // ---- a checkpoint with one thing changed ----
 
 typedef struct Change {
@@ -209,5 +249,6 @@ static void test_quantized_plan(void **state) {
     backend_close(b);
 }
 
-TEST_MAIN(SCRATCH_TEST(test_quantized_logits), SCRATCH_TEST(test_quantized_merges),
-          SCRATCH_TEST(test_quantized_refusals), SCRATCH_TEST(test_quantized_twice), SCRATCH_TEST(test_quantized_plan))
+TEST_MAIN(SCRATCH_TEST(test_quantized_logits), SCRATCH_TEST(test_quantized_ignores_zero_biases),
+          SCRATCH_TEST(test_quantized_merges), SCRATCH_TEST(test_quantized_refusals),
+          SCRATCH_TEST(test_quantized_twice), SCRATCH_TEST(test_quantized_plan))
