@@ -27,7 +27,6 @@ typedef struct AdapterConfig {
     int64_t n_each;
 } AdapterConfig;
 void adapter_config_clear(AdapterConfig *c);
-// llama.cpp loads such an adapter: no classifier, no DoRA.
 // Takes ownership of each [m->config.layers * PROJ_COUNT] as c->each, and sets projections and layers; if all modules
 // are alike, c->each is NULL.
 void adapter_config_set_each(AdapterConfig *c, AdapterRank *each, const Model *m);
