@@ -18,6 +18,7 @@ typedef struct Labels { // of one part
     LabelTable *table;  // NULL: none so far
     int64_t *counts;    // by the ids of the table
     size_t n, capacity;
+    Problem problem; // of the last record
 } Labels;
 
 struct Audit {
@@ -94,24 +95,31 @@ static void add_secrets(AuditCounts *c, const AuditRecord *r) {
 
 // ---- reading ----
 
-// A label of another kind than those before it makes the record unreadable.
-static void add_label(Labels *l, AuditRecord *r) {
-    uint32_t id;
-    if (!l->table) l->table = label_table_new(NULL);
-    if (label_table_add(l->table, r->label, r->label_kind, &id, &r->why)) {
-        err_context(&r->why, "%s:%zu", r->span.name, r->span.line);
-        r->readable = r->comparable = false;
-        return;
-    }
+static void count_label(Labels *l, uint32_t id) {
     MEM_GROW(l->counts, l->capacity, (size_t)id + 1);
     for (; l->n <= id; l->n++) l->counts[l->n] = 0;
     l->counts[id]++;
 }
 
+// A label of another kind than those before it makes the record unreadable.
+static void add_labels(Labels *l, AuditRecord *r) {
+    if (!l->table) l->table = label_table_new(NULL);
+    l->problem = r->labels.problem;
+    for (size_t i = 0; i < r->labels.count; i++) {
+        uint32_t id;
+        if (label_table_add(l->table, r->labels.names[i], r->labels.kind, &id, &r->why)) {
+            err_context(&r->why, "%s:%zu", r->span.name, r->span.line);
+            r->readable = r->comparable = false;
+            return;
+        }
+        count_label(l, id);
+    }
+}
+
 static void add_record(Audit *a, AuditPart part, AuditRecord *r) {
     AuditCounts *c = &a->counts[part];
     size_t bytes = r->span.file_bytes ? r->span.file_bytes : r->span.len;
-    if (r->readable && r->label) add_label(&a->labels[part], r);
+    if (r->readable && r->labels.names) add_labels(&a->labels[part], r);
     MEM_GROW(a->entries, a->capacity, a->count + 1);
     AuditEntry *e = &a->entries[a->count++];
     *e = (AuditEntry){.hash = r->hash, .readable = r->readable, .comparable = r->comparable};
@@ -224,13 +232,15 @@ int audit_read(Audit *a, AuditPart part, const char *path, const FileRule *rule,
 
 const AuditCounts *audit_counts(const Audit *a, AuditPart part) { return &a->counts[part]; }
 
+Problem audit_problem(const Audit *a, AuditPart part) { return a->labels[part].problem; }
+
 int audit_labels(LabelList *list, int64_t **counts, const Audit *a, AuditPart part, Err *err) {
     AUTO_FREE uint32_t *place = NULL;
     const Labels *l = &a->labels[part];
     *list = (LabelList){0};
     *counts = NULL;
     if (!l->table) return 0;
-    int rc = label_table_finish(l->table, list, &place, err);
+    int rc = label_table_finish(l->table, label_least(l->problem), list, &place, err);
     *counts = mem_calloc(l->n + 1, sizeof **counts);
     for (size_t i = 0; i < l->n && !rc; i++) (*counts)[place[i]] = l->counts[i];
     return rc;

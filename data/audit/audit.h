@@ -37,6 +37,7 @@ void audit_compare(Audit *a);
 const AuditCounts *audit_counts(const Audit *a, AuditPart part);
 // The labels of classification data in their order, with their numbers; the caller frees both, after a failure too.
 // None of other data; fails on fewer than two.
+Problem audit_problem(const Audit *a, AuditPart part); // of its last record with labels; AUTO: none has
 int audit_labels(LabelList *list, int64_t **counts, const Audit *a, AuditPart part, Err *err);
 // Appends the place of a record, "d.jsonl:7" or "s.tar record 7".
 void audit_place(StrBuf *out, const Audit *a, AuditPart part, int64_t record);

@@ -122,14 +122,15 @@ static void note_keys(AuditRecord *r, const Json *record, const Dialog *d) {
         key_notes_add(&r->unread, "", json_str(p));
 }
 
-static int read_classified(Reading *g, const Json *record, Err *err) {
+static int read_classified(Reading *g, const AuditOptions *o, const Json *record, Err *err) {
     ClassifiedText t;
-    if (classify_read(&t, record, err)) return -1;
+    RecordLabelRule rule = {o->problem, g->r->span.untyped, o->named};
+    if (classify_read(&t, record, err) || record_labels_read(&g->r->labels, record, &rule, err)) return -1;
     add_text(g, t.first.data, t.first.len, true);
     if (t.pair) add_text(g, t.second.data, t.second.len, true);
     g->r->empty = is_blank(t.first) && (!t.pair || is_blank(t.second));
-    classify_note_keys(&g->r->used, &g->r->unread, record, &t);
-    return classify_read_label(&g->r->label, &g->r->label_kind, record, g->r->span.untyped, err);
+    classify_note_keys(&g->r->used, &g->r->unread, record, &t, g->r->labels.key);
+    return 0;
 }
 
 static int read_dialog(Reading *g, const AuditOptions *o, const Json *record, const RecordPlace *place, Err *err) {
@@ -160,7 +161,7 @@ static int read_json(Reading *g, const AuditOptions *o, const RecordPlace *place
     if (!rc && place->format == FORMAT_AUTO) // no record so far has a known format
         rc = dialog_detect(&record, err) == FORMAT_AUTO ? -1 : 0;
     else if (!rc)
-        rc = place->format == FORMAT_CLASSIFICATION ? read_classified(g, &record, err)
+        rc = place->format == FORMAT_CLASSIFICATION ? read_classified(g, o, &record, err)
                                                     : read_dialog(g, o, &record, place, err);
     if (!rc) return 0;
     file_rule_explain(json_root(doc), place->rule, err);
@@ -185,5 +186,5 @@ void audit_record_clear(AuditRecord *r) {
     key_notes_clear(&r->used);
     key_notes_clear(&r->of_turns);
     key_notes_clear(&r->unread);
-    mem_free(r->label);
+    record_labels_clear(&r->labels);
 }

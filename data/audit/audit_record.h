@@ -9,6 +9,8 @@
 typedef struct AuditOptions { // as in DatasetOptions
     DatasetFormat format;     // FORMAT_AUTO: of each file's first record
     bool classification, raw_pairs;
+    Problem problem;        // classification
+    const LabelList *named; // the same
     PreferenceData preference;
     bool any_task; // of causal_lm: also files whose first record is of classification or preference data
     LearntTurns learnt;
@@ -28,8 +30,7 @@ typedef struct AuditRecord { // init with {0}
     uint8_t signature[MINHASH_BYTES];
     ScriptCounts scripts;
     KeyNotes used, of_turns, unread; // keys
-    char *label;                     // of classification data; else NULL
-    LabelKind label_kind;
+    RecordLabels labels;
     int64_t secrets[SECRET_KINDS];
     char masked[SECRET_KINDS][AUDIT_SHOWN][SECRET_MASKED]; // of the first ones, with their lines
     size_t lines[SECRET_KINDS][AUDIT_SHOWN];

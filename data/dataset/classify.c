@@ -1,8 +1,6 @@
 // classify: one record of classification data to tokens and a label.
 #include "record_tokenizer.h"
 
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 // ---- the record ----
@@ -40,51 +38,12 @@ static int read_texts(ClassifiedText *t, const Json *record, Err *err) {
     return fail_keys(record, err);
 }
 
-// Labels are printed and written to files: no control characters.
-static bool is_printable(JsonStr s) {
-    for (size_t i = 0; i < s.len; i++) {
-        unsigned char c = (unsigned char)s.data[i];
-        if (c < 32 || c == 127 || (c == 0xC2 && (unsigned char)s.data[i + 1] < 0xA0)) return false;
-    }
-    return true;
-}
-
-static int read_text_label(char **name, JsonStr s, Err *err) {
-    if (!s.len || s.len >= LABEL_MAX_BYTES || !is_printable(s))
-        return err_input(err, "label: found a text of %zu byte%s; expected 1 to %d bytes without control characters",
-                         s.len, plural(s.len), LABEL_MAX_BYTES - 1);
-    *name = mem_strdup(s.data);
-    return 0;
-}
-
-int classify_read_label(char **name, LabelKind *kind, const Json *record, bool untyped, Err *err) {
-    static const char expected[] = "an integer from 0, a text, true or false";
-    const Json *v = json_given(record, "label");
-    int64_t n = 0;
-    *kind = LABEL_TEXT;
-    *name = NULL;
-    bool digits = v && v->type == JSON_STRING && untyped && json_text_is_integer(v->str.data, v->str.len);
-    if (v && v->type == JSON_STRING && !digits) return read_text_label(name, v->str, err);
-    *kind = digits ? LABEL_EITHER : LABEL_INTEGER;
-    if (digits) n = strtol(v->str.data, NULL, 10);
-    bool truth = v && (v->type == JSON_TRUE || v->type == JSON_FALSE);
-    if (!truth && !digits && !json_whole(v, &n))
-        return dialog_fail_type("label", json_get(record, "label"), expected, err);
-    if (truth) n = v->type == JSON_TRUE;
-    if (n < 0)
-        return err_input(err,
-                         "label: found %ld, which marks a record without a label; expected %s: drop the record, or "
-                         "give its class a name",
-                         n, expected);
-    *name = mem_printf("%ld", n);
-    return 0;
-}
-
-void classify_note_keys(KeyNotes *used, KeyNotes *unread, const Json *record, const ClassifiedText *t) {
+void classify_note_keys(KeyNotes *used, KeyNotes *unread, const Json *record, const ClassifiedText *t,
+                        const char *label) {
     for (size_t i = 0; i < record->count; i++) {
         JsonStr key = record->keys[i];
         bool is_used =
-            json_str_is(key, "label") || json_str_is(key, t->keys[0]) || (t->keys[1] && json_str_is(key, t->keys[1]));
+            json_str_is(key, label) || json_str_is(key, t->keys[0]) || (t->keys[1] && json_str_is(key, t->keys[1]));
         KeyNotes *to = is_used ? used : unread;
         if (to && record->items[i].type != JSON_NULL) key_notes_add(to, "", key);
     }
@@ -154,9 +113,9 @@ int classify_read(ClassifiedText *t, const Json *record, Err *err) {
 
 bool classify_fits(const Json *record) {
     ClassifiedText t;
-    const Json *label = json_given(record, "label");
-    bool scalar = label && label->type != JSON_ARRAY && label->type != JSON_OBJECT;
-    DatasetFormat f = scalar && classify_read(&t, record, NULL) == 0 ? dialog_detect(record, NULL) : FORMAT_MESSAGES;
+    const Json *label = json_given(record, "label"), *labels = json_given(record, "labels");
+    bool fits = label ? label->type != JSON_OBJECT : labels && labels->type == JSON_ARRAY;
+    DatasetFormat f = fits && classify_read(&t, record, NULL) == 0 ? dialog_detect(record, NULL) : FORMAT_MESSAGES;
     return f == FORMAT_TEXT || f == FORMAT_AUTO;
 }
 
@@ -177,8 +136,8 @@ int classify_tokenize(RecordTokens *out, const RecordTokenizer *e, const Classif
 
 int classify_record(RecordTokens *out, const RecordTokenizer *e, const Json *record, bool untyped, Err *err) {
     ClassifiedText texts;
-    if (classify_read(&texts, record, err) || classify_read_label(&out->label, &out->label_kind, record, untyped, err))
-        return -1;
-    classify_note_keys(NULL, &out->unread, record, &texts);
+    RecordLabelRule rule = {e->problem, untyped, e->named};
+    if (classify_read(&texts, record, err) || record_labels_read(&out->labels, record, &rule, err)) return -1;
+    classify_note_keys(NULL, &out->unread, record, &texts, out->labels.key);
     return classify_tokenize(out, e, &texts, err);
 }

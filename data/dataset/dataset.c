@@ -45,6 +45,9 @@ static int make_key(char key[TOKEN_KEY_LEN + 1], const DatasetInput *in, Err *er
     for (size_t i = 0; o->classification && o->labels && i < o->labels->count; i++)
         str_add(&what, o->labels->names[i], strlen(o->labels->names[i]) + 1);
     if (o->mlm.probability > 0) str_printf(&what, "mlm %d\n", o->mlm.words);
+    if (o->problem) str_printf(&what, "problem %d\n", o->problem);
+    for (size_t i = 0; o->named && i < o->named->count; i++)
+        str_add(&what, o->named->names[i], strlen(o->named->names[i]) + 1);
     if (o->completion_only) str_puts(&what, "completion_only\n");
     if (o->raw_pairs) str_puts(&what, "raw_pairs\n");
     if (o->preference) str_printf(&what, "preference %d %d %ld\n", o->preference, o->learn_chosen_prompt, o->kl_group);
@@ -162,14 +165,20 @@ Sample dataset_sample(const Dataset *d, int64_t i) {
     const TokenEntry *e = entry_at(d, i);
     const TokenHead *head = (const TokenHead *)(d->image->data + e->offset);
     const int32_t *ids = (const int32_t *)(head + 1);
+    const uint8_t *supervised = (const uint8_t *)(ids + e->count);
+    bool single = d->problem == PROBLEM_SINGLE_LABEL, each = problem_is_each(d->problem);
+    const void *labels = each ? token_labels(supervised, e->count) : NULL;
     return (Sample){.ids = ids,
-                    .supervised = (const uint8_t *)(ids + e->count),
+                    .supervised = supervised,
                     .count = e->count,
                     .supervised_count = d->labels ? 1 : e->value,
                     .record = head->record,
                     .preference = d->preference,
                     .desirable = head->desirable,
-                    .label = d->labels ? (int32_t)e->value : -1,
+                    .label = single ? (int32_t)e->value : -1,
+                    .labels = d->problem == PROBLEM_REGRESSION ? NULL : labels,
+                    .values = d->problem == PROBLEM_REGRESSION ? labels : NULL,
+                    .n_labels = each ? e->value : 0,
                     .second = head->second};
 }
 

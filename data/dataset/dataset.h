@@ -42,7 +42,9 @@ typedef struct DatasetOptions {
     int64_t kl_group;          // PREFERENCE_LABELS: kept records in sequence whose answers are exchanged (kl_group.h)
     MlmRule mlm;               // probability above 0: masked language modelling; its tokens are dataset_open's own
     bool classification;       // records are text and label; format must be auto or classification
+    Problem problem;           // classification; AUTO: by the first record
     const LabelList *labels;   // classification: the labels that may occur, in their order; NULL: found in the files
+    const LabelList *named;    // classification: names of labels by number, of a model or of the user; NULL: none
     bool score_first;          // classification: a sample is scored at its first token (encoders), not at its last
     const char *cache_dir;     // NULL: $XDG_CACHE_HOME/lorac or ~/.cache/lorac; not writable: only a warning
     int64_t cache_limit;       // bytes of all token caches together (cache_dir.h); 0: 20 GiB
@@ -83,7 +85,10 @@ typedef struct Sample { // borrowed from the dataset
     int64_t count;
     int64_t supervised_count; // classification: 1, the label
     int64_t record;           // 0-based record number over all files
-    int32_t label;            // classification: index into Dataset.labels; -1: none
+    int32_t label;            // single label: index into Dataset.labels; -1: none
+    const int32_t *labels;    // multi-label: [n_labels] numbers of its labels, see dataset_label
+    const float *values;      // regression: [n_labels]
+    int64_t n_labels;
     PreferenceData preference;
     bool desirable; // PREFERENCE_LABELS: the verdict on the answer
     int64_t second; // classification: index of the first token of the second text (token type 1); preference data: of
@@ -105,8 +110,10 @@ typedef struct Dataset {  // read-only after dataset_open
     size_t n_files;
     const int64_t *file_ends; // [n_files] samples of file i are those from the end of the file before it up to this
     KeyCounts unread;         // keys of records that nothing reads, with the number of records that have them
-    LabelList *labels;        // classification; NULL: other data
+    Problem problem;          // classification; AUTO: other data
+    LabelList *labels;        // classification; NULL: other data. Regression: a name for each number
     int64_t *label_counts;    // how many samples each label has
+    const uint32_t *place;    // [labels] of the labels by number; NULL: single label, regression, other data
     struct TokenImage *image; // the samples (token_cache.h)
 } Dataset;
 // chat may be NULL when the model has no template (then messages/sharegpt are refused, others become raw text).
@@ -114,7 +121,11 @@ int dataset_open(Dataset **d, const DatasetOptions *o, const Tokenizer *t, const
 void dataset_close(Dataset *d);
 Sample dataset_sample(const Dataset *d, int64_t i);
 SampleSize dataset_size(const Dataset *d, int64_t i); // cheaper: does not touch the sample's tokens
-void dataset_release(const Dataset *d);               // pages read so far leave resident memory
+// The index into labels that the k-th of a sample's labels has.
+static inline int32_t dataset_label(const Dataset *d, const Sample *s, int64_t k) {
+    return (int32_t)d->place[s->labels[k]];
+}
+void dataset_release(const Dataset *d); // pages read so far leave resident memory
 
 // Appends the text of a sample with `open` and `close` around its supervised parts, as say.h escapes it: data cannot
 // control a terminal. A line parts the sequences of preference data. `open` and `close` may; print it with

@@ -26,6 +26,9 @@ typedef struct Build {
     RecordTokenizer tokenizer;
     TokenSink *sink;
     LabelTable *labels; // classification; else NULL
+    size_t numbers;     // regression: of each record; 0: none so far
+    uint32_t *ids;      // of the labels of one record
+    size_t ids_capacity;
     DatasetStats stats;
     KeyCounts unread;
     KlGroup group;     // PREFERENCE_LABELS
@@ -35,20 +38,24 @@ typedef struct Build {
     Err *err;
 } Build;
 
-static void add_sample(Build *b, const RecordTokens *e, size_t begin, size_t count, int32_t label, int64_t record) {
+static void add_sample(Build *b, const RecordTokens *e, size_t begin, size_t count, int64_t record) {
     uint8_t *supervised = e->supervised + begin;
-    bool two = label >= 0 || b->o->preference;
+    Problem problem = e->labels.problem;
+    bool two = problem || b->o->preference;
     if (b->o->mlm.probability == 0) supervised[0] = 0; // nothing predicts a window's first token
     token_sink_add(b->sink, &(Sample){.ids = e->ids + begin,
                                       .supervised = supervised,
                                       .count = (int64_t)count,
                                       .record = record,
                                       .desirable = e->desirable,
-                                      .label = label,
+                                      .label = problem == PROBLEM_SINGLE_LABEL ? (int32_t)b->ids[0] : -1,
+                                      .labels = problem == PROBLEM_MULTI_LABEL ? (const int32_t *)b->ids : NULL,
+                                      .values = problem == PROBLEM_REGRESSION ? e->labels.values : NULL,
+                                      .n_labels = (int64_t)e->labels.count,
                                       .second = two ? (int64_t)e->second : (int64_t)count});
     b->stats.samples++;
     b->stats.tokens += (int64_t)count;
-    b->stats.supervised += label >= 0;
+    b->stats.supervised += problem != PROBLEM_AUTO;
     for (size_t i = 0; i < count; i++) b->stats.supervised += supervised[i] != 0;
 }
 
@@ -58,7 +65,7 @@ static void add_windows(Build *b, const RecordTokens *e) {
     for (size_t at = 0; at < e->count;) {
         size_t n = e->count - at;
         if (n > max) n = n == max + 1 && max > 2 ? max - 1 : max;
-        add_sample(b, e, at, n, -1, b->stats.records);
+        add_sample(b, e, at, n, b->stats.records);
         at += n;
     }
 }
@@ -78,7 +85,7 @@ static void add_framed_windows(Build *b, const RecordTokens *e) {
         memset(supervised + e->before + n, 0, e->after);
         if (supervised[e->before] == MLM_CONTINUES) supervised[e->before] = MLM_BEGINS;
         if (memchr(supervised + e->before, MLM_BEGINS, n))
-            add_sample(b, &window, 0, n + frame, -1, b->stats.records);
+            add_sample(b, &window, 0, n + frame, b->stats.records);
         else
             b->stats.dropped_tokens += (int64_t)n;
     }
@@ -137,7 +144,7 @@ static int add_pair(Build *b, RecordTokens *e, const RecordSpan *span) {
     }
     if (longest > max) return add_too_long(b, e, longest, span);
     count_cut(b, cut, lost);
-    add_sample(b, e, 0, e->count, -1, b->stats.records);
+    add_sample(b, e, 0, e->count, b->stats.records);
     return 0;
 }
 
@@ -145,7 +152,7 @@ static void end_group(Build *b) {
     for (size_t i = 0; i < b->group.count; i++) {
         AUTO_CALL(record_tokens_clear) RecordTokens e;
         kl_group_get(&e, &b->group, i, (size_t)b->o->max_seq_length);
-        add_sample(b, &e, 0, e.count, -1, b->group.records[i]);
+        add_sample(b, &e, 0, e.count, b->group.records[i]);
     }
     kl_group_clear(&b->group);
 }
@@ -176,20 +183,36 @@ static void count_notes(Build *b, const RecordTokens *e) {
     key_counts_add(&b->unread, &e->unread);
 }
 
+static int fail_numbers(const Build *b, size_t found) {
+    return err_input(b->err, "label: found %zu number%s; expected %zu, as in the records before it", found,
+                     plural(found), b->numbers);
+}
+
+// The numbers of a record's labels, into b->ids.
+static int number_labels(Build *b, const RecordLabels *l) {
+    MEM_GROW(b->ids, b->ids_capacity, l->count + 1);
+    if (l->problem == PROBLEM_REGRESSION) {
+        if (!b->numbers) b->numbers = l->count;
+        return b->numbers == l->count ? 0 : fail_numbers(b, l->count);
+    }
+    for (size_t i = 0; i < l->count; i++)
+        if (label_table_add(b->labels, l->names[i], l->kind, &b->ids[i], b->err)) return -1;
+    return 0;
+}
+
 // Labelled samples were shortened when they were tokenised, so that special tokens stay (classify.c); other samples are
 // cut here.
 static int add_kept(Build *b, const RecordTokens *e, const RecordSpan *span) {
     size_t max = (size_t)b->o->max_seq_length, keep = e->count, cut = e->cut;
     DatasetStats *s = &b->stats;
-    uint32_t label = 0;
+    bool labelled = e->labels.problem != PROBLEM_AUTO;
     if ((int64_t)(keep + cut) > s->longest) s->longest = (int64_t)(keep + cut);
-    if (e->label && label_table_add(b->labels, e->label, e->label_kind, &label, b->err))
-        return err_context(b->err, "%s:%zu", span->name, span->line);
-    if (!e->label && !e->windows && keep > max && b->o->truncation == TRUNCATION_TRUNCATE) {
+    if (labelled && number_labels(b, &e->labels)) return err_context(b->err, "%s:%zu", span->name, span->line);
+    if (!labelled && !e->windows && keep > max && b->o->truncation == TRUNCATION_TRUNCATE) {
         cut = keep - max;
         keep = max;
     }
-    bool nothing = e->label ? !keep && !cut : !keep || !memchr(e->supervised, 1, keep);
+    bool nothing = labelled ? !keep && !cut : !keep || !memchr(e->supervised, 1, keep);
     if (nothing) {
         s->skipped_unsupervised++;
     } else if (e->windows) {
@@ -198,7 +221,7 @@ static int add_kept(Build *b, const RecordTokens *e, const RecordSpan *span) {
         return add_too_long(b, e, e->count + e->cut, span);
     } else {
         count_cut(b, cut, keep < e->count && memchr(e->supervised + keep, 1, e->count - keep));
-        add_sample(b, e, 0, keep, e->label ? (int32_t)label : -1, b->stats.records);
+        add_sample(b, e, 0, keep, b->stats.records);
     }
     return 0;
 }
@@ -243,12 +266,30 @@ static int check_columns(const Build *b, RecordSpan first) {
                : 0;
 }
 
+// The first record shows what is predicted.
+static int choose_problem(Build *b, RecordSpan first) {
+    AUTO_JSON JsonDoc *doc = NULL;
+    AUTO_CALL(json_pool_clear) JsonPool pool = {0};
+    AUTO_CALL(record_labels_clear) RecordLabels labels = {0};
+    if (!b->o->classification || b->tokenizer.problem) return 0;
+    if (record_parse(&doc, first, b->err)) return -1;
+    Json record = *json_root(doc);
+    RecordLabelRule rule = {.untyped = first.untyped};
+    b->tokenizer.problem = PROBLEM_SINGLE_LABEL; // a record that cannot be read is refused with its number later
+    if (b->place.rule && file_rule_rename(&record, b->place.rule, &pool, NULL)) return 0;
+    Problem shown = record.type == JSON_OBJECT ? record_labels_detect(&record, first.untyped) : PROBLEM_SINGLE_LABEL;
+    if (!shown && record_labels_read(&labels, &record, &rule, b->err))
+        return err_context(b->err, "%s:%zu", first.name, first.line);
+    b->tokenizer.problem = shown;
+    return 0;
+}
+
 static int choose_format(Build *b, RecordSpan first) {
     if ((b->o->classification || b->o->preference) && b->place.is_text)
         return err_input(b->err, "%s: found plain text; expected records with %s", b->place.path,
                          b->o->preference ? "answers and a verdict" : "text and label");
     b->place.format = b->o->preference ? FORMAT_PREFERENCE : FORMAT_CLASSIFICATION;
-    if (b->o->classification || b->o->preference) return 0;
+    if (b->o->classification || b->o->preference) return choose_problem(b, first);
     if (b->place.is_text) {
         b->place.format = FORMAT_TEXT;
         if (b->o->format == FORMAT_AUTO || b->o->format == FORMAT_TEXT) return 0;
@@ -361,12 +402,24 @@ static int check_not_empty(const Build *b) {
 
 // ---- all files ----
 
+// As transformers names them, where nothing else does.
+static void name_numbers(LabelList *list, const Build *b) {
+    const LabelList *own = b->o->labels ? b->o->labels : b->o->named;
+    for (size_t i = 0; i < b->numbers; i++) {
+        AUTO_FREE char *name = mem_printf("LABEL_%zu", i);
+        label_list_add(list, own && own->count == b->numbers ? own->names[i] : name);
+    }
+}
+
 static int finish(Dataset **d, Build *b) {
     AUTO_CALL(label_list_clear) LabelList labels = {0};
     AUTO_FREE uint32_t *place = NULL;
-    if (b->labels && label_table_finish(b->labels, &labels, &place, b->err))
+    Problem problem = b->tokenizer.problem;
+    if (problem == PROBLEM_REGRESSION)
+        name_numbers(&labels, b);
+    else if (b->labels && label_table_finish(b->labels, label_least(problem), &labels, &place, b->err))
         return err_context(b->err, "%s", b->o->files[0]);
-    TokenTables tables = {&b->stats, b->o->preference, b->o->mlm.probability > 0, &b->unread, &labels, place};
+    TokenTables tables = {&b->stats, b->o->preference, b->o->mlm.probability > 0, problem, &b->unread, &labels, place};
     return token_sink_finish(d, b->sink, &tables, b->tokenizer.tokenizer->vocab_size, b->err);
 }
 
@@ -390,6 +443,8 @@ int dataset_build(Dataset **d, const DatasetInput *in, const char *file, const c
                                  .learn_chosen_prompt = o->learn_chosen_prompt,
                                  .mlm = o->mlm.probability > 0,
                                  .mlm_words = o->mlm.words,
+                                 .problem = o->classification ? o->problem : PROBLEM_AUTO,
+                                 .named = o->named,
                                  .shorten_to = o->truncation == TRUNCATION_TRUNCATE ? o->max_seq_length : 0};
     AUTO_FREE Slot *slots = mem_calloc(BATCH_RECORDS, sizeof *slots);
     for (;; file = NULL) {
@@ -397,10 +452,13 @@ int dataset_build(Dataset **d, const DatasetInput *in, const char *file, const c
         b.group.size = (size_t)o->kl_group;
         b.sink = token_sink_new(file, key);
         b.labels = o->classification ? label_table_new(o->labels) : NULL;
+        if (b.labels) label_table_suggest(b.labels, o->named);
+        if (o->problem == PROBLEM_REGRESSION && o->labels) b.numbers = o->labels->count;
         Err why;
         int rc = build(d, &b);
         bool again = rc && token_sink_failed(b.sink, &why);
         label_table_free(b.labels);
+        mem_free(b.ids);
         key_counts_clear(&b.unread);
         kl_group_free(&b.group);
         token_sink_free(b.sink);

@@ -7,6 +7,17 @@
 
 #include "json_pool.h"
 
+const char *problem_name(Problem p) {
+    return p == PROBLEM_TOKENS ? "token_classification" : ENUM_WORDS(PROBLEM_TYPES)[p].word;
+}
+
+int problem_find(const char *name) {
+    const EnumWord *words = ENUM_WORDS(PROBLEM_TYPES);
+    for (int i = 0; words[i].word; i++)
+        if (strcmp(words[i].word, name) == 0) return i;
+    return -1;
+}
+
 // ---- lists ----
 
 void label_list_add(LabelList *l, const char *name) {
@@ -63,6 +74,7 @@ struct LabelTable {
     uint32_t slots[SLOTS]; // hash table: a label's id + 1; 0: free
     bool fixed;
     bool found[LABEL_EITHER + 1]; // labels of that kind
+    const LabelList *suggested;   // or NULL
 };
 
 // The slot that a label has, or would have.
@@ -84,6 +96,8 @@ LabelTable *label_table_new(const LabelList *given) {
     for (size_t i = 0; given && i < given->count; i++) add(t, slot_of(t, given->names[i]), given->names[i]);
     return t;
 }
+
+void label_table_suggest(LabelTable *t, const LabelList *names) { t->suggested = names; }
 
 void label_table_free(LabelTable *t) {
     if (t) label_list_clear(&t->list);
@@ -122,20 +136,33 @@ static int by_number(const void *a, const void *b) {
     return x < y ? -1 : x > y;
 }
 
-static int check_found(const LabelList *l, Err *err) {
-    if (l->count == 0) return err_input(err, "found no label; expected at least two different labels");
-    if (l->count == 1)
-        return err_input(err, "found only the label \"%s\"; expected at least two different labels", l->names[0]);
-    return 0;
+static int check_found(const LabelList *l, size_t least, Err *err) {
+    const char *expected = least == 1 ? "at least one" : "at least two different labels";
+    if (l->count >= least) return 0;
+    if (l->count == 0) return err_input(err, "found no label; expected %s", expected);
+    return err_input(err, "found only the label \"%s\"; expected %s", l->names[0], expected);
 }
 
-int label_table_finish(LabelTable *t, LabelList *list, uint32_t **place, Err *err) {
+// All labels are among the suggested ones; the others are added.
+static bool take_suggested(LabelTable *t) {
+    const LabelList *names = t->suggested;
+    size_t known = 0;
+    for (size_t i = 0; names && i < names->count; i++) known += *slot_of(t, names->names[i]) != 0;
+    if (t->fixed || !names || known != t->list.count) return false;
+    for (size_t i = 0; i < names->count; i++)
+        if (!*slot_of(t, names->names[i])) add(t, slot_of(t, names->names[i]), names->names[i]);
+    return true;
+}
+
+int label_table_finish(LabelTable *t, size_t least, LabelList *list, uint32_t **place, Err *err) {
     *list = (LabelList){0};
     *place = NULL;
-    for (size_t i = 0; i < t->list.count; i++) label_list_add(list, t->list.names[i]);
-    if (!t->fixed && list->count)
+    bool suggested = take_suggested(t);
+    const LabelList *from = suggested ? t->suggested : &t->list;
+    for (size_t i = 0; i < from->count; i++) label_list_add(list, from->names[i]);
+    if (!t->fixed && !suggested && list->count)
         qsort(list->names, list->count, sizeof *list->names, t->found[LABEL_TEXT] ? by_text : by_number);
-    if (!t->fixed && check_found(list, err)) return -1;
+    if (!t->fixed && check_found(list, least, err)) return -1;
     *place = mem_alloc(list->count + 1, sizeof **place);
     for (size_t i = 0; i < list->count; i++) (*place)[*slot_of(t, list->names[i]) - 1] = (uint32_t)i;
     return 0;

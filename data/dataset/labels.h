@@ -7,6 +7,18 @@
 #pragma once
 
 #include "base.h"
+#include "enum_words.h"
+
+// What is predicted of a text, by the names that transformers' problem_type has. Token caches hold the numbers.
+#define PROBLEM_TYPES(X)                                                                                               \
+    X(PROBLEM_AUTO, "auto", "by the first label: a list of labels, a number with a fraction, or one label")            \
+    X(PROBLEM_SINGLE_LABEL, "single_label_classification", "one label of several")                                     \
+    X(PROBLEM_MULTI_LABEL, "multi_label_classification", "any number of labels")                                       \
+    X(PROBLEM_REGRESSION, "regression", "a number, or several")
+typedef enum { PROBLEM_TYPES(ENUM_CONSTANT) PROBLEM_TOKENS } Problem; // TOKENS: a label of each word
+const char *problem_name(Problem p);                                  // PROBLEM_TOKENS: "token_classification"
+int problem_find(const char *name);                                   // one of the above; -1: none
+static inline bool problem_is_each(Problem p) { return p == PROBLEM_MULTI_LABEL || p == PROBLEM_REGRESSION; }
 
 typedef struct LabelList { // init with {0}
     char **names;
@@ -32,5 +44,8 @@ void label_table_free(LabelTable *t);
 // *id: by first appearance, or index in the given list. Fails on a label that is not in the list, on a mix of integers
 // and texts, and on more than LABELS_MAX.
 int label_table_add(LabelTable *t, const char *name, LabelKind kind, uint32_t *id, Err *err);
-// The final list, and for each id its place there (mem_free). Fails on fewer than two.
-int label_table_finish(LabelTable *t, LabelList *list, uint32_t **place, Err *err);
+static inline size_t label_least(Problem p) { return p == PROBLEM_MULTI_LABEL ? 1 : 2; }
+// Names by number, of a model or of the user: if all labels that were found are among them, they are the final list.
+void label_table_suggest(LabelTable *t, const LabelList *names); // borrowed
+// The final list, and for each id its place there (mem_free). Fails on fewer than `least`.
+int label_table_finish(LabelTable *t, size_t least, LabelList *list, uint32_t **place, Err *err);

@@ -9,7 +9,7 @@
 void record_tokens_clear(RecordTokens *e) {
     mem_free(e->ids);
     mem_free(e->supervised);
-    mem_free(e->label);
+    record_labels_clear(&e->labels);
     key_notes_clear(&e->unread);
     *e = (RecordTokens){0};
 }

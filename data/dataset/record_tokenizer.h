@@ -16,7 +16,7 @@
 #include "chat.h"
 #include "dialog.h"
 #include "file_rule.h"
-#include "labels.h"
+#include "record_labels.h"
 #include "records.h"
 #include "tokenizer.h"
 
@@ -29,8 +29,10 @@ typedef struct RecordTokenizer {
     Unrendered unrendered;
     PreferenceData preference;
     bool learn_chosen_prompt;
-    int64_t shorten_to;  // classification: longer samples are shortened to this; 0: they are not
-    bool mlm, mlm_words; // masked language modelling, of whole words
+    int64_t shorten_to;     // classification: longer samples are shortened to this; 0: they are not
+    bool mlm, mlm_words;    // masked language modelling, of whole words
+    Problem problem;        // classification
+    const LabelList *named; // of integers as labels (RecordLabelRule)
 } RecordTokenizer;
 
 typedef struct RecordTokens { // init with {0}; record_tokens_clear frees
@@ -41,8 +43,7 @@ typedef struct RecordTokens { // init with {0}; record_tokens_clear frees
     size_t left_out;      // bytes without a token in the vocabulary: left out, or an unknown token
     bool windows;         // text: cut into windows when it is too long, not dropped
     size_t before, after; // mlm: tokens at both ends of a text that each of its windows has
-    char *label;          // classification: its name; else NULL
-    LabelKind label_kind;
+    RecordLabels labels;
     size_t second;   // as in Sample; PREFERENCE_LABELS: where the answer begins
     bool desirable;  // PREFERENCE_LABELS
     size_t cut;      // tokens that shortening removed
@@ -81,16 +82,15 @@ int record_tokenize(RecordTokens *out, const RecordTokenizer *e, RecordSpan span
 // The text is `text`, `sentence` or `content`; two texts are one of the pairs
 //   sentence1 + sentence2    premise + hypothesis    question1 + question2
 //   question + sentence      question + passage      text + text_pair
-// (the names of GLUE, SuperGLUE and Hugging Face's examples). `label` is an integer, a text, true or false; a record
-// without a label (-1, null, no key) is refused. label_text and other keys are ignored.
+// (the names of GLUE, SuperGLUE and Hugging Face's examples). The label: record_labels.h. label_text and other keys are
+// ignored.
 // The tokens are the tokenizer's form of one or two texts: [CLS] a [SEP] b [SEP] of BERT, BOS a of Llama, ...
 // A sample longer than e->shorten_to (0: no limit) is shortened as Hugging Face's fast tokenizers do (longest_first):
 // the longer text loses tokens first, each text at its end; special tokens stay. out->cut counts the removed tokens;
 // out->count is 0 where only special tokens would be left.
 // untyped: RecordSpan.untyped.
 int classify_record(RecordTokens *out, const RecordTokenizer *e, const Json *record, bool untyped, Err *err);
-// Its parts: the label (mem_free *name); the texts of a record, borrowed, whose label is not read; their tokens.
-int classify_read_label(char **name, LabelKind *kind, const Json *record, bool untyped, Err *err);
+// Its parts: the texts of a record, borrowed, whose label is not read; their tokens.
 typedef struct ClassifiedText {
     JsonStr first, second;
     bool pair;
@@ -99,5 +99,6 @@ typedef struct ClassifiedText {
 int classify_read(ClassifiedText *t, const Json *record, Err *err);
 // A record with text and label that is none of another format but text, which would not read its label.
 bool classify_fits(const Json *record);
-void classify_note_keys(KeyNotes *used, KeyNotes *unread, const Json *record, const ClassifiedText *t); // used: or NULL
+void classify_note_keys(KeyNotes *used, KeyNotes *unread, const Json *record, const ClassifiedText *t,
+                        const char *label); // used: or NULL; label: its key
 int classify_tokenize(RecordTokens *out, const RecordTokenizer *e, const ClassifiedText *t, Err *err);

@@ -251,10 +251,11 @@ void row_plan_order(const RowPlan *p, uint64_t seed, int64_t epoch, bool shuffle
 
 static void grow_row(Row *row, const Dataset *d, RowSize most, size_t rows) {
     PreferenceData preference = d->preference;
+    size_t width = problem_is_each(d->problem) ? d->labels->count : 0;
     size_t tokens = rows * most.tokens, samples = rows * most.samples;
     size_t scored = d->masked ? tokens : rows * most.supervised;
     size_t answers = preference ? scored : 0, labels = preference == PREFERENCE_LABELS ? samples : 0;
-    size_t size = rows + 1 + samples + 1 + 3 * tokens + 2 * scored + answers + labels;
+    size_t size = rows + 1 + samples + 1 + 3 * tokens + (2 + width) * scored + answers + labels;
     if (size > row->capacity) row->row_start = mem_realloc(row->row_start, row->capacity = size, sizeof(int32_t));
     row->start = row->row_start + rows + 1;
     row->ids = row->start + samples + 1;
@@ -262,6 +263,8 @@ static void grow_row(Row *row, const Dataset *d, RowSize most, size_t rows) {
     row->type = row->pos + tokens;
     row->position = row->type + tokens;
     row->target = row->position + scored;
+    row->values = width ? (float *)(row->target + scored) : NULL;
+    row->width = (int64_t)width;
     row->answer = preference ? row->target + scored : NULL;
     row->label = preference == PREFERENCE_LABELS ? row->answer + answers : NULL;
 }
@@ -294,13 +297,21 @@ static void add_masked(Row *row, const Dataset *d, int64_t sample, int64_t epoch
     end_sequence(row, s.count);
 }
 
-static void add_sample(Row *row, const Sample *s, bool score_first) {
-    int64_t base = row->tokens;
+static void add_values(Row *row, const Dataset *d, const Sample *s, int64_t position) {
+    float *y = row->values + row->scored * row->width;
+    for (int64_t i = 0; i < row->width; i++) y[i] = s->values ? s->values[i] : 0;
+    for (int64_t i = 0; s->labels && i < s->n_labels; i++) y[dataset_label(d, s, i)] = 1;
+    add_scored(row, position, 0);
+}
+
+static void add_sample(Row *row, const Dataset *d, const Sample *s) {
+    int64_t base = row->tokens, scored = d->score_first ? base : base + s->count - 1;
     add_tokens(row, s);
     for (int64_t i = 0; i < s->count; i++) {
         if (s->supervised[i]) add_scored(row, base + i - 1, s->ids[i]); // supervised[0] is 0
     }
-    if (s->label >= 0) add_scored(row, score_first ? base : base + s->count - 1, s->label);
+    if (s->label >= 0) add_scored(row, scored, s->label);
+    if (row->width) add_values(row, d, s, scored);
     end_sequence(row, s->count);
 }
 
@@ -321,8 +332,8 @@ static void add_sequence(Row *row, const Sample *s, int64_t from, int64_t to) {
 
 typedef enum { FILL_SAMPLES, FILL_MASKED, FILL_PAIRS, FILL_OWN, FILL_MISMATCHED } Filling;
 
-static void add_filled(Row *row, const Sample *s, Filling filling, bool score_first) {
-    if (filling == FILL_SAMPLES) add_sample(row, s, score_first);
+static void add_filled(Row *row, const Dataset *d, const Sample *s, Filling filling) {
+    if (filling == FILL_SAMPLES) add_sample(row, d, s);
     if (filling == FILL_PAIRS || filling == FILL_OWN) add_sequence(row, s, 0, s->second);
     if (filling == FILL_PAIRS || filling == FILL_MISMATCHED) add_sequence(row, s, s->second, s->count);
 }
@@ -349,7 +360,7 @@ static void add_row(Row *row, const Dataset *d, const RowPlan *p, int64_t r, Fil
             continue;
         }
         Sample s = dataset_sample(d, p->samples[i]);
-        add_filled(row, &s, filling, d->score_first);
+        add_filled(row, d, &s, filling);
     }
     row->row_start[++row->rows] = (int32_t)row->tokens;
 }

@@ -55,8 +55,10 @@ typedef struct Row {
                         // the rejected one of sample i
     int64_t scored;     // M: positions that predict a supervised token
     int32_t *position;  // [M] these positions, ascending
-    int32_t *target;    // [M] the token to predict; classification: the label. Masked language modelling: the token at
-                        // the position itself, which is hidden
+    int32_t *target;    // [M] the token to predict; classification: the label, 0 where `values` says more. Masked
+                        // language modelling: the token at the position itself, which is hidden
+    float *values;      // [M, width] multi-label: 1 of the sample's labels, else 0; regression: its numbers
+    int64_t width;      // of values: labels; 0: none
     int32_t *answer;    // [M] preference data: 1 in an answer, 0 in a prompt that is learnt as text; else NULL
     int32_t *label;     // [samples] PREFERENCE_LABELS: 1 desirable, 0 not; else NULL
     size_t capacity;    // of the arrays together: one block, which begins with row_start

@@ -1,4 +1,5 @@
 // token_image: opens the images of token_cache.h and checks every number in them.
+#include <math.h>
 #include <string.h>
 
 #include <xxhash.h>
@@ -50,7 +51,12 @@ static const char *next_name(const char **p, const char *end) {
 
 // Counts of unread keys, then labels, then the keys' names.
 static int read_names(Dataset *d, const int64_t *records, const char *end, const TokenFooter *f, Err *err) {
-    const char *p = (const char *)(records + f->n_unread + 1), *name;
+    const uint32_t *place = (const uint32_t *)(records + f->n_unread + 1);
+    bool placed = token_has_place((Problem)f->problem);
+    const char *p = (const char *)(place + (placed ? f->n_labels : 0)), *name;
+    for (uint64_t i = 0; placed && i < f->n_labels; i++)
+        if (place[i] >= f->n_labels) return damaged(err, "invalid places of labels");
+    if (placed) d->place = place;
     if (f->n_labels) d->labels = mem_calloc(1, sizeof *d->labels);
     for (uint64_t i = 0; i < f->n_labels; i++) {
         if (!(name = next_name(&p, end))) return damaged(err, "invalid labels");
@@ -71,7 +77,8 @@ static int read_tables(Dataset *d, const TokenFooter *f, size_t footer_at, Err *
         !fits(f->entries_offset, f->tables_offset, f->n_entries, sizeof(TokenEntry)) ||
         !fits(f->tables_offset, footer_at, f->n_files, sizeof *d->file_ends) || f->n_labels > LABELS_MAX ||
         f->n_unread > KEYS_NAMED ||
-        !fits(f->tables_offset + f->n_files * sizeof *d->file_ends, footer_at, f->n_unread + 1, sizeof(int64_t)))
+        !fits(f->tables_offset + f->n_files * sizeof *d->file_ends, footer_at,
+              f->n_unread + 1 + (token_has_place((Problem)f->problem) ? f->n_labels / 2 + 1 : 0), sizeof(int64_t)))
         return damaged(err, "invalid offsets in the footer");
     d->image->entries = (const TokenEntry *)(data + f->entries_offset);
     d->count = (int64_t)f->n_entries;
@@ -82,6 +89,21 @@ static int read_tables(Dataset *d, const TokenFooter *f, size_t footer_at, Err *
         if (d->file_ends[i] < end) return damaged(err, "invalid table of files");
     if (end != d->count) return damaged(err, "invalid table of files");
     return read_names(d, d->file_ends + d->n_files, (const char *)data + footer_at, f, err);
+}
+
+// The labels or numbers of a sample, which fit before `limit`.
+static bool labels_are_valid(const Dataset *d, const TokenEntry *e, const uint8_t *mask, uint64_t limit) {
+    const void *labels = token_labels(mask, e->count);
+    uint64_t offset = (uint64_t)((const uint8_t *)labels - d->image->data);
+    if (offset > limit || e->value > (limit - offset) / 4) return false;
+    if (d->problem == PROBLEM_REGRESSION && e->value != d->labels->count) return false;
+    for (uint32_t i = 0; i < e->value; i++) {
+        if (d->problem == PROBLEM_REGRESSION ? !isfinite(((const float *)labels)[i])
+                                             : ((const uint32_t *)labels)[i] >= d->labels->count)
+            return false;
+        if (d->place) d->label_counts[d->place[((const uint32_t *)labels)[i]]]++;
+    }
+    return true;
 }
 
 // limit: the end of the samples.
@@ -101,9 +123,11 @@ static int check_sample(const Dataset *d, const TokenEntry *e, uint64_t limit, i
         bad |= ids[i] < 0 || ids[i] >= vocab_size || mask[i] > most;
         sum += mask[i] != 0;
     }
-    if (bad || (d->labels ? sum != 0 || e->value >= d->labels->count : sum != e->value))
+    bool each = problem_is_each(d->problem);
+    if (bad || (d->labels ? sum != 0 || (!each && e->value >= d->labels->count) : sum != e->value))
         return damaged(err, "invalid sample");
-    if (d->labels) d->label_counts[e->value]++;
+    if (each && !labels_are_valid(d, e, mask, limit)) return damaged(err, "invalid labels of a sample");
+    if (d->labels && !each) d->label_counts[e->value]++;
     *supervised += d->labels ? 1 : sum;
     return 0;
 }
@@ -137,12 +161,14 @@ static int read_image(Dataset *d, const char *key, int32_t vocab_size, Err *err)
     if (!hash_matches(m, footer)) return damaged(err, "hash mismatch");
     if (!stats_are_possible(&footer->stats) || footer->preference > PREFERENCE_LABELS ||
         (footer->preference && footer->n_labels) || footer->masked > 1 ||
-        (footer->masked && (footer->preference || footer->n_labels)))
+        (footer->masked && (footer->preference || footer->n_labels)) || footer->problem > PROBLEM_TOKENS ||
+        !footer->problem != !footer->n_labels)
         return damaged(err, "invalid statistics");
     memcpy(d->fingerprint, key, TOKEN_KEY_LEN);
     d->stats = footer->stats;
     d->preference = (PreferenceData)footer->preference;
     d->masked = footer->masked;
+    d->problem = (Problem)footer->problem;
     return read_tables(d, footer, footer_at, err) ? -1 : check_samples(d, footer, vocab_size, err);
 }
 

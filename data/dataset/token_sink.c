@@ -31,10 +31,12 @@ static void put(TokenSink *s, const void *bytes, size_t n) {
         s->failed = file_write(s->file, bytes, n, &s->why) != 0;
 }
 
-static void pad(TokenSink *s) {
+static void pad_to(TokenSink *s, uint64_t unit) {
     static const char zeros[8];
-    put(s, zeros, (size_t)(-s->size & 7));
+    put(s, zeros, (size_t)(-s->size & (unit - 1)));
 }
+
+static void pad(TokenSink *s) { pad_to(s, 8); }
 
 TokenSink *token_sink_new(const char *file, const char key[TOKEN_KEY_LEN + 1]) {
     TokenSink *s = mem_calloc(1, sizeof *s);
@@ -56,7 +58,9 @@ void token_sink_add(TokenSink *s, const Sample *sample) {
     CHECK(sample->count > 0 && sample->count <= INT32_MAX && sample->second <= sample->count, "a sample of %zu tokens",
           count);
     TokenEntry e = {.offset = s->size, .count = (uint32_t)count, .value = (uint32_t)sample->label};
-    if (sample->label < 0) {
+    const void *labels = sample->labels ? (const void *)sample->labels : (const void *)sample->values;
+    if (labels) e.value = (uint32_t)sample->n_labels;
+    if (sample->label < 0 && !labels) {
         e.value = 0;
         for (size_t i = 0; i < count; i++) e.value += sample->supervised[i] != 0;
     }
@@ -64,6 +68,10 @@ void token_sink_add(TokenSink *s, const Sample *sample) {
     put(s, &head, sizeof head);
     put(s, sample->ids, count * sizeof *sample->ids);
     put(s, sample->supervised, count);
+    if (labels) {
+        pad_to(s, 4);
+        put(s, labels, (size_t)sample->n_labels * 4);
+    }
     pad(s);
     MEM_GROW(s->entries, s->entries_capacity, s->n_entries + 1);
     s->entries[s->n_entries++] = e;
@@ -98,6 +106,7 @@ static void put_tables(TokenSink *s, const TokenTables *t) {
     put(s, s->file_ends, s->n_files * sizeof *s->file_ends);
     put(s, t->unread->records, t->unread->count * sizeof *t->unread->records);
     put(s, &t->unread->others, sizeof t->unread->others);
+    if (token_has_place(t->problem)) put(s, t->place, t->labels->count * sizeof *t->place);
     put_names(s, t->labels->names, t->labels->count);
     put_names(s, t->unread->names, t->unread->count);
     pad(s);
@@ -107,10 +116,12 @@ int token_sink_finish(Dataset **d, TokenSink *s, const TokenTables *t, int32_t v
     TokenFooter footer = {.stats = *t->stats, .n_entries = s->n_entries, .entries_offset = s->size};
     footer.preference = t->preference;
     footer.masked = t->masked;
+    footer.problem = t->problem;
     footer.n_files = s->n_files;
     footer.n_unread = t->unread->count;
     footer.n_labels = t->labels->count;
-    for (size_t i = 0; t->place && i < s->n_entries; i++) s->entries[i].value = t->place[s->entries[i].value];
+    for (size_t i = 0; t->place && t->problem == PROBLEM_SINGLE_LABEL && i < s->n_entries; i++)
+        s->entries[i].value = t->place[s->entries[i].value];
     put(s, s->entries, s->n_entries * sizeof *s->entries);
     mem_free(mem_take(&s->entries)); // the image holds them now
     footer.tables_offset = s->size;

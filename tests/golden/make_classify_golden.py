@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Writes tests/golden/classify/NAME/: tiny models for sequence classification, made by transformers' own classes, and what
-transformers and PEFT (task type SEQ_CLS) compute with them.
+"""Writes tests/golden/classify/NAME/: tiny models for sequence and token classification, made by transformers' own
+classes, and what transformers and PEFT (task types SEQ_CLS, TOKEN_CLS) compute with them.
 
 usage: make_classify_golden.py OUT_DIR [NAME ...]
 Needs torch, transformers, peft, safetensors. Formula, tokenizer.json and the layout of tensors.txt are those of
@@ -9,11 +9,12 @@ make_families_golden.py; the adapter's tensors include the head.
   config.json          as transformers saves it (of the model without a head of its own)
   tensors.txt          the base's tensors, then the adapter's and the head's under PEFT's saved names
   golden.safetensors   ids, types, start     samples one behind the other; types: 1 in a second text (BERT)
-                       labels                their classes
-                       logits                [samples, classes] with the adapter
-                       loss                  mean loss of samples 0 to 2 with the adapter
+                       labels                their classes; of tokens [tokens], -100: none
+                       values                instead of labels, [samples, classes]: multi-label 0 or 1, regression
+                       logits                [samples or labelled tokens, classes] with the adapter
+                       loss                  transformers' loss of samples 0 to 2 with the adapter
                        grad.<tensor>         its gradient by every trained tensor
-                       step_loss             of STEPS AdamW steps on three samples each
+                       step_loss             of STEPS AdamW steps on three samples each; 20 where the name has a problem
   case.txt             the adapter's target modules
 """
 import shutil
@@ -41,8 +42,34 @@ CASES = {
                  ["query", "key", "value", "attention.output.dense", "intermediate.dense", "output.dense"],
                  "BertForSequenceClassification"),
     "llama": ("Llama", SMALL, ["q_proj", "v_proj"], "LlamaForCausalLM"),
+    "bert-multi": ("Bert", BERT, ["query", "value"], "BertModel"),
+    "llama-multi": ("Llama", SMALL, ["q_proj", "v_proj"], "LlamaForCausalLM"),
+    "bert-number": ("Bert", BERT, ["query", "value"], "BertModel"),
+    "llama-numbers": ("Llama", SMALL, ["q_proj", "v_proj"], "LlamaForCausalLM"),
+    "bert-tokens": ("Bert", BERT, ["query", "value"], "BertForTokenClassification"),
+    "llama-tokens": ("Llama", SMALL, ["q_proj", "v_proj"], "LlamaForCausalLM"),
     "qwen2": ("Qwen2", dict(SMALL, tie_word_embeddings=True), ["q_proj", "v_proj", "down_proj"], "Qwen2ForCausalLM"),
 }
+
+
+def problem_of(name):
+    """problem_type, "tokens", or None: one class of several, without a name."""
+    return {"multi": "multi_label_classification", "number": "regression", "numbers": "regression",
+            "tokens": "tokens"}.get(name.split("-")[-1])
+
+
+def targets_of(problem, classes):
+    """What each sample is trained to give: a class, a list of values, or a class or -100 for each token."""
+    g = torch.Generator().manual_seed(11)
+    if problem == "multi_label_classification":
+        return [(torch.rand(classes, generator=g) > 0.5).float() for _ in LENGTHS]
+    if problem == "regression":
+        return [torch.randn(classes, generator=g) for _ in LENGTHS]
+    if problem == "tokens":
+        tags = [torch.randint(0, classes, (n,), generator=g) for n in LENGTHS]
+        return [torch.where(torch.rand(len(t), generator=g) > 0.3, t, -100).index_fill(0, torch.tensor([0]), 1)
+                for t in tags]
+    return [torch.tensor(x) for x in LABELS]
 
 
 def inputs(samples, types, bert):
@@ -59,46 +86,59 @@ def golden(name, out):
     bert = family == "Bert"
     out.mkdir(parents=True, exist_ok=True)
     lines = []
-    config = getattr(transformers, family + "Config")(**dict(arguments, pad_token_id=0), num_labels=CLASSES)
+    problem, classes = problem_of(name), 1 if name.endswith("-number") else CLASSES
+    tokens = problem == "tokens"
+    config = getattr(transformers, family + "Config")(**dict(arguments, pad_token_id=0), num_labels=classes)
     config._attn_implementation = "eager"
     with tempfile.TemporaryDirectory() as tmp:
         torch.manual_seed(0)
         getattr(transformers, body)(config).float().save_pretrained(tmp)
         weights = Path(tmp) / "model.safetensors"
         save_file(fill(load_file(weights), name, lines), weights, metadata={"format": "pt"})
-        cls = getattr(transformers, family + "ForSequenceClassification")
-        model = cls.from_pretrained(tmp, num_labels=CLASSES, dtype=torch.float32, attn_implementation="eager").eval()
+        cls = getattr(transformers, family + ("ForTokenClassification" if tokens else "ForSequenceClassification"))
+        model = cls.from_pretrained(tmp, num_labels=classes, dtype=torch.float32, attn_implementation="eager",
+                                    problem_type=None if tokens else problem).eval()
         shutil.copy(Path(tmp) / "config.json", out / "config.json")
     g = torch.Generator().manual_seed(5)
     samples = [torch.randint(1, V, (n,), generator=g) for n in LENGTHS]  # 0 pads
     types = [(torch.arange(n) >= s).long() * bert for n, s in zip(LENGTHS, SECOND)]
-    labels = torch.tensor(LABELS)
-    peft = get_peft_model(model, LoraConfig(r=R, lora_alpha=ALPHA, target_modules=targets, task_type="SEQ_CLS",
+    targets_by_sample = targets_of(problem, classes)
+    peft = get_peft_model(model, LoraConfig(r=R, lora_alpha=ALPHA, target_modules=targets,
+                                            task_type="TOKEN_CLS" if tokens else "SEQ_CLS",
                                             modules_to_save=["classifier" if bert else "score"]))
     trained = {n.replace(".modules_to_save.default", "").replace(".default", ""): p
                for n, p in peft.named_parameters() if p.requires_grad}
     values = fill({n: p.detach().numpy() for n, p in trained.items()}, name, lines)
     for n, p in trained.items():
         p.data.copy_(torch.from_numpy(values[n]))
-    result = {"ids": torch.cat(samples).int(), "types": torch.cat(types).int(), "labels": labels.int(),
+    result = {"ids": torch.cat(samples).int(), "types": torch.cat(types).int(),
               "start": torch.tensor(np.cumsum([0] + LENGTHS)).int()}
 
-    def logits(which):
-        return peft(**inputs([samples[i] for i in which], [types[i] for i in which], bert)).logits
+    if problem in ("regression", "multi_label_classification"):
+        result["values"] = torch.stack(targets_by_sample)
+    else:
+        result["labels"] = (torch.cat if tokens else torch.stack)(targets_by_sample).int()
+
+    def run(which):
+        x = inputs([samples[i] for i in which], [types[i] for i in which], bert)
+        y = [targets_by_sample[i] for i in which]
+        y = torch.nn.utils.rnn.pad_sequence(y, True, -100) if tokens else torch.stack(y)
+        return peft(**x, labels=y), y
 
     def backward(which):
-        loss = torch.nn.functional.cross_entropy(logits(which), labels[which])
+        loss = run(which)[0].loss
         loss.backward()
         return loss.detach()
 
     with torch.no_grad():
-        result["logits"] = logits(list(range(len(samples))))
+        out_all, y = run(list(range(len(samples))))
+        result["logits"] = out_all.logits[y >= 0] if tokens else out_all.logits
     result["loss"] = backward(list(range(BATCH))).reshape(1)
     for n, p in trained.items():
         result["grad." + n] = p.grad.clone()
         p.grad = None
     optimizer, losses = torch.optim.AdamW(trained.values(), **ADAMW), []
-    for step in range(STEPS):
+    for step in range(20 if problem else STEPS):
         losses.append(float(backward([(BATCH * step + i) % len(samples) for i in range(BATCH)])))
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)

@@ -63,6 +63,9 @@ static void read_tensors(Family *f) {
             strcmp(t->name, "base_model.model.classifier.weight") == 0)
             f->labels = t->shape[0];
     }
+    if (strstr(f->dir, "-multi")) f->problem = PROBLEM_MULTI_LABEL;
+    if (strstr(f->dir, "-number")) f->problem = PROBLEM_REGRESSION;
+    if (strstr(f->dir, "-tokens")) f->problem = PROBLEM_TOKENS;
     fclose(in);
 }
 
@@ -265,6 +268,7 @@ static const FamilyTensor *find_tensor(const Family *f, const char *name) {
 
 Adapter *family_adapter(const Family *f, const Model *m) {
     AdapterConfig c = {.rank = RANK, .alpha = ALPHA, .projections = f->projections, .labels = f->labels};
+    c.problem = f->problem;
     Adapter *a;
     Err err;
     CHECK(adapter_new(&a, m, &c, 1, true, &err) == 0, "%s", err.msg);

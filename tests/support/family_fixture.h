@@ -25,6 +25,7 @@ typedef struct Family {
     char path[288];       // the model: a folder in the working directory, or the GGUF file
     uint32_t projections; // what the adapter trains
     int64_t labels;       // of its classifier (golden/classify); 0: a language model
+    Problem problem;      // by the end of its name: -multi, -number(s), -tokens
     FamilyTensor *tensors;
     size_t n_tensors;
     Safetensors *golden;

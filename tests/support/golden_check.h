@@ -37,9 +37,10 @@ static void check_gradients(const Family *f, const Model *m, const Adapter *a, d
 // Steps as the trainer makes them. run_step: the mean loss of the step's row; its gradient is added to the adapter's.
 static void check_steps(const Family *f, const Model *m, Adapter *a, double (*run_step)(const void *context, int step),
                         const void *context, const GoldenLimits *limits) {
-    float *loss = family_golden(f, "loss", NULL), *want = family_golden(f, "step_loss", NULL);
+    size_t steps;
+    float *loss = family_golden(f, "loss", NULL), *want = family_golden(f, "step_loss", &steps);
     Optimizer *o = optimizer_new(a, &(OptimizerOptions){0.9, 0.99, 1e-8, 0.1, 0, 1}, 0);
-    for (int step = 0; step < GOLDEN_STEPS; step++) {
+    for (int step = 0; step < (int)steps; step++) {
         optimizer_begin(o);
         optimizer_begin_row(o);
         double got = run_step(context, step), norm;

@@ -78,7 +78,8 @@ static void open_all(TinyRun *r, TinyOpen open, void *user, const char *const *o
     ModelOptions o = {.quantize = r->config.quantize_base};
     CHECK(model_load(&r->model, r->config.model_name_or_path, r->backend, &o, &err) == 0, "%s", err.msg);
     CHECK(run_data_open(&r->data, &r->config, r->model, NULL, true, &err) == 0, "%s", err.msg);
-    CHECK(run_adapter_new(&r->adapter, &r->config, r->model, r->data.train->labels, &err) == 0, "%s", err.msg);
+    RunLabels labels = run_labels(r->data.train);
+    CHECK(run_adapter_new(&r->adapter, &r->config, r->model, labels.names ? &labels : NULL, &err) == 0, "%s", err.msg);
 }
 
 static void open_trainer(TinyRun *r, Group *g, int64_t rows_per_step) {

@@ -59,7 +59,9 @@ typedef struct AdapterHead {
 // Programs that generate text load it; else it has the PEFT form alone.
 static inline bool adapter_generates(const Adapter *a) { return !a->config.labels && !a->model->arch->encoder; }
 static inline bool adapter_has_gguf(const Adapter *a) { return adapter_generates(a) && !a->config.dora; }
-AdapterHead adapter_head(const Adapter *a); // of an adapter with labels
+AdapterHead adapter_head(const Adapter *a);             // of an adapter with labels
+AdapterHead adapter_head(const Adapter *a);             // of an adapter with labels
+void adapter_print_head(StrBuf *out, const Adapter *a); // "a classifier of 3 classes", "a head of 1 number"
 // Copies the names of the config.labels classes. For messages, evaluation and labels.json.
 void adapter_name_labels(Adapter *a, const LabelList *labels);
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "json.h"
+#include "labels.h"
 #include "model.h"
 
 typedef struct AdapterRank { // of one projection of one layer
@@ -19,7 +20,8 @@ typedef struct AdapterConfig {
     uint32_t projections; // bit set of Projection
     int64_t *layers;      // which layers, ascending, owned; NULL: all
     int64_t n_layers;
-    int64_t labels; // 0: a language model; else the number of classes
+    int64_t labels;  // 0: a language model; else the number of classes, or of numbers
+    Problem problem; // with labels, what the head predicts; AUTO is as SINGLE_LABEL
     // If modules differ in rank, alpha or layers (PEFT's rank_pattern, alpha_pattern, full names in target_modules):
     // [layers of the model * PROJ_COUNT], owned. Rank and alpha above are then PEFT's r and lora_alpha, projections and
     // layers the union. NULL: rank and alpha hold for all projections of all layers above.

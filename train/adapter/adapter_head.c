@@ -10,7 +10,8 @@
 
 void adapter_head_lay_out(Adapter *a, const Model *m) {
     const Architecture *arch = m->config.arch;
-    for (int bias = 0; bias <= (arch->encoder ? 1 : 0); bias++) {
+    bool biased = arch->encoder || a->config.problem == PROBLEM_TOKENS; // as transformers' classes
+    for (int bias = 0; bias <= biased; bias++) {
         AdapterSegment *s = &a->segments[a->n_segments++];
         *s = (AdapterSegment){.kind = bias ? SEGMENT_HEAD_BIAS : SEGMENT_HEAD_WEIGHT, .layer = -1, .offset = a->count};
         s->rows = a->config.labels;
@@ -34,6 +35,14 @@ void adapter_head_point(Adapter *a) {
                              .rows = head.weight->rows,
                              .cols = head.weight->cols,
                              .bias = head.bias ? a->params + head.bias->offset : NULL};
+}
+
+void adapter_print_head(StrBuf *out, const Adapter *a) {
+    int64_t n = a->config.labels;
+    if (a->config.problem == PROBLEM_REGRESSION)
+        str_printf(out, "a head of %ld number%s", n, plural(n));
+    else
+        str_printf(out, "a classifier of %ld class%s", n, n == 1 ? "" : "es");
 }
 
 void adapter_name_labels(Adapter *a, const LabelList *labels) {
@@ -75,10 +84,13 @@ void adapter_head_start(const Adapter *a, const Model *m, uint64_t seed, float *
         m->backend->k->download(m->backend, host + head.bias->offset, own->bias, (size_t)own->rows * sizeof(float));
 }
 
-// ---- labels.json: {"id2label": {"0": "name", ...}}, as in Hugging Face's config.json ----
+// ---- labels.json: {"id2label": {"0": "name", ...}, "problem_type": "..."}, as in Hugging Face's config.json; without
+// problem_type: single_label_classification ----
 
-int adapter_labels_save(const LabelList *labels, const char *path, Err *err) {
+int adapter_labels_save(const LabelList *labels, Problem problem, const char *path, Err *err) {
     cJSON *root = cJSON_CreateObject(), *names = cJSON_AddObjectToObject(root, "id2label");
+    if (problem_is_each(problem))
+        cJSON_AddStringToObject(root, "problem_type", ENUM_WORDS(PROBLEM_TYPES)[problem].word);
     for (size_t i = 0; i < labels->count; i++) {
         char id[32];
         snprintf(id, sizeof id, "%zu", i);
@@ -87,10 +99,19 @@ int adapter_labels_save(const LabelList *labels, const char *path, Err *err) {
     return json_save(path, root, NULL, err);
 }
 
-int adapter_labels_load(LabelList *labels, int64_t count, const char *path, Err *err) {
+static int read_problem(Problem *problem, const Json *root, const char *path, Err *err) {
+    const Json *v = json_given(root, "problem_type");
+    int word = v && v->type == JSON_STRING ? problem_find(v->str.data) : -1;
+    if (v && (word <= PROBLEM_AUTO || *problem == PROBLEM_TOKENS))
+        return err_input(err, "%s: problem_type: expected one of transformers' names, and none for TOKEN_CLS", path);
+    if (*problem != PROBLEM_TOKENS) *problem = v ? (Problem)word : PROBLEM_SINGLE_LABEL;
+    return 0;
+}
+
+int adapter_labels_load(LabelList *labels, Problem *problem, int64_t count, const char *path, Err *err) {
     enum { MAX_BYTES = 64 << 20 };
     AUTO_JSON JsonDoc *doc = NULL;
-    if (json_load(&doc, path, MAX_BYTES, err)) return -1;
+    if (json_load(&doc, path, MAX_BYTES, err) || read_problem(problem, json_root(doc), path, err)) return -1;
     const Json *names = json_get(json_root(doc), "id2label");
     if (!names || names->type != JSON_OBJECT || (int64_t)names->count != count)
         return err_input(err, "%s: id2label: expected an object of %ld name%s", path, count, plural(count));

@@ -21,9 +21,9 @@ void adapter_head_point(Adapter *a);
 void adapter_head_start(const Adapter *a, const Model *m, uint64_t seed, float *host);
 // host [rows, cols] = N(0, deviation) from (seed, name of the segment).
 void adapter_init_normal(const AdapterSegment *s, uint64_t seed, double deviation, float *host);
-// labels.json. The names are added to `labels`.
-int adapter_labels_save(const LabelList *labels, const char *path, Err *err);
-int adapter_labels_load(LabelList *labels, int64_t count, const char *path, Err *err);
+// labels.json. The names are added to `labels`; *problem: PROBLEM_TOKENS of a head of tokens, else it is set.
+int adapter_labels_save(const LabelList *labels, Problem problem, const char *path, Err *err);
+int adapter_labels_load(LabelList *labels, Problem *problem, int64_t count, const char *path, Err *err);
 
 // Rows of a segment in files: of a B those of the whole module.
 int64_t adapter_module_rows(const ModelConfig *c, const AdapterSegment *s);

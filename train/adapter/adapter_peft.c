@@ -78,21 +78,37 @@ static int fill(Adapter *a, PeftTensors *file, const char *path, Err *err) {
 }
 
 // The shape of a classifier's head has the number of classes.
-static int find_labels(AdapterConfig *c, const Model *m, PeftTensors *file, const char *path, Err *err) {
+static int find_labels(AdapterConfig *c, const Model *m, PeftTensors *file, bool tokens, const char *path, Err *err) {
     AUTO_FREE char *name = mem_printf("base_model.model.%s.weight", architecture_class_head(m->config.arch));
     const SafetensorsTensor *t = peft_tensors_get(file, name);
     if (!t || t->n_dims != 2 || t->shape[0] < 1 || t->shape[0] > LABELS_MAX)
         return err_input(err, "%s: %s %s; expected the classifier's weight, [labels, %ld]", path, name,
                          t ? "has another shape" : "is missing", m->config.hidden);
     c->labels = t->shape[0];
+    c->problem = tokens ? PROBLEM_TOKENS : PROBLEM_SINGLE_LABEL;
     return 0;
 }
 
-// labels.json of lorac; without one (an adapter of PEFT) the names are numbers.
-static int read_labels(Adapter *a, const char *dir, Err *err) {
+// An adapter of PEFT: what the base's config.json says, where that has as many classes. By transformers' rule a head
+// with one output is of a number.
+static int read_labels_of_base(Adapter *a, LabelList *labels, const Model *m, Err *err) {
+    Problem problem;
+    if (model_read_labels(labels, &problem, m, err)) return -1;
+    if ((int64_t)labels->count != a->config.labels) label_list_clear(labels);
+    if (a->config.problem == PROBLEM_TOKENS) return 0;
+    bool of_base = problem && m->class_head.rows == a->config.labels;
+    a->config.problem = of_base ? problem : a->config.labels == 1 ? PROBLEM_REGRESSION : PROBLEM_SINGLE_LABEL;
+    return 0;
+}
+
+// labels.json of lorac; without one, and without names in the base, the names are numbers.
+static int read_labels(Adapter *a, const Model *m, const char *dir, Err *err) {
     AUTO_FREE char *path = path_join(dir, "labels.json");
     AUTO_CALL(label_list_clear) LabelList labels = {0};
-    if (path_exists(path) && adapter_labels_load(&labels, a->config.labels, path, err)) return -1;
+    bool own = path_exists(path);
+    if (own ? adapter_labels_load(&labels, &a->config.problem, a->config.labels, path, err)
+            : read_labels_of_base(a, &labels, m, err))
+        return -1;
     for (int64_t i = (int64_t)labels.count; i < a->config.labels; i++) {
         char number[32];
         snprintf(number, sizeof number, "%ld", i);
@@ -123,7 +139,8 @@ static int read_layout(Adapter **a, PeftTensors **file, const Model *m, const ch
     if (json_load(&doc, config, MAX_CONFIG, err) || peft_tensors_open(file, path, m, err)) return -1;
     JsonReader r = {json_root(doc), config, "", err};
     if (peft_config_read(&c, &has_head, &r, m, peft_tensors_prefix(*file)) ||
-        (has_head && find_labels(&c, m, *file, path, err)))
+        (has_head &&
+         find_labels(&c, m, *file, json_is_string(json_get(r.object, "task_type"), "TOKEN_CLS"), path, err)))
         return -1;
     return adapter_outline(a, m, &c, err) ? err_context(err, "%s", path) : check_tensors(*a, *file, path, err);
 }
@@ -134,7 +151,7 @@ int adapter_load_peft(Adapter **out, const Model *m, const char *dir, bool with_
     AUTO(adapter_free) Adapter *a = NULL;
     if (adapter_peft_weights(&weights, dir, err) || read_layout(&a, &file, m, config, weights, err)) return -1;
     adapter_reserve(a, with_grad);
-    if (fill(a, file, weights, err) || (a->config.labels && read_labels(a, dir, err)) ||
+    if (fill(a, file, weights, err) || (a->config.labels && read_labels(a, m, dir, err)) ||
         read_chat_template(a, m, dir, err))
         return -1;
     *out = mem_take(&a);
@@ -175,9 +192,10 @@ static int save_text(const char *dir, const char *name, const char *text, Err *e
 static int save_files(const Adapter *a, const Model *m, const char *dir, const char *model_card, Err *err) {
     AUTO_FREE char *tensors = path_join(dir, "adapter_model.safetensors");
     AUTO_FREE char *config = path_join(dir, "adapter_config.json"), *labels = path_join(dir, "labels.json");
+    const AdapterConfig *c = &a->config;
     AUTO_FREE char *base = utf8_replaced(m->repository ? m->repository : m->path);
     if (save_tensors(a, tensors, err) || json_save(config, peft_config_write(a, m, base), NULL, err) ||
-        (a->config.labels && adapter_labels_save(&a->labels, labels, err)) ||
+        (c->labels && adapter_labels_save(&a->labels, c->problem, labels, err)) ||
         save_text(dir, "chat_template.jinja", a->chat_template, err) || save_text(dir, "README.md", model_card, err))
         return -1;
     return 0;

@@ -161,8 +161,8 @@ cJSON *peft_config_write(const Adapter *a, const Model *m, const char *base_mode
     cJSON_AddItemToObject(o, "rank_pattern", pattern(a, false, (double)c->rank));
     cJSON_AddItemToObject(o, "revision", m->revision ? cJSON_CreateString(m->revision) : cJSON_CreateNull());
     cJSON_AddItemToObject(o, "target_modules", target_modules(a, m));
-    const char *task = c->labels ? "SEQ_CLS" : "CAUSAL_LM"; // PEFT has none for masked language modelling
-    cJSON_AddItemToObject(o, "task_type",
+    const char *task = !c->labels ? "CAUSAL_LM" : c->problem == PROBLEM_TOKENS ? "TOKEN_CLS" : "SEQ_CLS";
+    cJSON_AddItemToObject(o, "task_type", // PEFT has none for masked language modelling
                           c->labels || adapter_generates(a) ? cJSON_CreateString(task) : cJSON_CreateNull());
     cJSON_AddBoolToObject(o, "use_dora", c->dora);
     cJSON_AddFalseToObject(o, "use_rslora");

@@ -85,8 +85,9 @@ static int open_run(EvalRun *r, Err *err) {
     o.classifier = true;
     if (model_load(&r->model, r->config.model_name_or_path, r->backend, &o, err)) return -1;
     if (load_adapter(r, err) || check_task(r, err) || run_device_check(r->backend, err)) return -1;
-    const LabelList *labels = r->config.task == TASK_CLASSIFICATION ? &r->adapter->labels : NULL;
-    return run_data_open(&r->data, &r->config, r->model, labels, false, err);
+    if (r->config.task != TASK_CLASSIFICATION) return run_data_open(&r->data, &r->config, r->model, NULL, false, err);
+    RunLabels labels = {&r->adapter->labels, r->adapter->config.problem};
+    return run_data_open(&r->data, &r->config, r->model, &labels, false, err);
 }
 
 static void close_run(EvalRun *r) {
@@ -188,13 +189,23 @@ static cJSON *result_json(const EvalResult *e, const char *accuracy, const char 
 
 static void print_classifier(const EvalRun *r, const Options *o, const EvalResult *e) {
     const LabelList *labels = &r->adapter->labels;
+    ClassMetric list[CLASS_METRICS_MAX];
+    int n = class_metrics_list(list, e->problem, &e->classes);
     if (!o->json) {
-        say("eval_loss=%.4f accuracy=%.4f macro_f1=%.4f (%ld sample%s, %zu classes)\n", e->loss, e->accuracy,
-            e->macro_f1, e->tokens, plural(e->tokens), labels->count);
+        say("eval_loss=%.4f", e->loss);
+        for (int i = 0; i < n; i++) say(" %s=%.4f", list[i].name, list[i].value);
+        say(" (%ld sample%s, %zu %s)\n", e->tokens, plural(e->tokens), labels->count,
+            e->problem == PROBLEM_REGRESSION ? labels->count == 1 ? "number" : "numbers" : "classes");
         return;
     }
-    cJSON *j = result_json(e, "eval_accuracy", "samples");
-    cJSON_AddNumberToObject(j, "eval_macro_f1", e->macro_f1);
+    cJSON *j = cJSON_CreateObject();
+    cJSON_AddNumberToObject(j, "eval_loss", e->loss);
+    for (int i = 0; i < n; i++) {
+        AUTO_FREE char *key = mem_printf("eval_%s", list[i].name);
+        cJSON_AddNumberToObject(j, key, list[i].value);
+    }
+    cJSON_AddNumberToObject(j, "samples", (double)e->tokens);
+    if (!isfinite(e->loss)) cJSON_AddTrueToObject(j, "nonfinite");
     cJSON *names = cJSON_AddObjectToObject(j, "id2label");
     for (size_t i = 0; i < labels->count; i++) {
         char id[24];

@@ -1,12 +1,11 @@
 // lorac predict RUN TEXT...: the labels of texts by a trained classifier, one line of JSON for each text. Texts are
 // arguments, lines of a file or of standard input, or records. They are tokenised as in training; each is a pass by
 // itself, so that its score does not depend on the others.
-#include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "json_pool.h"
 #include "logits.h"
+#include "predict_print.h"
 #include "record_tokenizer.h"
 #include "run_data.h"
 #include "run_folder.h"
@@ -19,6 +18,7 @@ typedef struct Options {
     StrList text;
     char *text_pair, *file;
     int64_t top_k, max_seq_length;
+    double threshold;
     bool all, with_text;
 } Options;
 
@@ -32,13 +32,13 @@ static const Key options[] = {
                    "label may be absent."),
     OPTION(INT, top_k, .max = LABELS_MAX, .help = "Also the scores of the N most likely labels, best first."),
     OPTION(BOOL, all, .help = "Also the scores of all labels."),
+    OPTION(FLOAT, threshold, .standard = "0.5", .max = 1,
+           .help = "Of several labels: those with a score above this are the text's."),
     OPTION(BOOL, with_text, .help = "Repeat the text in its line."),
     OPTION(INT, max_seq_length, .aliases = "max_length", .max = INT32_MAX,
            .help = "Longer texts are cut to so many tokens and counted; without it the limit of the run."),
     DEVICE_OPTIONS,
 };
-
-// ---- scores ----
 
 typedef struct Predictor {
     const Options *o;
@@ -48,61 +48,19 @@ typedef struct Predictor {
     int64_t cut;          // texts
 } Predictor;
 
-typedef struct Score {
-    double score;
-    int64_t label;
-} Score;
-
-static int by_score(const void *a, const void *b) {
-    const Score *x = a, *y = b;
-    return x->score > y->score ? -1 : x->score < y->score ? 1 : x->label < y->label ? -1 : 1;
-}
-
-// The softmax of the logits, best first.
-static int rank(Score *scores, const float *logits, int64_t n, Err *err) {
-    double most = -INFINITY, sum = 0;
-    for (int64_t i = 0; i < n; i++) {
-        if (!isfinite(logits[i]))
-            return err_runtime(err, "found a logit of %g; expected finite ones", (double)logits[i]);
-        most = fmax(most, (double)logits[i]);
-    }
-    for (int64_t i = 0; i < n; i++) sum += exp((double)logits[i] - most);
-    for (int64_t i = 0; i < n; i++) scores[i] = (Score){exp((double)logits[i] - most) / sum, i};
-    qsort(scores, (size_t)n, sizeof *scores, by_score);
-    return 0;
-}
-
-static cJSON *score_json(cJSON *j, const LabelList *labels, const Score *s) {
-    cJSON_AddStringToObject(j, "label", labels->names[s->label]);
-    cJSON_AddNumberToObject(j, "score", s->score);
-    return j;
-}
-
-static void print_scores(const Predictor *p, const ClassifiedText *t, const Score *scores, int64_t n) {
-    const LabelList *labels = &p->l->adapter->labels;
-    int64_t shown = p->o->all ? n : min64(n, p->o->top_k);
-    cJSON *j = cJSON_CreateObject();
-    if (p->o->with_text) cJSON_AddStringToObject(j, "text", t->first.data);
-    if (p->o->with_text && t->pair) cJSON_AddStringToObject(j, "text_pair", t->second.data);
-    score_json(j, labels, scores);
-    cJSON *list = shown ? cJSON_AddArrayToObject(j, "scores") : NULL;
-    for (int64_t i = 0; i < shown; i++)
-        cJSON_AddItemToArray(list, score_json(cJSON_CreateObject(), labels, &scores[i]));
-    print_json(j);
-    fflush(stdout); // standard input may be a terminal or a pipe that waits for the answer
-}
-
 static int classify(Predictor *p, const ClassifiedText *text, const RecordTokens *t, Err *err) {
     const Model *m = p->l->model;
+    const Options *o = p->o;
     int64_t labels = p->l->adapter->config.labels, n = (int64_t)t->count;
     AUTO_FREE float *logits = mem_alloc((size_t)labels, sizeof *logits);
-    AUTO_FREE Score *scores = mem_alloc((size_t)labels, sizeof *scores);
+    PredictForm form = {o->all ? labels : o->top_k, o->threshold, NULL, NULL};
+    if (o->with_text) form.text = text->first.data;
+    if (o->with_text && text->pair) form.text_pair = text->second.data;
     if (!n) return err_input(err, "found a text without tokens; expected at least one token");
     if (model_class_logits(m, p->l->adapter, t->ids, n, (int64_t)t->second, logits, err) || loaded_check(p->l, err) ||
-        rank(scores, logits, labels, err))
+        predict_print(p->l->adapter, logits, &form, err))
         return -1;
     p->cut += t->cut != 0;
-    print_scores(p, text, scores, labels);
     return 0;
 }
 
@@ -287,8 +245,10 @@ const Verb verb_predict = {
         "RUN is the output_dir of a run with task classification. Without a text and --file, standard input is\n"
         "read: a text on each line, or records if the first line begins with '{'. For each text, in their order,\n"
         "one line of JSON: {\"label\", \"score\"}, as a text-classification pipeline of transformers gives, and with\n"
-        "--top_k or --all \"scores\", a list of such objects. Scores are the softmax of the logits. A score does\n"
-        "not depend on the other texts. Texts are cut to max_seq_length, with a warning.",
+        "--top_k or --all \"scores\", a list of such objects. Scores are the softmax of the logits. Where a text\n"
+        "may have several labels: {\"labels\": []}, a list of such objects, and scores are the sigmoid of each\n"
+        "logit; of regression: {\"value\"}, or {\"values\": []}. A score does not depend on the other texts. Texts\n"
+        "are cut to max_seq_length, with a warning.",
     .example = "lorac predict out/classifier \"switch off the light\" --all\n"
                "  lorac predict out/classifier --file new.jsonl > labels.jsonl",
     OPTIONS(options),

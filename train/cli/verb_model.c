@@ -14,9 +14,10 @@
 #include "say.h"
 
 int loaded_refuse_classifier(const Adapter *a, const char *path, Err *err) {
+    AUTO_STR StrBuf head = {0};
     if (!a->config.labels) return 0;
-    return err_input(err, "%s: a classifier of %ld classes; expected an adapter that generates text", path,
-                     a->config.labels);
+    adapter_print_head(&head, a);
+    return err_input(err, "%s: %s; expected an adapter that generates text", path, head.data);
 }
 
 static int run_base_options(ModelOptions *o, const Loaded *l, const char *model, Err *err) {

@@ -12,6 +12,7 @@
 #include "config_choices.h"
 #include "dataset.h"
 #include "keys.h"
+#include "labels.h"
 #include "named_templates.h"
 #include "overwrite.h"
 #include "quantize.h"

@@ -243,6 +243,18 @@ static void check_mlm(Loading *l) {
         refuse_key(l, CONFIG_hot_swap_url, "with task mlm; engines load adapters of causal_lm");
 }
 
+static void check_labels(Loading *l) {
+    const Config *c = l->c;
+    const LabelList names = {c->label_list.items, c->label_list.count, c->label_list.count};
+    const char *twice = label_list_repeated(&names), *other = "needs task \"classification\"";
+    bool classes = c->task == TASK_CLASSIFICATION;
+    refuse_given(l, CONFIG_problem_type, c->problem_type && !classes, other);
+    refuse_given(l, CONFIG_label_list, names.count && !classes, other);
+    refuse_given(l, CONFIG_label_smoothing_factor, problem_is_each(c->problem_type) && c->label_smoothing_factor > 0,
+                 "of one label of several; expected 0 with this problem_type");
+    if (twice) refuse_key(l, CONFIG_label_list, "a name twice; expected different ones");
+}
+
 void check_rules(Loading *l, ConfigPurpose purpose) {
     const Config *c = l->c;
     if (c->runs.count && purpose <= CONFIG_FOR_PLAN) return; // each run is checked (config_runs)
@@ -261,6 +273,7 @@ void check_rules(Loading *l, ConfigPurpose purpose) {
     check_hot_swap(l);
     check_preference(l);
     check_mlm(l);
+    check_labels(l);
     if (c->max_steps == 0) refuse_key(l, CONFIG_max_steps, "0 steps; expected -1 (by epochs) or more than 0");
     if (c->lora_target_modules.count == 0) refuse_key(l, CONFIG_lora_target_modules, "an empty list");
     if (config_global_batch(c) >= 1 << 24)

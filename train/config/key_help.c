@@ -47,7 +47,8 @@ void key_describe(StrBuf *s, const Key *k, bool option) {
 
 static void print_words(const EnumWord *words, FILE *out) {
     for (const EnumWord *w = words; w && w->word; w++) {
-        int column = say_to(out, "%*s%-*s", NAME_COLUMNS + 2, "", w->help ? 24 : 0, w->word);
+        int width = strlen(w->word) < 24 ? 24 : (int)strlen(w->word) + 1;
+        int column = say_to(out, "%*s%-*s", NAME_COLUMNS + 2, "", w->help ? width : 0, w->word);
         if (w->help)
             print_wrapped(w->help, column, out);
         else

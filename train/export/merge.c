@@ -315,11 +315,11 @@ static int write_all(Merge *g, const char *out, Err *err) {
 
 int model_merge(const Model *m, const Adapter *a, const char *out, const MergeOptions *o, Err *err) {
     if (model_merge_check(m, out, o, err) || (a && adapter_check(a, err))) return -1;
-    if (a && a->config.labels)
-        return err_input(err,
-                         "a classifier of %ld classes: its head has no place in the files of %s; expected the adapter "
-                         "of a language model",
-                         a->config.labels, m->path);
+    AUTO_STR StrBuf head = {0};
+    if (a && a->config.labels) adapter_print_head(&head, a);
+    if (head.len)
+        return err_input(err, "%s: it has no place in the files of %s; expected the adapter of a language model",
+                         head.data, m->path);
     Merge g = {.m = m, .a = a, .dtype = o->dtype, .shard_bytes = o->shard_bytes, .to_gguf = is_gguf_name(out)};
     if (weight_source_open(&g.files, m->path, err)) return -1;
     AUTO_FREE float *params = a ? adapter_download(a) : NULL;

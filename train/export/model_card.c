@@ -62,7 +62,8 @@ static void describe_adapter(StrBuf *out, const Model *m, const Adapter *a) {
     if (c->rslora)
         str_puts(out, "| scaling | alpha / sqrt(rank) (rsLoRA); as `lora_alpha` / `r` in adapter_config.json |\n");
     if (c->dora) str_puts(out, "| DoRA | a magnitude for each row (`use_dora`) |\n");
-    if (c->labels) str_printf(out, "| classes | %ld (labels.json has their names) |\n", c->labels);
+    const char *kind = c->problem == PROBLEM_REGRESSION ? "numbers" : "classes";
+    if (c->labels) str_printf(out, "| %s | %ld (labels.json has their names) |\n", kind, c->labels);
     str_puts(out, "| modules |");
     for (Projection p = 0; p < PROJ_COUNT; p++)
         if (c->projections >> p & 1) str_printf(out, " %s", projection_name(p));
@@ -108,6 +109,7 @@ static void describe_use(StrBuf *out, const Model *m, const Adapter *a) {
         json_quote(out, m->revision, strlen(m->revision));
     }
     if (classifies) str_printf(out, ", num_labels=%ld", a->config.labels);
+    if (problem_is_each(a->config.problem)) str_printf(out, ", problem_type=\"%s\"", problem_name(a->config.problem));
     str_puts(out, ")\nmodel = PeftModel.from_pretrained(model, \"path/to/this/folder\")\n```\n");
     if (!adapter_generates(a)) return;
     if (a->config.dora) {

@@ -139,14 +139,16 @@ static void zero_lora_b(Adapter *a) {
 static int examine_classifier(const Verification *v, Adapter *a, Err *err) {
     size_t n = (size_t)a->config.labels;
     AUTO_FREE float *with = mem_alloc(n, sizeof *with), *without = mem_alloc(n, sizeof *without);
-    say_to(v->out, "PEFT %s: a classifier of %zu classes, ", v->peft, n);
+    AUTO_STR StrBuf head = {0};
+    adapter_print_head(&head, a);
+    say_to(v->out, "PEFT %s: %s, ", v->peft, head.data);
     print_facts(a, v->out);
     int rc = adapter_check(a, err) || model_class_logits(v->m, a, v->ids, v->n_ids, v->n_ids, with, err) ? -1 : 0;
     zero_lora_b(a);
     if (rc || model_class_logits(v->m, a, v->ids, v->n_ids, v->n_ids, without, err))
         return err_context(err, "%s", v->peft);
     double effect = largest_difference(with, without, n);
-    say_to(v->out, "its LoRA matrices move the classifier's logits by up to %.6g\n", effect);
+    say_to(v->out, "its LoRA matrices move the head's logits by up to %.6g\n", effect);
     return check_effect(effect, v->peft, err);
 }
 

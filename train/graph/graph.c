@@ -99,15 +99,19 @@ static Tensor *hidden(Pass *p, const PassInputs *in, bool scored_only) {
 static void class_loss(const Pass *p, Tensor *x, const PassInputs *in) {
     const Adapter *a = p->a;
     AdapterHead head = adapter_head(a);
-    ClassHead h = {.w = a->params + head.weight->offset,
+    static const ClassLoss losses[] = {[PROBLEM_MULTI_LABEL] = CLASS_SIGMOID, [PROBLEM_REGRESSION] = CLASS_SQUARES};
+    ClassHead h = {.loss = problem_is_each(a->config.problem) ? losses[a->config.problem] : CLASS_SOFTMAX,
+                   .w = a->params + head.weight->offset,
                    .bias = head.bias ? a->params + head.bias->offset : NULL,
                    .dw = a->grad ? a->grad + head.weight->offset : NULL,
                    .dbias = a->grad && head.bias ? a->grad + head.bias->offset : NULL,
                    .labels = in->at.target,
+                   .values = in->at.values,
                    .classes = a->config.labels,
                    .state = in->at.state,
                    .label_smoothing = p->o->label_smoothing,
-                   .predicted = in->predicted};
+                   .predicted = in->predicted,
+                   .logits = in->logits};
     op_class_loss(p->t, x, &h, in->result);
 }
 

@@ -34,7 +34,8 @@ static size_t lay_out(PassArrays *a, char *base, PassShape s, const PassInputs *
     a->position = take_ints(&c, s.scored);
     a->target = take_ints(&c, s.scored);
     a->q_pos = take_ints(&c, s.scored);
-    if (in->preferences) {
+    if (in->extras.width) a->values = take(&c, s.scored * in->extras.width, sizeof *a->values);
+    if (in->extras.preferences) {
         a->answer = take_ints(&c, s.scored);
         a->desirable = take_ints(&c, s.samples);
     }
@@ -52,11 +53,15 @@ static size_t lay_out(PassArrays *a, char *base, PassShape s, const PassInputs *
     return c.used;
 }
 
-static PassInputs *inputs_new(const Model *m, int64_t max_tokens, int64_t max_samples, bool preferences) {
+static size_t logit_bytes(const PassInputs *in) {
+    return (size_t)(in->extras.max_scored * in->extras.width) * sizeof *in->logits;
+}
+
+PassInputs *pass_inputs_new_with(const Model *m, int64_t max_tokens, int64_t max_samples, PassExtras extras) {
     PassInputs *in = mem_calloc(1, sizeof *in);
     Backend *b = m->backend;
-    in->preferences = preferences;
-    PassShape capacity = {.tokens = max_tokens, .samples = max_samples, .scored = max_tokens};
+    in->extras = extras;
+    PassShape capacity = {max_tokens, max_samples, extras.width ? extras.max_scored : max_tokens, 0};
     in->backend = b;
     in->rope = rope_is_by_length(&m->config.rope) ? &m->config.rope : NULL;
     in->capacity = capacity;
@@ -66,18 +71,15 @@ static PassInputs *inputs_new(const Model *m, int64_t max_tokens, int64_t max_sa
     in->predicted = b->k->alloc(b, (size_t)capacity.scored * sizeof *in->predicted);
     in->result = b->k->alloc(b, sizeof *in->result);
     in->staging = mem_calloc(1, in->block_bytes);
-    if (!preferences) return in;
+    if (extras.width) in->logits = b->k->alloc(b, logit_bytes(in));
+    if (!extras.preferences) return in;
     in->token_loss = b->k->alloc(b, 2 * (size_t)capacity.scored * sizeof *in->token_loss);
     in->reference_loss = in->token_loss + capacity.scored;
     return in;
 }
 
 PassInputs *pass_inputs_new(const Model *m, int64_t max_tokens, int64_t max_samples) {
-    return inputs_new(m, max_tokens, max_samples, false);
-}
-
-PassInputs *pass_inputs_new_preferences(const Model *m, int64_t max_tokens, int64_t max_samples) {
-    return inputs_new(m, max_tokens, max_samples, true);
+    return pass_inputs_new_with(m, max_tokens, max_samples, (PassExtras){0});
 }
 
 void pass_inputs_free(PassInputs *in) {
@@ -86,6 +88,7 @@ void pass_inputs_free(PassInputs *in) {
     b->k->free(b, in->block, in->block_bytes);
     b->k->free(b, in->predicted, (size_t)in->capacity.scored * sizeof *in->predicted);
     b->k->free(b, in->result, sizeof *in->result);
+    if (in->logits) b->k->free(b, in->logits, logit_bytes(in));
     if (in->token_loss) b->k->free(b, in->token_loss, 2 * (size_t)in->capacity.scored * sizeof *in->token_loss);
     mem_free(in->staging);
     mem_free(in);
@@ -140,6 +143,11 @@ static void pack_scored(const PassArrays *a, const Row *row, PassShape s) {
     copy(a->target, row->target, row->scored, s.scored, -1);
     for (int64_t i = 0; i < row->scored; i++) a->q_pos[i] = row->pos[row->position[i]];
     fill(a->q_pos, row->scored, s.scored, 0);
+    if (a->values) { // of padding anything that is finite
+        int64_t n = row->scored * row->width;
+        memcpy(a->values, row->values, (size_t)n * sizeof *a->values);
+        for (int64_t i = n; i < s.scored * row->width; i++) a->values[i] = 0;
+    }
     if (a->answer) copy(a->answer, row->answer, row->scored, s.scored, 0);
     if (a->desirable && row->label) copy(a->desirable, row->label, row->samples, s.samples, 0);
 }

@@ -19,6 +19,7 @@ typedef struct PassArrays {
     int32_t *start, *length;     // [samples + 1], [samples]
     int32_t *position, *target;  // [scored]
     int32_t *q_start, *q_pos;    // [samples + 1], [scored]: the scored positions as queries of the last block
+    float *values;               // [scored, width] of Row, else NULL
     int32_t *answer, *desirable; // [scored], [samples] of preferences (Row), else NULL
     float *neftune;              // [tokens] noise magnitude for alpha = 1: 1 / sqrt(sample length * C)
     // Keys of random numbers (TokenKeys) of all tokens and of the scored ones; NULL in host memory, where a pass is one
@@ -31,6 +32,12 @@ typedef struct PassArrays {
     int32_t *rotation, *scored_rotation; // [tokens], [scored]
 } PassArrays;
 
+// What rows hold beside tokens and targets.
+typedef struct PassExtras {
+    bool preferences;
+    int64_t width, max_scored; // Row.width, and its scored positions at most; 0: no values
+} PassExtras;
+
 // The arrays of a pass in device memory, one block of fixed capacity that is written by one upload.
 typedef struct PassInputs {
     Backend *backend;
@@ -38,15 +45,16 @@ typedef struct PassInputs {
     PassShape capacity, shape;
     PassArrays at;                       // in device memory, at the offsets of the shape
     int32_t *predicted;                  // device [scored]: the predicted classes of a classifier, after the run
+    float *logits;                       // device [scored, width]: of a classifier with values, after the run
     double *token_loss, *reference_loss; // device [scored], of preferences; else NULL
     HeadResult *result;                  // device
     char *block;                         // device
     char *staging;                       // host, the same layout
     size_t block_bytes, used_bytes;
-    bool preferences;
+    PassExtras extras;
 } PassInputs;
 PassInputs *pass_inputs_new(const Model *m, int64_t max_tokens, int64_t max_samples); // m is borrowed
-PassInputs *pass_inputs_new_preferences(const Model *m, int64_t max_tokens, int64_t max_samples);
+PassInputs *pass_inputs_new_with(const Model *m, int64_t max_tokens, int64_t max_samples, PassExtras extras);
 void pass_inputs_free(PassInputs *in);
 // Sets the shape, for planning, without touching the arrays' contents. Within the capacity (CHECKed).
 void pass_inputs_shape(PassInputs *in, PassShape shape);

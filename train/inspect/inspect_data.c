@@ -107,6 +107,16 @@ static void print_counts(const Dataset *d, const Tokenizer *t) {
     data_notes_print(d, t, &LINES);
 }
 
+static void print_labels(const Dataset *d, const Sample *s) {
+    say("=>");
+    if (s->label >= 0) say(" %s", d->labels->names[s->label]);
+    for (int64_t i = 0; s->labels && i < s->n_labels; i++)
+        say("%s%s", i ? ", " : " ", d->labels->names[dataset_label(d, s, i)]);
+    for (int64_t i = 0; s->values && i < s->n_labels; i++) say("%s%g", i ? ", " : " ", (double)s->values[i]);
+    if (s->labels && !s->n_labels) say(" none of the labels");
+    say("\n");
+}
+
 static void print_samples(const Dataset *d, const Tokenizer *t, int64_t n_shown) {
     bool colour = isatty(STDOUT_FILENO);
     for (int64_t i = 0; i < n_shown && i < d->count; i++) {
@@ -118,7 +128,7 @@ static void print_samples(const Dataset *d, const Tokenizer *t, int64_t n_shown)
         say_generated(text.data, text.len, true); // escaped, but for the colours
         say("\n");
         if (s.preference == PREFERENCE_LABELS) say("=> %s\n", s.desirable ? "desirable" : "undesirable");
-        if (s.label >= 0) say("=> %s\n", d->labels->names[s.label]);
+        if (d->problem) print_labels(d, &s);
     }
 }
 
@@ -130,6 +140,7 @@ typedef struct View {
     const InspectOptions *options;
     Audit *audit;     // NULL: none
     LabelList labels; // of the training data
+    Problem problem;
 } View;
 
 typedef int ListFiles(FileList *files, const Config *c, Err *err);
@@ -137,6 +148,7 @@ typedef int ListFiles(FileList *files, const Config *c, Err *err);
 static void keep_labels(View *v, const Dataset *d) {
     const LabelList *labels = d->labels;
     if (v->labels.count) return;
+    v->problem = d->problem;
     for (size_t i = 0; labels && i < labels->count; i++) label_list_add(&v->labels, labels->names[i]);
 }
 
@@ -164,6 +176,7 @@ static void print_names(const Dataset *d, const char *title, const FileList *giv
 AuditOptions inspect_audit_options(const Config *c) {
     return (AuditOptions){.format = (DatasetFormat)c->dataset_format,
                           .classification = c->task == TASK_CLASSIFICATION,
+                          .problem = c->problem_type,
                           .raw_pairs = c->raw_pairs,
                           .preference = run_preference(c),
                           .learnt = config_learnt(c)};
@@ -226,7 +239,10 @@ static int print_set(View *v, AuditPart part, const FileList *given, const FileL
     const char *title = part == AUDIT_TRAIN ? "train" : "validation";
     DatasetOptions o = run_dataset_options(&v->config, files, v->max_tokens);
     Dataset *d;
+    const LabelList named = {v->config.label_list.items, v->config.label_list.count, v->config.label_list.count};
+    if (named.count) o.named = &named;
     if (v->labels.count) o.labels = &v->labels;
+    if (v->problem) o.problem = v->problem;
     if (dataset_open(&d, &o, v->tokenizer, v->chat, err)) {
         print_refused(v, part, title);
         return -1;
@@ -238,7 +254,7 @@ static int print_set(View *v, AuditPart part, const FileList *given, const FileL
         d->from_cache ? " (tokens from the cache)" : "");
     print_counts(d, v->tokenizer);
     print_lost(&d->stats, v->audit, part);
-    data_notes_print_labels(d->labels, d->label_counts, &LINES);
+    data_notes_print_labels(d->problem, d->labels, d->label_counts, &LINES);
     print_lengths(d, v->max_tokens);
     int rc = print_rows(d, &v->config, files, v->max_tokens, part == AUDIT_TRAIN, err);
     if (!rc) rc = print_audit(v, part, d, err);

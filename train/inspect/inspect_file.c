@@ -59,7 +59,7 @@ static void print_labels(const Audit *a) {
     if (audit_labels(&list, &counts, a, AUDIT_TRAIN, &err))
         say("  labels    %s\n", err.msg);
     else
-        data_notes_print_labels(&list, counts, &lines);
+        data_notes_print_labels(audit_problem(a, AUDIT_TRAIN), &list, counts, &lines);
 }
 
 static void print_file(const Audit *a, const Config *c, const char *path, const FileRule *rule) {

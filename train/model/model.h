@@ -8,6 +8,7 @@
 
 #include "autograd.h"
 #include "base_memory.h"
+#include "labels.h"
 #include "model_config.h"
 #include "model_stream.h"
 #include "quantize.h"
@@ -109,5 +110,9 @@ void model_keep(Model *m, size_t most);
 int model_check_unchanged(const Model *m, Err *err);
 // Reads only the metadata (no weights, no tokenizer): for checks before the load.
 int model_read_config(ModelConfig *c, const char *path, const ModelOptions *options, Err *err);
+// What config.json says of the head of a ...ForSequenceClassification or ...ForTokenClassification that the model has
+// (class_head): its classes, empty where they have only transformers' names LABEL_0, ..., and its problem_type
+// (PROBLEM_AUTO: none). The caller clears *names.
+int model_read_labels(LabelList *names, Problem *problem, const Model *m, Err *err);
 // Loads only the tokenizer of a model (a vocabulary-only GGUF is enough).
 int model_load_tokenizer(Tokenizer **t, const char *path, Err *err);

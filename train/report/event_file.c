@@ -153,6 +153,15 @@ void event_file_step(EventFile *e, const StepReport *r, size_t peak_memory) {
     add_event(e, r->step, &summary);
 }
 
+static void add_classes(StrBuf *summary, const EvalResult *r) {
+    ClassMetric list[CLASS_METRICS_MAX];
+    int n = class_metrics_list(list, r->problem, &r->classes);
+    for (int i = 0; i < n; i++) {
+        AUTO_FREE char *tag = mem_printf("eval/%s", list[i].name);
+        add_scalar(summary, tag, list[i].value);
+    }
+}
+
 // The first tag of an event tells whether it is of an evaluation: event_file_open.
 void event_file_eval(EventFile *e, int64_t step, const EvalResult *r) {
     StrBuf summary = {0};
@@ -161,8 +170,7 @@ void event_file_eval(EventFile *e, int64_t step, const EvalResult *r) {
     bool tokens = !r->labels && !r->preference.samples;
     if (tokens) add_scalar(&summary, "eval/token_accuracy", r->accuracy);
     if (tokens) add_scalar(&summary, "eval/perplexity", r->perplexity);
-    if (r->labels) add_scalar(&summary, "eval/accuracy", r->accuracy);
-    if (r->labels) add_scalar(&summary, "eval/macro_f1", r->macro_f1);
+    if (r->labels) add_classes(&summary, r);
     add_preference(&summary, "eval", &r->preference);
     add_event(e, step, &summary);
 }

@@ -101,13 +101,19 @@ void progress_step(Progress *p, const StepReport *r, size_t peak, bool logged) {
     p->drawn = now;
 }
 
+static void say_classes(const EvalResult *r) {
+    AUTO_STR StrBuf text = {0};
+    class_metrics_print(&text, r->problem, &r->classes);
+    say("%s", text.data);
+}
+
 void progress_eval(Progress *p, int64_t step, const EvalResult *r, bool best) {
     clear_bar(p);
     say("step %ld/%ld  eval_loss %.4f  ", step, p->total, r->loss);
     if (r->preference.samples)
         say_preference(&r->preference);
     else if (r->labels)
-        say("accuracy %.1f%%  macro-F1 %.4f", 100 * r->accuracy, r->macro_f1);
+        say_classes(r);
     else
         say("perplexity %.4g  token accuracy %.1f%%", r->perplexity, 100 * r->accuracy);
     say_color(best ? SAY_GREEN : SAY_PLAIN);

@@ -76,7 +76,7 @@ static void add_curves(StrBuf *out, const char *output_dir, Task task) {
         .title = tokens ? "Token accuracy in evaluation" : "Accuracy in evaluation", .unit = "%", .dots = true};
     if (c.n_eval && !isnan(c.accuracy[0])) one_curve(out, eval, c.eval_step, c.accuracy, c.n_eval); // kto has none
     eval.title = "Macro-F1 in evaluation";
-    if (task == TASK_CLASSIFICATION) one_curve(out, eval, c.eval_step, c.f1, c.n_eval);
+    if (c.n_eval && !isnan(c.f1[0])) one_curve(out, eval, c.eval_step, c.f1, c.n_eval);
     const struct {
         const char *title, *unit;
         const double *y;

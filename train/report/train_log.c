@@ -148,6 +148,15 @@ void train_log_step(TrainLog *log, const StepReport *r, double elapsed, size_t h
     write_line(log, o);
 }
 
+static void add_classes(cJSON *o, const EvalResult *r) {
+    ClassMetric list[CLASS_METRICS_MAX];
+    int n = class_metrics_list(list, r->problem, &r->classes);
+    for (int i = 0; i < n; i++) {
+        AUTO_FREE char *key = mem_printf("eval_%s", list[i].name);
+        json_add_number(o, key, DIGITS, list[i].value);
+    }
+}
+
 void train_log_eval(TrainLog *log, int64_t step, const EvalResult *r) {
     cJSON *o = mem_checked(cJSON_CreateObject());
     json_add_int(o, "step", step);
@@ -155,9 +164,8 @@ void train_log_eval(TrainLog *log, int64_t step, const EvalResult *r) {
     json_add_number(o, "eval_loss", DIGITS, r->loss);
     if (tokens) json_add_number(o, "eval_perplexity", DIGITS, r->perplexity);
     if (tokens) json_add_number(o, "eval_token_accuracy", DIGITS, r->accuracy);
-    if (r->labels) json_add_number(o, "eval_accuracy", DIGITS, r->accuracy);
     add_preference(o, "eval_", &r->preference);
-    if (r->labels) json_add_number(o, "eval_macro_f1", DIGITS, r->macro_f1);
+    if (r->labels) add_classes(o, r);
     if (!isfinite(r->loss)) cJSON_AddTrueToObject(o, "nonfinite");
     write_line(log, o);
 }

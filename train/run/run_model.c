@@ -226,16 +226,19 @@ static int check_loaded(const Adapter *a, const Config *c, uint32_t targets, Err
 }
 
 // The classes of the data must be those of the loaded adapter.
-static int check_labels(const Adapter *a, const LabelList *labels, const char *path, Err *err) {
-    size_t n = labels ? labels->count : 0;
+static int check_labels(const Adapter *a, const RunLabels *labels, const char *path, Err *err) {
+    size_t n = labels ? labels->names->count : 0;
     if ((size_t)a->config.labels != n)
         return err_input(
             err, "%s: the adapter has %ld classes, the data has %zu (0: language model); expected the same number",
             path, a->config.labels, n);
     for (size_t i = 0; i < n; i++)
-        if (strcmp(a->labels.names[i], labels->names[i]) != 0)
+        if (strcmp(a->labels.names[i], labels->names->names[i]) != 0)
             return err_input(err, "%s: class %zu is \"%s\", in the data \"%s\"; expected the same classes", path, i,
-                             a->labels.names[i], labels->names[i]);
+                             a->labels.names[i], labels->names->names[i]);
+    if (n && a->config.problem != labels->problem)
+        return err_input(err, "problem_type: the data is of %s; expected that of the adapter %s, %s",
+                         problem_name(labels->problem), path, problem_name(a->config.problem));
     return 0;
 }
 
@@ -267,23 +270,24 @@ static int check_layers_pattern(const Config *c, const Model *m, Err *err) {
                      m->path, (int)(end - word), word);
 }
 
-static int new_adapter(Adapter **a, const Config *c, const Model *m, uint32_t targets, const LabelList *labels,
+static int new_adapter(Adapter **a, const Config *c, const Model *m, uint32_t targets, const RunLabels *labels,
                        Err *err) {
     if (check_layers_pattern(c, m, err)) return -1;
     AdapterConfig ac = adapter_config(c, targets);
     bool by_layer = has_patterns(c);
     for (size_t i = 0; i < c->lora_target_modules.count; i++)
         by_layer |= names_a_layer(c->lora_target_modules.items[i]);
-    if (labels) ac.labels = (int64_t)labels->count;
+    if (labels) ac.labels = (int64_t)labels->names->count;
+    if (labels) ac.problem = labels->problem;
     int rc = by_layer ? target_layers(&ac, c, m, err) : 0;
     if (!rc) rc = check_room(c, m, &ac, err);
     if (!rc) rc = adapter_new(a, m, &ac, (uint64_t)c->seed, true, err);
     if (by_layer) adapter_config_clear(&ac);
-    if (!rc && labels) adapter_name_labels(*a, labels);
+    if (!rc && labels) adapter_name_labels(*a, labels->names);
     return rc;
 }
 
-int run_adapter_new(Adapter **a, const Config *c, const Model *m, const LabelList *labels, Err *err) {
+int run_adapter_new(Adapter **a, const Config *c, const Model *m, const RunLabels *labels, Err *err) {
     uint32_t targets;
     *a = NULL;
     if (parse_targets(&c->lora_target_modules, &m->config, &targets, err)) return -1;

@@ -33,7 +33,8 @@ static int set_up_run(RunPlan *p, PlanRun *r, const Config *c, Err *err) {
     if (assumed ? run_data_assume(&r->data, c, p->model, rows, err)
                 : run_data_open(&r->data, c, p->model, NULL, true, err))
         return -1;
-    if (run_adapter_new(&r->adapter, c, p->model, assumed ? NULL : r->data.train->labels, err)) return -1;
+    RunLabels labels = run_labels(r->data.train);
+    if (run_adapter_new(&r->adapter, c, p->model, labels.names ? &labels : NULL, err)) return -1;
     if (run_reference_new(&r->reference, c, p->model, err)) return -1;
     TrainerInputs in = {.config = c,
                         .model = p->model,

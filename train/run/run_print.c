@@ -85,7 +85,7 @@ static void print_data(const RunData *d, const Config *c, const Tokenizer *t) {
         dataset_format_name(s->format), s->tokens, plural(s->tokens), s->supervised, s->dropped_long, s->truncated,
         s->skipped_unsupervised);
     print_evaluation(d);
-    data_notes_print_labels(d->train->labels, d->train->label_counts, &lines);
+    data_notes_print_labels(d->train->problem, d->train->labels, d->train->label_counts, &lines);
     data_notes_print(d->train, t, &lines);
     lines.note = " in the validation data";
     if (d->validation) data_notes_print(d->validation, t, &lines);

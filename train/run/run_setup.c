@@ -45,7 +45,8 @@ int run_open_data(Run *r, Err *err) {
 // The template that the adapter is trained with is exported with it.
 int run_open_adapter(Run *r, Err *err) {
     const Config *c = r->config;
-    int rc = run_adapter_new(&r->adapter, c, r->model, r->data.train->labels, err);
+    RunLabels labels = run_labels(r->data.train);
+    int rc = run_adapter_new(&r->adapter, c, r->model, labels.names ? &labels : NULL, err);
     if (!rc) rc = run_reference_new(&r->reference, c, r->model, err);
     if (run_agree(r, rc, err)) return -1;
     bool of_config = c->chat_template || !r->model->tokenizer->chat_template;

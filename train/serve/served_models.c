@@ -37,8 +37,11 @@ static int served_open(ServedModel **out, const Model *m, const char *name, cons
     s->path = mem_strdup(path);
     s->created = (int64_t)time(NULL);
     if (path != m->path && adapter_load(&s->adapter, m, path, false, err)) return -1;
-    if (s->adapter && s->adapter->config.labels)
-        return err_input(err, "%s is a classifier; expected an adapter that writes text", path);
+    AUTO_STR StrBuf head = {0};
+    if (s->adapter && s->adapter->config.labels) {
+        adapter_print_head(&head, s->adapter);
+        return err_input(err, "%s is %s; expected an adapter that writes text", path, head.data);
+    }
     if (open_template(s, m, err)) return -1;
     s->stop = generate_stop_ids(m, s->chat ? chat_template_end_of_turn(s->chat) : -1, &s->n_stop);
     return 0;

@@ -71,11 +71,17 @@ static void warn_labels(const LabelList *l) {
                  text);
 }
 
-void data_notes_print_labels(const LabelList *list, const int64_t *counts, const DataLines *l) {
+void data_notes_print_labels(Problem problem, const LabelList *list, const int64_t *counts, const DataLines *l) {
     AUTO_STR StrBuf labels = {0};
     int64_t missing;
     if (!list || !list->count) return;
-    str_printf(&labels, "%zu: ", list->count);
+    if (problem == PROBLEM_REGRESSION) {
+        str_printf(&labels, "%zu number%s of each record, to be predicted", list->count, plural(list->count));
+        print_line("labels", &labels, l);
+        return;
+    }
+    str_printf(&labels, "%zu%s: ", list->count,
+               problem == PROBLEM_MULTI_LABEL ? ", any number of them for a text" : "");
     label_list_show(&labels, list, counts);
     if (label_list_renumbers(list, &missing))
         str_printf(&labels, "; the integers are names, their ids are 0 to %zu", list->count - 1);

@@ -9,9 +9,9 @@ typedef struct DataLines {
     const char *indent, *note; // NULL: none
     int width;
 } DataLines;
-// The classes of classification data in their order (NULL: other data). Warns of integers with a gap, and of integers
-// among texts.
-void data_notes_print_labels(const LabelList *list, const int64_t *counts, const DataLines *l);
+// The classes of classification data in their order (NULL: other data), or how many numbers a record has. Warns of
+// integers with a gap, and of integers among texts.
+void data_notes_print_labels(Problem problem, const LabelList *list, const int64_t *counts, const DataLines *l);
 // Prints unused keys and special cases, if there are any. Warns of what affects training: control tokens kept as text
 // in messages, answers without an end token, unused keys whose names suggest that they are part of the prompt.
 void data_notes_print(const Dataset *d, const Tokenizer *t, const DataLines *l);

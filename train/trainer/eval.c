@@ -5,39 +5,21 @@
 
 #include "trainer_internal.h"
 
-typedef struct ClassCount {
-    int64_t true_positives, predicted, actual;
-} ClassCount;
-
 // Summed over passes and ranks: int64_t fields only.
 typedef struct EvalSums {
     int64_t stopped, scored;
     HeadTally heads;
-    ClassCount classes[]; // [labels]
+    int64_t classes[]; // class_sums_count
 } EvalSums;
 
-static void count_classes(ClassCount *classes, PassRunner *r) {
-    const int32_t *predicted = pass_runner_predicted(r);
-    for (int64_t i = 0; i < r->row.scored; i++) {
-        int32_t label = r->row.target[i];
-        classes[label].actual++;
-        if (predicted[i] < 0) continue; // NaN
-        classes[predicted[i]].predicted++;
-        classes[label].true_positives += predicted[i] == label;
-    }
+static ClassShape class_shape(const PassRunner *r) {
+    const AdapterConfig *c = r->adapter ? &r->adapter->config : NULL;
+    return (ClassShape){c ? c->problem : PROBLEM_AUTO, c ? c->labels : 0};
 }
 
-// F1 = 2 TP / (predicted + actual), van Rijsbergen 1979.
-static double macro_f1(const ClassCount *classes, int64_t labels) {
-    double sum = 0;
-    int64_t n = 0;
-    for (int64_t i = 0; i < labels; i++) {
-        double both = (double)classes[i].predicted + (double)classes[i].actual;
-        if (both == 0) continue;
-        sum += 2 * (double)classes[i].true_positives / both;
-        n++;
-    }
-    return n ? sum / (double)n : 0;
+static void count_classes(int64_t *sums, PassRunner *r) {
+    const float *logits = r->logits ? pass_runner_logits(r) : NULL;
+    class_sums_add(sums, class_shape(r), &r->row, logits ? NULL : pass_runner_predicted(r), logits);
 }
 
 // What the passes of an evaluation share.
@@ -90,12 +72,13 @@ static void run_passes(PassRunner *r, const EvalRun *run, bool (*stop)(void), Ev
     b->k->download(b, &sums->heads, r->tally, sizeof sums->heads);
 }
 
-static EvalResult result_of(const EvalSums *sums, const EvalRun *run, const PassPreference *p, int64_t labels) {
+static EvalResult result_of(const EvalSums *sums, const EvalRun *run, const PassPreference *p, ClassShape c) {
     int64_t units = run->samples.samples ? run->samples.samples : run->tokens;
     double n = units ? (double)units : 1, loss = pass_runner_loss(&sums->heads) / n;
-    EvalResult r = {.loss = loss, .perplexity = exp(loss), .tokens = run->tokens, .labels = labels};
+    EvalResult r = {.loss = loss, .perplexity = exp(loss), .tokens = run->tokens, .labels = c.labels};
     r.accuracy = (double)sums->heads.correct / n;
-    if (labels) r.macro_f1 = macro_f1(sums->classes, labels);
+    r.problem = c.problem;
+    if (c.labels) r.classes = class_metrics_of(sums->classes, c, sums->heads.correct, run->tokens);
     if (p) r.preference = preference_report(p, &sums->heads, &run->samples, (double)run->state.kl);
     return r;
 }
@@ -112,9 +95,9 @@ static int sum_passes(PassRunner *r, const EvalRun *run, bool (*stop)(void), Eva
 }
 
 int evaluate(PassRunner *r, const Dataset *d, const RowPlan *p, bool (*stop)(void), EvalResult *result, Err *err) {
-    int64_t labels = r->adapter ? r->adapter->config.labels : 0;
+    ClassShape shape = class_shape(r);
     EvalRun run = eval_run(r, d, p);
-    size_t bytes = sizeof(EvalSums) + (size_t)labels * sizeof(ClassCount);
+    size_t bytes = sizeof(EvalSums) + (shape.labels ? class_sums_count(shape) : 0) * sizeof(int64_t);
     AUTO_FREE EvalSums *sums = mem_calloc(1, bytes);
     int rc = 0;
     if (r->preference && r->preference->loss.kind == PREFERENCE_KTO) {
@@ -131,7 +114,7 @@ int evaluate(PassRunner *r, const Dataset *d, const RowPlan *p, bool (*stop)(voi
     if (!rc && sums->scored != run.tokens)
         rc = err_runtime(err, "evaluation: %ld token%s were scored; expected %ld: rows were lost or counted twice",
                          sums->scored, plural(sums->scored), run.tokens);
-    if (!rc) *result = result_of(sums, &run, r->preference, labels);
+    if (!rc) *result = result_of(sums, &run, r->preference, shape);
     return rc;
 }
 

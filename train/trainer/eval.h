@@ -1,8 +1,9 @@
-// eval: loss, perplexity and token accuracy over rows, weighted by tokens; of a classifier: loss, accuracy and
-// macro-F1, weighted by samples. Dropout, NEFTune and label smoothing are off. Counts are summed as integers, so
+// eval: loss, perplexity and token accuracy over rows, weighted by tokens; of a classifier: loss and the metrics of
+// class_metrics.h, weighted by samples. Dropout, NEFTune and label smoothing are off. Counts are summed as integers, so
 // results are bit-identical on any number of ranks and in any order of passes.
 #pragma once
 
+#include "class_metrics.h"
 #include "pass_runner.h"
 #include "preference.h"
 #include "run_data.h"
@@ -11,7 +12,8 @@ typedef struct EvalResult {
     double loss, perplexity, accuracy;
     int64_t tokens;  // scored; of a classifier: samples
     int64_t labels;  // of a classifier, else 0
-    double macro_f1; // of a classifier: mean F1 over the classes that occur or were predicted
+    Problem problem; // of a classifier
+    ClassMetrics classes;
     PreferenceReport preference;
 } EvalResult;
 

@@ -60,11 +60,13 @@ PassRunner *pass_runner_new(const PassRunnerOptions *o) {
     r->preference = o->preference;
     if (o->preference) r->kl = *o->preference;
     r->kl.loss.kind = PREFERENCE_KL;
-    r->inputs =
-        (o->preference ? pass_inputs_new_preferences : pass_inputs_new)(r->model, r->bounds.tokens, r->bounds.samples);
+    bool each = r->adapter && problem_is_each(r->adapter->config.problem);
+    PassExtras extras = {o->preference != NULL, each ? r->adapter->config.labels : 0, r->bounds.scored};
+    r->inputs = pass_inputs_new_with(r->model, r->bounds.tokens, r->bounds.samples, extras);
     r->tally = b->k->alloc(b, sizeof *r->tally);
     if (r->adapter && r->adapter->config.labels)
         r->predicted = mem_calloc((size_t)r->bounds.scored + 1, sizeof *r->predicted);
+    if (each) r->logits = mem_calloc((size_t)(r->bounds.scored * extras.width) + 1, sizeof *r->logits);
     return r;
 }
 
@@ -92,6 +94,7 @@ void pass_runner_free(PassRunner *r) {
     row_clear(&r->row);
     mem_free(r->packed_rows);
     mem_free(r->predicted);
+    mem_free(r->logits);
     mem_free(r);
 }
 
@@ -286,4 +289,11 @@ const int32_t *pass_runner_predicted(PassRunner *r) {
     CHECK(r->predicted, "not a classifier");
     b->k->download(b, r->predicted, r->inputs->predicted, (size_t)r->row.scored * sizeof(int32_t));
     return r->predicted;
+}
+
+const float *pass_runner_logits(PassRunner *r) {
+    Backend *b = r->model->backend;
+    CHECK(r->logits, "not a classifier with values");
+    b->k->download(b, r->logits, r->inputs->logits, (size_t)(r->row.scored * r->row.width) * sizeof(float));
+    return r->logits;
 }

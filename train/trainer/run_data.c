@@ -154,7 +154,8 @@ DatasetOptions run_dataset_options(const Config *c, const FileList *files, int64
                             .learn_chosen_prompt = c->preference_loss == LOSS_ORPO,
                             .kl_group = KL_GROUP,
                             .mlm = mlm_rule(c),
-                            .classification = c->task == TASK_CLASSIFICATION};
+                            .classification = c->task == TASK_CLASSIFICATION,
+                            .problem = c->problem_type};
 }
 
 // The entries of train_file, interleaved.
@@ -222,26 +223,43 @@ static int plan_split(RunData *d, const Config *c, const FileList *files, Err *e
     return rc;
 }
 
-// Classification: a sample is scored where the model's head looks.
+// Label smoothing is of one label of several, and config.c cannot know what the data shows.
+static int check_smoothing(const Dataset *d, const Config *c, Err *err) {
+    if (!problem_is_each(d->problem) || c->label_smoothing_factor == 0) return 0;
+    return err_input(err, "label_smoothing_factor: %g with problem_type %s; expected 0", c->label_smoothing_factor,
+                     problem_name(d->problem));
+}
+
+// Classification: a sample is scored where the model's head looks. What the config does not say the base's head does.
 static int open_dataset(Dataset **to, const RunData *d, const Config *c, const Model *m, const FileList *files,
-                        const LabelList *labels, Err *err) {
+                        const RunLabels *labels, Err *err) {
     DatasetOptions o = run_dataset_options(c, files, d->max_tokens);
-    o.labels = labels;
+    AUTO_CALL(label_list_clear) LabelList of_base = {0};
+    const LabelList of_config = {c->label_list.items, c->label_list.count, c->label_list.count};
+    Problem problem = PROBLEM_AUTO;
+    if (o.classification && model_read_labels(&of_base, &problem, m, err)) return -1;
+    if (!o.problem) o.problem = problem;
+    if (labels) {
+        o.labels = labels->names;
+        o.problem = labels->problem;
+    }
+    o.named = of_config.count ? &of_config : of_base.count ? &of_base : NULL;
     o.score_first = m->config.arch->encoder;
     o.mlm.vocab = (int32_t)min64(m->tokenizer->vocab_size, m->config.vocab);
-    if (dataset_open(to, &o, m->tokenizer, d->chat, err)) return -1;
+    if (dataset_open(to, &o, m->tokenizer, d->chat, err) || check_smoothing(*to, c, err)) return -1;
     return (*to)->masked ? model_check_ids(m, &(*to)->mlm.mask_token, 1, err) : 0;
 }
 
-static int open_validation(RunData *d, const Config *c, const Model *m, const LabelList *labels, Err *err) {
+static int open_validation(RunData *d, const Config *c, const Model *m, const RunLabels *labels, Err *err) {
     AUTO_CALL(file_list_clear) FileList files = {0};
-    if (d->train) labels = d->train->labels; // a label that training does not know is refused
+    RunLabels own = run_labels(d->train);
+    if (own.names) labels = &own; // a label that training does not know is refused
     if (run_validation_files(&files, c, err) || open_dataset(&d->validation, d, c, m, &files, labels, err)) return -1;
     plan_eval(d, c, d->validation, (SampleList){.count = d->validation->count});
     return 0;
 }
 
-static int open_train(RunData *d, const Config *c, const Model *m, const LabelList *labels, StrBuf *identity,
+static int open_train(RunData *d, const Config *c, const Model *m, const RunLabels *labels, StrBuf *identity,
                       Err *err) {
     AUTO_CALL(file_list_clear) FileList files = {0};
     if (run_train_files(&files, c, err) || open_dataset(&d->train, d, c, m, &files, labels, err)) return -1;
@@ -264,7 +282,7 @@ static int check_ids(const Dataset *d, const Model *m, Err *err) {
     return 0;
 }
 
-int run_data_open(RunData *d, const Config *c, const Model *m, const LabelList *labels, bool train, Err *err) {
+int run_data_open(RunData *d, const Config *c, const Model *m, const RunLabels *labels, bool train, Err *err) {
     *d = (RunData){0};
     AUTO_STR StrBuf identity = {0};
     bool from_train = c->val_set_size > 0 && !c->validation_file.count;

@@ -41,9 +41,16 @@ DatasetOptions run_dataset_options(const Config *c, const FileList *files, int64
 // The samples of an epoch: those of `from`, weighed by their files. out->items is NULL where all weights are 1.
 int run_weigh(SampleList *out, const Dataset *d, const FileList *files, const Config *c, SampleList from, Err *err);
 
+typedef struct RunLabels {
+    const LabelList *names;
+    Problem problem;
+} RunLabels;
+static inline RunLabels run_labels(const Dataset *d) { // names NULL: other data, or none
+    return (RunLabels){d ? d->labels : NULL, d ? d->problem : PROBLEM_AUTO};
+}
 // train false: only evaluation data. labels: allowed classes of classification data, NULL: those of the training data.
 // The caller calls run_data_close, also after a failure.
-int run_data_open(RunData *d, const Config *c, const Model *m, const LabelList *labels, bool train, Err *err);
+int run_data_open(RunData *d, const Config *c, const Model *m, const RunLabels *labels, bool train, Err *err);
 // Instead of data, for sizes alone: `rows` rows of the length that the config allows, all supervised; as many for
 // evaluations, if the config has any.
 int run_data_assume(RunData *d, const Config *c, const Model *m, int64_t rows, Err *err);

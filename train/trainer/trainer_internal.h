@@ -22,6 +22,7 @@ struct PassRunner {
     int64_t *packed_rows, packed_capacity;
     HeadTally *tally;   // device: of an evaluation
     int32_t *predicted; // host; NULL: not a classifier
+    float *logits;      // host; NULL: not a classifier with values (PassExtras)
     void *arena;
     size_t arena_bytes, offloaded_bytes; // the most that a pass has moved to host memory, where the tape keeps room
     uint64_t seen[RUNNER_SHAPES];        // keys of passes that were run once
@@ -31,6 +32,7 @@ struct PassRunner {
 // Classifier: the predicted class of each scored position of the last pass (-1: NaN). Waits for the device; valid until
 // the next call.
 const int32_t *pass_runner_predicted(PassRunner *r);
+const float *pass_runner_logits(PassRunner *r); // [scored, width] likewise, of a classifier with values
 
 // ---- the trainer ----
 

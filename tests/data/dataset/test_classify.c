@@ -168,6 +168,118 @@ static void test_classify_refuses_by_file_and_line(void **state) {
     bench_free(&b);
 }
 
+// ---- several labels, and numbers ----
+
+// Every sample as "its labels or numbers|".
+static void check_lists(const Dataset *d, Problem problem, const char *want) {
+    AUTO_STR StrBuf out = {0};
+    assert_int_equal(d->problem, problem);
+    for (int64_t i = 0; i < d->count; i++) {
+        Sample s = dataset_sample(d, i);
+        assert_int_equal(s.label, -1);
+        assert_int_equal(dataset_size(d, i).supervised, 1);
+        for (int64_t k = 0; k < s.n_labels; k++)
+            if (s.labels)
+                str_printf(&out, "%s%s", k ? "," : "", d->labels->names[dataset_label(d, &s, k)]);
+            else
+                str_printf(&out, "%s%g", k ? "," : "", (double)s.values[k]);
+        str_puts(&out, "|");
+    }
+    assert_string_equal(out.data, want);
+}
+
+// A row has 1 for the labels of each sample, in the order of their names.
+static void check_row_values(const Dataset *d, const float *want) {
+    RowPlan *p = row_plan_new(d, NULL, d->count, 64, true);
+    Row row = {0};
+    row_fill_several(&row, d, p, (int64_t[]){0}, 1, 0);
+    assert_int_equal(row.scored, d->count);
+    assert_int_equal(row.width, d->labels->count);
+    assert_memory_equal(row.values, want, (size_t)(row.scored * row.width) * sizeof *want);
+    row_clear(&row);
+    row_plan_free(p);
+}
+
+static void test_classify_reads_lists_of_labels(void **state) {
+    (void)state;
+    static char *names[] = {"zero", "one", "two"};
+    static const LabelList named = {names, 3, 3};
+    Bench b = classify_bench(false);
+    Dataset *d = open_text(&b, "{\"text\":\"ab\",\"labels\":[\"x\",\"a\"]}\n{\"text\":\"c\",\"label\":[]}\n"
+                               "{\"text\":\"d\",\"labels\":[\"m\"]}\n");
+    check_lists(d, PROBLEM_MULTI_LABEL, "x,a||m|");
+    check_row_values(d, (const float[]){1, 0, 1, 0, 0, 0, 0, 1, 0});
+    assert_int_equal(d->label_counts[0], 1);
+    dataset_close(d);
+    d = open_text(&b, "{\"text\":\"ab\",\"labels\":[\"x\",\"a\"]}\n{\"text\":\"c\",\"label\":[]}\n"
+                      "{\"text\":\"d\",\"labels\":[\"m\"]}\n");
+    assert_true(d->from_cache);
+    check_lists(d, PROBLEM_MULTI_LABEL, "x,a||m|");
+    dataset_close(d);
+    d = open_text(&b, "{\"text\":\"a\",\"labels\":[10,2]}\n{\"text\":\"b\",\"labels\":[3]}\n");
+    assert_string_equal(d->labels->names[2], "10");
+    dataset_close(d);
+    b.o.named = &named;
+    d = open_text(&b, "{\"text\":\"a\",\"labels\":[2,0]}\n{\"text\":\"b\",\"labels\":[\"two\"]}\n");
+    check_lists(d, PROBLEM_MULTI_LABEL, "two,zero|two|");
+    assert_int_equal(d->labels->count, 3); // "one", too, in the order of the names
+    assert_string_equal(d->labels->names[1], "one");
+    dataset_close(d);
+    bench_free(&b);
+}
+
+static void test_classify_reads_numbers(void **state) {
+    (void)state;
+    Bench b = classify_bench(false);
+    Dataset *d = open_text(&b, "{\"text\":\"ab\",\"label\":0.5}\n{\"text\":\"c\",\"label\":-3}\n");
+    check_lists(d, PROBLEM_REGRESSION, "0.5|-3|");
+    check_row_values(d, (const float[]){0.5, -3});
+    assert_string_equal(d->labels->names[0], "LABEL_0");
+    dataset_close(d);
+    b.o.problem = PROBLEM_REGRESSION;
+    d = open_text(&b, "{\"text\":\"ab\",\"label\":[1,2]}\n{\"text\":\"c\",\"labels\":[0.5,-1e-3]}\n");
+    check_lists(d, PROBLEM_REGRESSION, "1,2|0.5,-0.001|");
+    check_row_values(d, (const float[]){1, 2, 0.5, -1e-3f});
+    dataset_close(d);
+    bench_free(&b);
+}
+
+static void test_classify_refuses_lists_by_file_and_line(void **state) {
+    (void)state;
+    static const struct {
+        Problem problem;
+        const char *first, *second, *message;
+    } cases[] = {
+        {PROBLEM_AUTO, "[\"a\"]", "\"a\"", "d.jsonl:2: label: found a string; expected a list of labels"},
+        {PROBLEM_AUTO, "[\"a\"]", "[\"b\",\"b\"]", "d.jsonl:2: label: found \"b\" twice in one list; expected the"},
+        {PROBLEM_AUTO, "[0,1]", "[1,0,1]", "a list with 0 or 1 for every label is not read"},
+        {PROBLEM_AUTO, "[\"a\"]", "[\"b\",1]", "d.jsonl:2: label: element 1 is an integer; expected a text"},
+        {PROBLEM_AUTO, "[\"a\"]", "[null]", "d.jsonl:2: label: element 0 is null; expected a text or an integer from"},
+        {PROBLEM_AUTO, "[]", "[]", "d.jsonl: found no label; expected at least one"},
+        {PROBLEM_AUTO, "[1.0,0.5]", "[1,0]",
+         "d.jsonl:1: label: found numbers that may be names of classes; expected pr"},
+        {PROBLEM_AUTO, "1.5", "null", "d.jsonl:2: label: found nothing; expected a finite number"},
+        {PROBLEM_AUTO, "1.5", "NaN", "d.jsonl:2: label: found NaN; expected a finite number"},
+        {PROBLEM_AUTO, "1.5", "1e39", "d.jsonl:2: label: found 1e39; expected a finite number"},
+        {PROBLEM_AUTO, "1.5", "\"2\"", "d.jsonl:2: label: found a string; expected a finite number"},
+        {PROBLEM_AUTO, "1.5", "[1,2]", "d.jsonl:2: label: found 2 numbers; expected 1, as in the records before it"},
+        {PROBLEM_AUTO, "1", "[1]", "d.jsonl:2: label: found an array; expected an integer from 0, a text, true or fal"},
+        {PROBLEM_MULTI_LABEL, "1", "[1]", "d.jsonl:1: label: found an integer; expected a list of labels"},
+        {PROBLEM_REGRESSION, "[]", "[1]", "d.jsonl:1: label: found an empty list; expected at least one number"},
+    };
+    Bench b = classify_bench(false);
+    Dataset *d;
+    Err err;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        AUTO_FREE char *text = mem_printf("{\"text\":\"a\",\"label\":%s}\n{\"text\":\"b\",\"label\":%s}\n",
+                                          cases[i].first, cases[i].second);
+        put_text("d.jsonl", text);
+        b.o.problem = cases[i].problem;
+        ASSERT_REFUSED(bench_open(&d, &b, true, &err), &err, cases[i].message);
+    }
+    bench_free(&b);
+}
+
 // ---- length ----
 
 static void check_shortened(Bench *b, const char *first, const char *second, int max, const char *want) {
@@ -306,7 +418,8 @@ static void test_classify_rows_score_one_place_a_sample(void **state) {
 
 TEST_MAIN(SCRATCH_TEST(test_classify_reads_the_names_of_glue), SCRATCH_TEST(test_classify_sorts_labels),
           SCRATCH_TEST(test_classify_names_other_integers), SCRATCH_TEST(test_classify_takes_given_labels),
-          SCRATCH_TEST(test_classify_refuses_by_file_and_line),
+          SCRATCH_TEST(test_classify_refuses_by_file_and_line), SCRATCH_TEST(test_classify_reads_lists_of_labels),
+          SCRATCH_TEST(test_classify_reads_numbers), SCRATCH_TEST(test_classify_refuses_lists_by_file_and_line),
           SCRATCH_TEST(test_classify_shortens_the_longer_text_first),
           SCRATCH_TEST(test_classify_keeps_special_tokens_at_the_end),
           SCRATCH_TEST(test_classify_counts_what_is_too_long),

@@ -185,6 +185,36 @@ static void test_cli_classify_encoder(void **state) {
               "expected task classification");
 }
 
+// Several labels, and numbers: training, evaluation, files and predictions.
+static void test_cli_classify_each(void **state) {
+    (void)state;
+    tiny_model_write("m.gguf", &TINY_MODEL);
+    put("d.jsonl", "{\"text\": \"GOOD FILM\", \"labels\": [\"good\", \"film\"]}\n"
+                   "{\"text\": \"BAD SONG\", \"labels\": []}\n{\"text\": \"FILM\", \"labels\": [\"film\"]}\n");
+    check_has(TRAIN("m.gguf") "--output_dir multi", 0, "micro-F1");
+    check_file("multi/adapter/labels.json", "\"problem_type\":\t\"multi_label_classification\"");
+    check_file("multi/train_log.jsonl", "\"eval_micro_f1\":");
+    check_has("eval multi", 0, " micro_f1=");
+    check_has("predict multi --file d.jsonl --threshold 0", 0, "{\"labels\": [{\"label\": ");
+    check_has("predict multi 'BAD SONG' --threshold 1 --all", 0, "{\"labels\": [], \"scores\": [{\"label\": ");
+    check_has("inspect multi/config.json --show 2", 0, "=> good, film\n");
+    check_has("verify multi --model m.gguf", 0, "verified");
+    put("d.jsonl", "{\"text\": \"GOOD\", \"label\": 1.5}\n{\"text\": \"BAD\", \"label\": -1}\n");
+    check_has(TRAIN("m.gguf") "--output_dir number", 0, "Pearson's r");
+    check_file("number/adapter/labels.json", "\"problem_type\":\t\"regression\"");
+    check_file("number/adapter/README.md", "problem_type=\"regression\"");
+    check_has("eval number --json", 0, "\"eval_mae\": ");
+    check_has("predict number GOOD", 0, "{\"value\": ");
+    check_has("inspect number/config.json --show 1", 0, "=> 1.5\n");
+    check_has(TRAIN("m.gguf") "--output_dir no --label_smoothing_factor 0.1", 2,
+              "label_smoothing_factor: 0.1 with problem_type regression; expected 0");
+    check_has(TRAIN("m.gguf") "--output_dir no --adapter_name_or_path multi/adapter", 2, "the adapter has 2 classes");
+    put("d.jsonl", "{\"text\": \"GOOD\", \"label\": [1.5, 0]}\n{\"text\": \"BAD\", \"label\": [-1, 1]}\n");
+    check_has(TRAIN("m.gguf") "--output_dir no", 2, "d.jsonl:1: label: found numbers that may be names of classes");
+    check_has(TRAIN("m.gguf") "--output_dir numbers --problem_type regression", 0, "labels   2 numbers of each record");
+    check_has("predict numbers GOOD", 0, "{\"values\": [");
+}
+
 static void test_cli_classify_refusals(void **state) {
     (void)state;
     put_data();
@@ -212,4 +242,5 @@ static void test_cli_classify_refusals(void **state) {
 TEST_MAIN(SCRATCH_TEST(test_cli_classify_decoder), SCRATCH_TEST(test_cli_classify_resumes),
           SCRATCH_TEST(test_cli_classify_encoder), SCRATCH_TEST(test_cli_classify_star_ratings),
           SCRATCH_TEST(test_cli_predict), SCRATCH_TEST(test_cli_predict_reads_columns),
-          SCRATCH_TEST(test_cli_predict_pairs_of_bert), SCRATCH_TEST(test_cli_classify_refusals))
+          SCRATCH_TEST(test_cli_predict_pairs_of_bert), SCRATCH_TEST(test_cli_classify_each),
+          SCRATCH_TEST(test_cli_classify_refusals))

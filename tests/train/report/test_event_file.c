@@ -57,7 +57,7 @@ static void writes_as_tensorboard(void **state) {
                        .tokens = 400,
                        .seconds = 2};
     EvalResult eval = {.loss = 1.25, .accuracy = 0.5, .perplexity = 3.5},
-               classes = {.loss = 0.75, .accuracy = 1, .macro_f1 = 0.875, .labels = 2};
+               classes = {.loss = 0.75, .accuracy = 1, .classes = {.accuracy = 1, .macro_f1 = 0.875}, .labels = 2};
     Answers answers = {.count = 1, .items = {{"Say <b>hi</b>\n**twice**", "hi\nhi \xE2\x82\xAC", "", "hi hi"}}};
     TinyRun r;
     EventFile *e;
