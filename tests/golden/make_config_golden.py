@@ -276,14 +276,25 @@ SHIPPED = {
         hidden_dropout_prob=0.1, hidden_size=768, initializer_range=0.02, intermediate_size=3072,
         layer_norm_eps=1e-12, max_position_embeddings=512, num_attention_heads=12, num_hidden_layers=12,
         pad_token_id=0, position_embedding_type="absolute", type_vocab_size=2, use_cache=True, vocab_size=30522),
+    "roberta-base": shipped(
+        "RobertaForMaskedLM", "roberta", attention_probs_dropout_prob=0.1, bos_token_id=0, eos_token_id=2,
+        hidden_act="gelu", hidden_dropout_prob=0.1, hidden_size=768, initializer_range=0.02, intermediate_size=3072,
+        layer_norm_eps=1e-05, max_position_embeddings=514, num_attention_heads=12, num_hidden_layers=12, pad_token_id=1,
+        type_vocab_size=1, vocab_size=50265),
+    "distilbert-base-uncased": shipped(
+        "DistilBertForMaskedLM", "distilbert", activation="gelu", attention_dropout=0.1, dim=768, dropout=0.1,
+        hidden_dim=3072, initializer_range=0.02, max_position_embeddings=512, n_heads=12, n_layers=6, pad_token_id=0,
+        qa_dropout=0.1, seq_classif_dropout=0.2, sinusoidal_pos_embds=False, tie_weights_=True, vocab_size=30522),
 }
+ENCODERS = ("bert", "roberta", "xlm-roberta", "distilbert")
 for name in ["llama", "mistral", "mixtral", "qwen2", "qwen3", "qwen3_moe", "gemma2", "gemma3_text", "phi3", "gpt2",
-             "bert", "smollm3", "granite", "gemma", "olmo2", "olmo3", "qwen2_moe", "starcoder2", "phi"]:
+             "bert", "roberta", "xlm-roberta", "distilbert", "smollm3", "granite", "gemma", "olmo2", "olmo3", "qwen2_moe",
+             "starcoder2", "phi"]:
     SHIPPED["default-" + name] = {"model_type": name}  # every default of the class
 
 ACTIVATIONS = {"silu": "silu", "gelu_pytorch_tanh": "gelu_tanh", "gelu_new": "gelu_tanh", "gelu": "gelu"}
 GGUF = {"mistral": "llama", "mixtral": "llama", "qwen3_moe": "qwen3moe", "qwen2_moe": "qwen2moe", "gemma3_text": "gemma3", "gemma3": "gemma3", "olmo3": "olmo2", "phi": "phi2",
-        "bert": "none"}
+        **{name: "none" for name in ENCODERS}}
 
 
 def number(x):
@@ -317,22 +328,23 @@ def rope_line(parameters, config):
 
 def facts(config):
     with torch.device("meta"):
-        model = AutoModel.from_config(config) if config.model_type == "bert" else AutoModelForCausalLM.from_config(config)
+        model = AutoModel.from_config(config) if config.model_type in ENCODERS else AutoModelForCausalLM.from_config(config)
     text = config.get_text_config()
     body = model.base_model
     body = getattr(body, "language_model", body)
     kind = text.model_type
-    layers = body.h if kind == "gpt2" else body.encoder.layer if kind == "bert" else body.layers
+    layers = (body.h if kind == "gpt2" else body.transformer.layer if kind == "distilbert" else body.encoder.layer
+              if kind in ENCODERS else body.layers)
     modules = dict(layers[0].named_modules())
     find = lambda *names: next(modules[n] for n in names if n in modules)
-    q = find("self_attn.q_proj", "self_attn.qkv_proj", "attn.c_attn", "attention.self.query")
-    o = find("self_attn.o_proj", "self_attn.dense", "attn.c_proj", "attention.output.dense")
+    q = find("self_attn.q_proj", "self_attn.qkv_proj", "attn.c_attn", "attention.self.query", "attention.q_lin")
+    o = find("self_attn.o_proj", "self_attn.dense", "attn.c_proj", "attention.output.dense", "attention.out_lin")
     sparse = [hasattr(layer, "mlp") and hasattr(layer.mlp, "experts") for layer in layers]
     dense_up = [m for layer in layers for n, m in layer.named_modules()
-                if n in ("mlp.up_proj", "mlp.gate_up_proj", "mlp.c_fc", "mlp.fc1", "intermediate.dense")]
+                if n in ("mlp.up_proj", "mlp.gate_up_proj", "mlp.c_fc", "mlp.fc1", "intermediate.dense", "ffn.lin1")]
     heads = text.num_attention_heads
     head = getattr(text, "head_dim", None) or text.hidden_size // heads
-    attention = find("self_attn", "attn", "attention.self")
+    attention = find("self_attn", "attn", "attention.self", "attention")
     scale = getattr(attention, "scaling", head**-0.5)
     window = getattr(text, "sliding_window", None) or 0
     if kind == "smollm3" and not text.use_sliding_window:
@@ -340,20 +352,21 @@ def facts(config):
     types = getattr(text, "layer_types", None)
     if types is None:
         types = ["sliding_attention" if window else "full_attention"] * text.num_hidden_layers
-    gated = kind not in ("gpt2", "bert", "starcoder2", "phi")
-    rotated = kind not in ("gpt2", "bert")
-    act = next(getattr(text, k) for k in ("hidden_activation", "hidden_act", "activation_function") if getattr(text, k, None))
-    ffn = getattr(text, "intermediate_size", None) or getattr(text, "n_inner", None) or 4 * text.hidden_size
+    gated = kind not in ("gpt2", "starcoder2", "phi", *ENCODERS)
+    rotated = kind not in ("gpt2", *ENCODERS)
+    act = next(getattr(text, k) for k in ("hidden_activation", "hidden_act", "activation_function", "activation") if getattr(text, k, None))
+    ffn = getattr(text, "intermediate_size", None) or getattr(text, "n_inner", None) or getattr(text, "hidden_dim", None) or 4 * text.hidden_size
     experts = (getattr(text, "num_experts", None) or text.num_local_experts) if any(sparse) else 0
     yield "architecture", GGUF.get(text.model_type, text.model_type)
-    context = text.max_position_embeddings
+    context = text.max_position_embeddings - (text.pad_token_id + 1 if "roberta" in kind else 0)
     if (getattr(text, "rope_parameters", None) or {}).get("rope_type") == "dynamic":
         context = int(context * text.rope_parameters["factor"])  # transformers sets no limit
     yield "sizes", "layers %d hidden %d heads %d kv %d head %d ffn %d vocab %d context %d" % (
         text.num_hidden_layers, text.hidden_size, heads, getattr(text, "num_key_value_heads", heads), head, ffn,
         text.vocab_size, context)
     yield "scales", "eps %s embed %s query %s attn_cap %s final_cap %s" % (
-        number(next(getattr(text, k) for k in ("rms_norm_eps", "norm_epsilon", "layer_norm_epsilon", "layer_norm_eps") if hasattr(text, k))),
+        number(layers[0].sa_layer_norm.eps if kind == "distilbert" else
+               next(getattr(text, k) for k in ("rms_norm_eps", "norm_epsilon", "layer_norm_epsilon", "layer_norm_eps") if hasattr(text, k))),
         number(getattr(getattr(body, "embed_tokens", None), "scalar_embed_scale", getattr(body, "embedding_multiplier", 1))),
         number(scale),
         number((getattr(text, "attn_logit_softcapping", None) or 0) if kind == "gemma2" else 0),
@@ -375,7 +388,7 @@ def facts(config):
     if kind == "qwen2_moe":
         yield "shared", text.shared_expert_intermediate_size
     yield "positions", "%d types %d" % (text.max_position_embeddings if not rotated else 0,
-                                        text.type_vocab_size if kind == "bert" else 0)
+                                        getattr(text, "type_vocab_size", 0) if kind in ENCODERS else 0)
     if not rotated:
         yield "rope", "none"
     elif kind in ("gemma3_text", "olmo3"):
@@ -391,7 +404,7 @@ ROW, LENGTHS = 100, [4096, 8192]  # 8192 is beyond the original context of the L
 def angles(config):
     """(kind, positions, cosines and sines of some pairs of dimensions at position ROW of so long a sequence)"""
     text = config.get_text_config()
-    if text.model_type in ("gpt2", "bert"):
+    if text.model_type in ("gpt2", *ENCODERS):
         return
     with torch.device("meta"):
         body = AutoModelForCausalLM.from_config(config).base_model

@@ -44,6 +44,13 @@ CASES = {
     "bert": ("Bert", BERT, ["query", "value"]),
     "bert-untied": ("Bert", dict(BERT, tie_word_embeddings=False, hidden_act="gelu_new", num_hidden_layers=1),
                     ["query", "key", "value", "attention.output.dense", "intermediate.dense", "output.dense"]),
+    "roberta": ("Roberta", dict(BERT, max_position_embeddings=26, pad_token_id=1, type_vocab_size=1, hidden_act="relu"),
+                ["query", "value", "output.dense", "attention.output.dense"]),
+    "xlm-roberta": ("XLMRoberta", dict(BERT, max_position_embeddings=26, pad_token_id=1, num_hidden_layers=1),
+                    ["query", "value"]),
+    "distilbert": ("DistilBert", dict(vocab_size=V, dim=32, hidden_dim=48, n_layers=2, n_heads=4, dropout=0.0,
+                                      attention_dropout=0.0, max_position_embeddings=24, pad_token_id=0),
+                   ["q_lin", "v_lin", "out_lin", "lin1", "lin2"]),
 }
 # name: lorac's words, probability, shares of mask token and random token, whole words
 RUNS = {"tokens": ("", 0.15, 0.8, 0.1, False),
@@ -97,10 +104,10 @@ def make_model(name, out):
     return peft, trained
 
 
-def padded(samples, labels):
+def padded(samples, labels, pad=0):
     """Padded on the right, as the collator does."""
     longest = max(len(s) for s in samples)
-    ids, mask = (torch.zeros(len(samples), longest, dtype=torch.long) for _ in range(2))
+    ids, mask = (torch.full((len(samples), longest), n) for n in (pad, 0))
     target = torch.full((len(samples), longest), -100)
     for i, (s, l) in enumerate(zip(samples, labels)):
         ids[i, :len(s)], mask[i, :len(s)], target[i, :len(s)] = torch.tensor(s), 1, torch.tensor(l)
@@ -111,7 +118,7 @@ def golden(name, out):
     out.mkdir(parents=True, exist_ok=True)
     peft, trained = make_model(name, out)
     g = torch.Generator().manual_seed(7)
-    samples = [torch.randint(1, V, (n,), generator=g).tolist() for n in LENGTHS]  # 0 pads
+    samples = [torch.randint(2, V, (n,), generator=g).tolist() for n in LENGTHS]  # 0 or 1 pads
     hidden = [sorted(torch.randperm(n, generator=g)[:max(2, n // 3)].tolist()) for n in LENGTHS]
     labels = [[t if i in h else -100 for i, t in enumerate(s)] for s, h in zip(samples, hidden)]
     masked = [[4 if i in h and i % 4 else t for i, t in enumerate(s)] for s, h in zip(samples, hidden)]
@@ -121,7 +128,7 @@ def golden(name, out):
               "target": torch.tensor([s[i] for s, h in zip(samples, hidden) for i in h]).int()}
 
     def backward(which):
-        loss = peft(**padded([masked[i] for i in which], [labels[i] for i in which])).loss
+        loss = peft(**padded([masked[i] for i in which], [labels[i] for i in which], peft.config.pad_token_id)).loss
         loss.backward()
         return loss.detach()
 

@@ -63,7 +63,7 @@ static Tensor *encoder_end(const Pass *p, Tensor *x) {
     const Model *m = p->m;
     if (p->a && p->a->config.labels)
         return op_activation(p->t, op_linear(p->t, x, &m->pooler, NULL, NULL, 0), ACTIVATION_TANH);
-    x = op_activation(p->t, op_linear(p->t, x, &m->masked_dense, NULL, NULL, 0), m->config.activation);
+    x = op_activation(p->t, op_linear(p->t, x, &m->masked_dense, NULL, NULL, 0), m->config.masked_activation);
     return pass_norm(p, &m->masked_norm, x);
 }
 

@@ -97,6 +97,14 @@ static const Module bert_modules[] = {{"attention.self.query", Q},
                                       {"output.dense", DOWN},
                                       {0}};
 
+static const Module distilbert_modules[] = {{"attention.q_lin", Q},
+                                            {"attention.k_lin", K},
+                                            {"attention.v_lin", V},
+                                            {"attention.out_lin", O},
+                                            {"ffn.lin1", UP},
+                                            {"ffn.lin2", DOWN},
+                                            {0}};
+
 #define GGUF_ALL GGUF_NAMES(gguf_split, gguf_fused)
 
 // clang-format off
@@ -204,6 +212,34 @@ static const Architecture table[] = {
         .hf_prefixes = {{"bert.", "bert.", "", false}, {"", "bert.", "", false}},
         .hf_ignored = {"embeddings.position_ids"}, .hf_other = {"cls."},
         .hf_linears = {"pooler.dense", "classifier", "cls.predictions.transform.dense"},
+        .norm = NORM_KIND_LAYER, .norms = POST_NORMS, .encoder = true, .plain_mlp = true,
+        .activation = ACTIVATION_GELU, .learned_positions = true,
+    },
+    { // its classifier has a trained layer of its own, which lorac does not train
+        .model_types = {"roberta", "xlm-roberta"},
+        .hf = {.embedding = "embeddings.word_embeddings", .positions = "embeddings.position_embeddings",
+               .token_types = "embeddings.token_type_embeddings", .embed_norm = "embeddings.LayerNorm",
+               .layer = "encoder.layer.%d.",
+               .norms = {[NORM_POST_ATTN] = "attention.output.LayerNorm", [NORM_POST_FFN] = "output.LayerNorm"},
+               .modules = bert_modules,
+               .masked = {"lm_head.dense", "lm_head.layer_norm", "lm_head.decoder", "lm_head"}},
+        .hf_prefixes = {{"roberta.", "roberta.", "", false}, {"", "roberta.", "", false}},
+        .hf_ignored = {"embeddings.position_ids"},
+        .hf_other = {"lm_head.", "classifier.", "roberta.pooler.", "pooler."},
+        .hf_linears = {"pooler.dense", "classifier.dense", "lm_head.dense"},
+        .norm = NORM_KIND_LAYER, .norms = POST_NORMS, .encoder = true, .plain_mlp = true,
+        .activation = ACTIVATION_GELU, .learned_positions = true, .offset_positions = true,
+    },
+    { // as above
+        .model_types = {"distilbert"},
+        .hf = {.embedding = "embeddings.word_embeddings", .positions = "embeddings.position_embeddings",
+               .embed_norm = "embeddings.LayerNorm", .layer = "transformer.layer.%d.",
+               .norms = {[NORM_POST_ATTN] = "sa_layer_norm", [NORM_POST_FFN] = "output_layer_norm"},
+               .modules = distilbert_modules,
+               .masked = {"vocab_transform", "vocab_layer_norm", "vocab_projector", "vocab_projector"}},
+        .hf_prefixes = {{"distilbert.", "distilbert.", "", false}, {"", "distilbert.", "", false}},
+        .hf_ignored = {"embeddings.position_ids"}, .hf_other = {"vocab_", "pre_classifier.", "classifier."},
+        .hf_linears = {"pre_classifier", "classifier", "vocab_transform"},
         .norm = NORM_KIND_LAYER, .norms = POST_NORMS, .encoder = true, .plain_mlp = true,
         .activation = ACTIVATION_GELU, .learned_positions = true,
     },

@@ -73,14 +73,15 @@ typedef struct Architecture {
     bool wide_qk_norms;     // of all heads together
     bool experts;           // a mixture of experts
     bool gguf_plain_scores; // without norm_topk_prob, unlike other mixtures in GGUF
-    bool encoder;           // BERT: bidirectional, norms after the residual sums
-    bool hf_norm_plus_one;  // Hugging Face stores w where the norm multiplies by 1 + w
-    bool hf_conv1d;         // Hugging Face stores linears as [in, out]
-    bool gguf_permuted_qk;  // GGUF stores q/k rows in llama.cpp's interleaved order
-    bool plain_mlp;         // no gate
-    bool parallel;          // the feed-forward has the input of attention; both are added (Phi-2)
-    bool head_bias;         // of the language model's head
-    bool scaled_embedding;  // by sqrt(hidden)
+    bool encoder;          // bidirectional; with a norm of the input of the feed-forward a decoder's block (ModernBERT)
+    bool offset_positions; // the first token has the position after pad_token_id (RoBERTa)
+    bool hf_norm_plus_one; // Hugging Face stores w where the norm multiplies by 1 + w
+    bool hf_conv1d;        // Hugging Face stores linears as [in, out]
+    bool gguf_permuted_qk; // GGUF stores q/k rows in llama.cpp's interleaved order
+    bool plain_mlp;        // no gate
+    bool parallel;         // the feed-forward has the input of attention; both are added (Phi-2)
+    bool head_bias;        // of the language model's head
+    bool scaled_embedding; // by sqrt(hidden)
     bool learned_positions; // a table instead of RoPE
     bool local_rope;        // sliding layers have another RoPE base
     bool scales;            // factors of the embedding, of scores, branches and logits in the configuration (Granite)

@@ -62,6 +62,8 @@ typedef struct ModelConfig {
     bool renormalise_experts;
     uint8_t layer_dense[MODEL_MAX_LAYERS]; // with experts: layers with a plain MLP
     int64_t positions_table, token_types;  // rows of the learned tables; 0: none
+    int64_t first_position;                // row of the first token
+    ActivationKind masked_activation;      // of an encoder's head of masked language modelling
     bool permuted_qk;                      // the q/k rows of this file are in llama.cpp's interleaved order
 } ModelConfig;
 

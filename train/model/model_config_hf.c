@@ -65,23 +65,28 @@ static int refuse_foreign(const JsonReader *j, const Architecture *a) {
 
 static int read_sizes(ModelConfig *c, const JsonReader *j, const HfFamily *f) {
     const struct {
-        const char *short_key, *key;
+        const char *keys[3]; // by HfKeys
         int64_t absent, min, max, *out;
     } sizes[] = {
-        {"n_embd", "hidden_size", f->hidden, 2, MAX_HIDDEN, &c->hidden},
-        {"n_layer", "num_hidden_layers", f->layers, 1, MODEL_MAX_LAYERS, &c->layers},
-        {"n_head", "num_attention_heads", f->heads, 1, MAX_HEADS, &c->heads},
-        {"n_positions", "max_position_embeddings", f->context, 1, MAX_CONTEXT, &c->context},
-        {"vocab_size", "vocab_size", f->vocab, 1, 1 << 24, &c->vocab},
+        {{"hidden_size", "n_embd", "dim"}, f->hidden, 2, MAX_HIDDEN, &c->hidden},
+        {{"num_hidden_layers", "n_layer", "n_layers"}, f->layers, 1, MODEL_MAX_LAYERS, &c->layers},
+        {{"num_attention_heads", "n_head", "n_heads"}, f->heads, 1, MAX_HEADS, &c->heads},
+        {{"max_position_embeddings", "n_positions", "max_position_embeddings"},
+         f->context,
+         1,
+         MAX_CONTEXT,
+         &c->context},
+        {{"vocab_size", "vocab_size", "vocab_size"}, f->vocab, 1, 1 << 24, &c->vocab},
     };
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
-        const char *key = f->short_keys ? sizes[i].short_key : sizes[i].key;
-        JsonIntRule size = {key, sizes[i].key, sizes[i].absent, JSON_AS_ABSENT, sizes[i].min, sizes[i].max};
+        const char *const *keys = sizes[i].keys;
+        JsonIntRule size = {keys[f->keys],  keys[KEYS_USUAL], sizes[i].absent,
+                            JSON_AS_ABSENT, sizes[i].min,     sizes[i].max};
         if (json_read_int(j, &size, sizes[i].out)) return -1;
     }
-    int64_t ffn = f->ffn ? f->ffn : 4 * c->hidden, null = f->short_keys ? ffn : JSON_AS_ABSENT;
-    const char *key = f->short_keys ? "n_inner" : "intermediate_size";
-    return json_read_int(j, &(JsonIntRule){key, NULL, ffn, null, 1, MAX_HIDDEN * 4}, &c->ffn);
+    static const char *const ffn_keys[] = {"intermediate_size", "n_inner", "hidden_dim"};
+    int64_t ffn = f->ffn ? f->ffn : 4 * c->hidden, null = f->keys == KEYS_GPT2 ? ffn : JSON_AS_ABSENT;
+    return json_read_int(j, &(JsonIntRule){ffn_keys[f->keys], NULL, ffn, null, 1, MAX_HIDDEN * 4}, &c->ffn);
 }
 
 static int read_heads(ModelConfig *c, const JsonReader *j, const HfFamily *f) {
@@ -297,6 +302,15 @@ static int read_experts(ModelConfig *c, const JsonReader *j, const HfFamily *f) 
 
 // ---- reading ----
 
+static int read_first_position(ModelConfig *c, const JsonReader *j, const HfFamily *f) {
+    int64_t pad;
+    if (json_read_int(j, &(JsonIntRule){"pad_token_id", NULL, f->pad, JSON_NOT_NULL, 0, c->context - 2}, &pad))
+        return -1;
+    c->first_position = pad + 1;
+    c->context -= c->first_position;
+    return 0;
+}
+
 static int read_family(ModelConfig *c, const JsonReader *j, const HfFamily *f) {
     if (read_sizes(c, j, f) || read_heads(c, j, f) || read_activation(c, j, f) || read_scales(c, j, f) ||
         json_read_positive(j, &(JsonPositiveRule){f->eps_key, f->eps, f->eps}, &c->norm_eps) ||
@@ -305,7 +319,9 @@ static int read_family(ModelConfig *c, const JsonReader *j, const HfFamily *f) {
         return -1;
     if (f->rope.base > 0) return model_config_hf_read_rope(c, j, &f->rope);
     c->positions_table = c->context;
-    if (!c->arch->encoder) return 0;
+    c->masked_activation = f->masked_gelu ? ACTIVATION_GELU : c->activation;
+    if (c->arch->offset_positions && read_first_position(c, j, f)) return -1;
+    if (!c->arch->encoder || f->no_token_types) return 0;
     return json_read_int(j, &(JsonIntRule){"type_vocab_size", NULL, 2, JSON_AS_ABSENT, 1, 1024}, &c->token_types);
 }
 

@@ -10,6 +10,9 @@
 #define SILU .activation_key = "hidden_act", .activation = "silu"
 #define GELU_TANH .activation_key = "hidden_activation", .activation = "gelu_pytorch_tanh"
 #define ATTENTION_BIAS_KEY .qkv_bias = BIAS_KEY, .o_bias = BIAS_KEY
+#define ROBERTA                                                                                                        \
+    .noises = {{"attention_probs_dropout_prob", 0.1}, {"hidden_dropout_prob", 0.1}}, .eps_key = "layer_norm_eps",      \
+    .eps = 1e-12, .activation_key = "hidden_act", .activation = "gelu", .tied_head = true, BIAS_EVERYWHERE
 #define BIAS_EVERYWHERE .qkv_bias = BIAS_ALWAYS, .o_bias = BIAS_ALWAYS, .mlp_bias = BIAS_ALWAYS
 
 // clang-format off
@@ -100,7 +103,7 @@ static const HfFamily families[] = {
         BIAS_EVERYWHERE, .rope = {.base = 1e4f, .part = 0.5f}, .noises = {{"embd_pdrop", 0}, {"resid_pdrop", 0}},
     },
     {
-        .model_type = "gpt2", .short_keys = true, SIZES(50257, 768, 0, 12, 12, 1024),
+        .model_type = "gpt2", .keys = KEYS_GPT2, SIZES(50257, 768, 0, 12, 12, 1024),
         .noises = {{"attn_pdrop", 0.1}, {"embd_pdrop", 0.1}, {"resid_pdrop", 0.1}},
         .eps_key = "layer_norm_epsilon", .eps = 1e-5, .activation_key = "activation_function", .activation = "gelu_new",
         .tied_head = true, BIAS_EVERYWHERE,
@@ -110,6 +113,18 @@ static const HfFamily families[] = {
         .noises = {{"attention_probs_dropout_prob", 0.1}, {"hidden_dropout_prob", 0.1}},
         .eps_key = "layer_norm_eps", .eps = 1e-12,
         .activation_key = "hidden_act", .activation = "gelu", .tied_head = true, BIAS_EVERYWHERE,
+    },
+    {
+        .model_type = "roberta", SIZES(50265, 768, 3072, 12, 12, 512), .pad = 1, .masked_gelu = true, ROBERTA,
+    },
+    {
+        .model_type = "xlm-roberta", SIZES(30522, 768, 3072, 12, 12, 512), .pad = 1, .masked_gelu = true, ROBERTA,
+    },
+    {
+        .model_type = "distilbert", .keys = KEYS_DISTILBERT, SIZES(30522, 768, 3072, 6, 12, 512),
+        .noises = {{"dropout", 0.1}},
+        .eps_key = "layer_norm_eps", .eps = 1e-12, .no_token_types = true,
+        .activation_key = "activation", .activation = "gelu", .tied_head = true, BIAS_EVERYWHERE,
     },
 };
 // clang-format on

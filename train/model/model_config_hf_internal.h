@@ -29,10 +29,12 @@ typedef struct HfNoise {
     double absent; // its value where the key is absent
 } HfNoise;
 
+typedef enum { KEYS_USUAL, KEYS_GPT2, KEYS_DISTILBERT } HfKeys; // hidden_size, ...; n_embd, ...; dim, ...
+
 // A model_type: the defaults of its configuration class in transformers, and its keys besides the shared ones.
 typedef struct HfFamily {
     const char *model_type;
-    bool short_keys;                                    // of sizes: n_embd, n_layer, ... (GPT-2)
+    HfKeys keys;                                        // of sizes
     int64_t vocab, hidden, ffn, layers, heads, context; // ffn 0: 4 * hidden
     int64_t kv_heads;                                   // 0: as many as heads
     int64_t head_size;                                  // 0: hidden / heads
@@ -42,6 +44,9 @@ typedef struct HfFamily {
     bool gelu_is_tanh; // an old name in its files
     bool tied_head;
     BiasRule qkv_bias, o_bias, mlp_bias;
+    int64_t pad;              // pad_token_id, with offset_positions
+    bool no_token_types;      // an encoder's
+    bool masked_gelu;         // of the head of masked language modelling, whatever the activation is
     const char *qkv_bias_key; // true by default, instead of attention_bias; NULL: none
     WindowRule window_rule;
     int64_t window, window_pattern;

@@ -43,6 +43,7 @@ struct Slot {
     Weight *parts[SLOT_PARTS]; // their rows are stacked in the tensor
     const int32_t *row_map[SLOT_PARTS];
     int64_t part_rows[SLOT_PARTS];
+    int64_t first_row; // of the first part
     int n_parts;
     const float **vector;
     bool plus_one;              // of a vector: the norm multiplies by 1 + w

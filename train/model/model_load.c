@@ -182,6 +182,11 @@ static int check_heads(const Model *m, const ModelOptions *o, Err *err) {
         return err_input(err, "%s: a %s model without a language-model head; expected task classification", m->path,
                          family);
     if (o->masked_lm) return 0;
+    if (m->config.arch->encoder && !m->config.arch->hf.pooler)
+        return err_input(err,
+                         "%s: a classifier of %s trains a layer before its head, which is not in this version; "
+                         "expected task mlm, or a bert model",
+                         m->path, family);
     if (m->config.arch->encoder && (m->pooler.rows == 0 || !m->pooler.bias))
         return err_input(err, "%s: pooler.dense is missing; a %s classifier reads the pooler's output", m->path,
                          family);

@@ -115,7 +115,11 @@ static void list_tables(Loader *l) {
     const ModelConfig *c = &m->config;
     const TensorNames *n = l->names;
     add_matrix(l, &m->embedding, c->vocab, c->hidden, n->embedding)->quantize = l->options->quantize_head;
-    if (c->positions_table) add_matrix(l, &m->position_embedding, c->positions_table, c->hidden, n->positions);
+    if (c->positions_table) {
+        Slot *s = add_matrix(l, &m->position_embedding, c->positions_table, c->hidden, n->positions);
+        s->first_row = c->first_position;
+        s->part_rows[0] -= s->first_row;
+    }
     if (c->token_types) add_matrix(l, &m->type_embedding, c->token_types, c->hidden, n->token_types);
     if (n->embed_norm) add_norm(l, &m->embed_norm, c->hidden, "", n->embed_norm);
     if (n->final_norm) add_norm(l, &m->final_norm, c->hidden, "", n->final_norm);

@@ -155,7 +155,7 @@ int model_take_matrix(Loader *l, const Slot *s) {
     WeightSegment stored;
     if (model_stored(&stored, l, s)) return -1;
     if (s->transposed && !l->options->outline && transposed_copy(l, s, &stored.data)) return -1;
-    int64_t rows = s->shape[s->transposed], cols = s->shape[!s->transposed], row = 0;
+    int64_t rows = s->shape[s->transposed], cols = s->shape[!s->transposed], row = s->first_row;
     bool quantize = s->quantize != QUANTIZE_NONE; // it refuses non-finite values itself
     Weight whole = weight_rows(s->tensor, &stored, 0, rows, cols, NULL);
     if (!quantize && model_check_finite(l, &whole, s->name)) return -1;

@@ -3,7 +3,8 @@
 #include "mlm_case.h"
 #include "strided_backend.h"
 
-static const char *const cases[] = {"../mlm/bert", "../mlm/bert-untied"};
+static const char *const cases[] = {"../mlm/bert", "../mlm/bert-untied", "../mlm/roberta", "../mlm/xlm-roberta",
+                                    "../mlm/distilbert"};
 enum { CASES = sizeof cases / sizeof *cases };
 
 static Backend *open_host(const char *device) {
