@@ -220,8 +220,10 @@ static void note_seconds(LiveRun *r, double seconds) {
 void live_step(Live *l, size_t run, const StepReport *report, const TrainerState *s, LiveMemory m, double left) {
     if (!l) return;
     double now = time_now(), memory = (double)(m.device ? m.device : m.host);
+    const PreferenceReport *f = &report->preference;
     Point p = {{(double)report->step, report->loss, report->learning_rate, report->grad_norm,
-                (double)report->tokens / fmax(report->seconds, 1e-9), memory}};
+                (double)report->tokens / fmax(report->seconds, 1e-9), memory,
+                f->samples ? f->reward_chosen - f->reward_rejected : NAN}};
     pthread_mutex_lock(&l->lock);
     LiveRun *r = &l->runs[run];
     r->step = report->step;

@@ -10,10 +10,10 @@
 #include "live.h"
 
 enum { POINTS = 2048, LOG_LINES = 200, QUESTIONS = 4, CLIENTS = 64, BUCKETS = 14, MAX_RANKS_SHOWN = 1024 };
-enum { POINT_STEP, POINT_LOSS, POINT_RATE, POINT_NORM, POINT_SPEED, POINT_MEMORY, POINT_FIELDS };
+enum { POINT_STEP, POINT_LOSS, POINT_RATE, POINT_NORM, POINT_SPEED, POINT_MEMORY, POINT_MARGIN, POINT_FIELDS };
 
 typedef struct Point {
-    double values[POINT_FIELDS];
+    double values[POINT_FIELDS]; // NAN: not of this run
 } Point;
 
 // Every stride-th value: as many as fit, over the whole run.

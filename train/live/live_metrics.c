@@ -39,7 +39,22 @@ static void add_sample(StrBuf *out, const char *name, const LiveRun *r, const ch
 
 static double last_of(const Series *s, int field) { return s->count ? s->items[s->count - 1].values[field] : NAN; }
 
-typedef enum { LOSS, RATE, NORM, SPEED, EVAL_LOSS, STEP, TOTAL, EPOCH, TOKENS, SKIPPED, LEFT, STEPPED, RUNNING } Which;
+typedef enum {
+    LOSS,
+    RATE,
+    NORM,
+    SPEED,
+    MARGIN,
+    EVAL_LOSS,
+    STEP,
+    TOTAL,
+    EPOCH,
+    TOKENS,
+    SKIPPED,
+    LEFT,
+    STEPPED,
+    RUNNING
+} Which;
 
 // NAN: unknown yet.
 static double number_of(const LiveRun *r, Which which) {
@@ -48,6 +63,7 @@ static double number_of(const LiveRun *r, Which which) {
     case RATE: return r->last.values[POINT_RATE];
     case NORM: return r->last.values[POINT_NORM];
     case SPEED: return r->last.values[POINT_SPEED];
+    case MARGIN: return r->last.values[POINT_MARGIN];
     case EVAL_LOSS: return last_of(&r->evals, 1);
     case STEP: return (double)r->step;
     case TOTAL: return (double)r->total;
@@ -62,6 +78,7 @@ static double number_of(const LiveRun *r, Which which) {
 
 static bool is_known(const LiveRun *r, Which which) {
     if (which == EVAL_LOSS) return r->evals.count > 0;
+    if (which == MARGIN && isnan(r->last.values[POINT_MARGIN])) return false;
     return which >= STEP && which != STEPPED && which != LEFT && which != EPOCH ? true : r->done_step;
 }
 
@@ -71,6 +88,7 @@ static void add_numbers(StrBuf *out, const Live *l) {
         const char *name, *type, *help;
     } rows[] = {
         {LOSS, "lorac_train_loss", "gauge", "Loss of the last step."},
+        {MARGIN, "lorac_reward_margin", "gauge", "Chosen minus rejected reward of the last step, of preferences."},
         {EVAL_LOSS, "lorac_eval_loss", "gauge", "Loss of the last evaluation."},
         {RATE, "lorac_learning_rate", "gauge", "Learning rate of the last step."},
         {NORM, "lorac_grad_norm", "gauge", "Norm of the gradient of the last step, before clipping."},

@@ -113,6 +113,7 @@ static void serves_page_events_and_metrics(void **state) {
     AUTO_FREE char *text = client_request(t.port, "GET /metrics", "", NULL);
     CHECK_PARTS(text, metrics);
     assert_null(strstr(text, "lorac_gpu_")); // there is none
+    assert_null(strstr(text, "lorac_reward_margin{"));
     ASSERT_STATUS(client_request(t.port, "GET /", "Host: evil.example\r\n", NULL), 403);
     ASSERT_STATUS(client_request(t.port, "GET /../../etc/passwd", "", NULL), 404);
     ASSERT_STATUS(client_request(t.port, "POST /stop", "", "{}"), 401);
@@ -121,6 +122,21 @@ static void serves_page_events_and_metrics(void **state) {
     ASSERT_STATUS(post(&t, "/ask", "", "{\"prompt\": \"\"}"), 400);
     ASSERT_STATUS(post(&t, "/ask", "", "{\"prompt\": \"x\", \"run\": 1}"), 400);
     ASSERT_STATUS(post(&t, "/ask", "", "{\"prompt\": 5}"), 400);
+    ASSERT_ANSWER(post(&t, "/stop", "", "{}"), 200, "the same command resumes it");
+    await(&t, EXIT_INTERRUPTED);
+}
+
+static void shows_the_margin_of_preferences(void **state) {
+    AUTO_STR StrBuf data = {0};
+    for (int i = 0; i < 20; i++)
+        str_printf(&data, "{\"prompt\": \"COUNT %d\", \"chosen\": \" yes\", \"rejected\": \" no\"}\n", i);
+    put("data.jsonl", data.data);
+    Training t = start("--task preference --max_steps 20000 --output_dir pairs --dashboard 127.0.0.1:0");
+    int fd = follow(&t);
+    AUTO_FREE char *events = client_read(fd, "event: steps\n");
+    close(fd);
+    AUTO_FREE char *text = client_request(t.port, "GET /metrics", "", NULL);
+    assert_non_null(strstr(text, "# TYPE lorac_reward_margin gauge\nlorac_reward_margin{run=\""));
     ASSERT_ANSWER(post(&t, "/stop", "", "{}"), 200, "the same command resumes it");
     await(&t, EXIT_INTERRUPTED);
 }
@@ -199,4 +215,5 @@ static void shows_several_runs(void **state) {
 }
 
 TEST_MAIN_WITH(set_up, tear_down, TEST(serves_page_events_and_metrics), TEST(does_not_change_the_run),
-               TEST(says_what_is_wrong), TEST(wants_a_token_elsewhere), TEST(shows_several_runs))
+               TEST(says_what_is_wrong), TEST(wants_a_token_elsewhere), TEST(shows_several_runs),
+               TEST(shows_the_margin_of_preferences))
