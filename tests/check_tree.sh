@@ -32,7 +32,7 @@ report "source files that CMake does not build:" \
 # an include that points up does not compile. This is the one list of the whole order.)
 rooms="kernels/base kernels kernels/planned kernels/ref kernels/cpu kernels/check kernels/cuda kernels/cuda/products
     kernels/cuda/attention kernels/cuda/ops autograd data/io data/text data/format data/tokenizer data/tokenizer_files data/grammar data/template data/chat data/dataset data/dataset/parquet data/audit
-    train/process train/http train/http/microhttpd train/hub train/hub/curl train/device train/model train/adapter train/config train/ranks train/ranks/mpi train/graph train/serve train/export train/hot_swap
+    train/process train/http train/http/microhttpd train/hub train/hub/curl train/device train/model train/adapter train/config train/ranks train/ranks/mpi train/graph train/embed train/serve train/export train/hot_swap
     train/trainer train/snapshot train/report train/live train/run train/bench train/inspect train/cli"
 report "includes that point up, and files in no room:" "$(grep -n '^#include "' $(echo "$sources" | grep -v '^tests/') |
     awk -F: -v rooms="$rooms" -v headers="$(echo "$sources" | grep -E '\.(h|cuh)$' | grep -v '^tests/'; find train -name '*.def')" '

@@ -5,6 +5,7 @@
 
 #include "dataset_build.h"
 #include "duplicates.h"
+#include "embedding_record.h"
 
 enum { BATCH_RECORDS = 512, BATCH_BYTES = 8 << 20 };
 
@@ -149,7 +150,9 @@ static bool is_labelled(const Json *record) {
 
 static DatasetFormat format_of(const Json *record, bool any_task) {
     if (any_task && (dialog_is_pair(record) || is_labelled(record))) return FORMAT_PREFERENCE;
-    return any_task && classify_fits(record) ? FORMAT_CLASSIFICATION : dialog_detect(record, NULL);
+    if (any_task && classify_fits(record)) return FORMAT_CLASSIFICATION;
+    DatasetFormat f = dialog_detect(record, NULL);
+    return f == FORMAT_AUTO && any_task && embedding_kind(record) ? FORMAT_EMBEDDING : f;
 }
 
 // The format of the file: of its first record that has one.
@@ -217,6 +220,7 @@ int audit_read(Audit *a, AuditPart part, const char *path, const FileRule *rule,
     place.format = rule && rule->format != FORMAT_AUTO ? rule->format : a->options.format;
     if (a->options.classification) place.format = FORMAT_CLASSIFICATION;
     if (a->options.preference) place.format = FORMAT_PREFERENCE;
+    if (a->options.embedding) place.format = FORMAT_EMBEDDING;
     if (place.is_text) place.format = FORMAT_TEXT;
     if (!a->counts[part].records) a->part_begin[part] = a->count;
     bool archive = false;

@@ -6,6 +6,7 @@
 
 #include <xxhash.h>
 
+#include "embedding_record.h"
 #include "record_faults.h"
 
 typedef struct Reading {
@@ -133,6 +134,22 @@ static int read_classified(Reading *g, const AuditOptions *o, const Json *record
     return 0;
 }
 
+static int read_embedded(Reading *g, const AuditOptions *o, const Json *record, Err *err) {
+    AUTO_CALL(embedding_texts_clear) EmbeddedTexts t = {0};
+    EmbeddingData kind = o->embedding ? o->embedding : embedding_kind(record);
+    if (embedding_read(&t, record, kind, g->r->span.untyped, err)) return -1;
+    for (size_t i = 0; i < t.count; i++) {
+        add_text(g, t.texts[i].data, t.texts[i].len, true);
+        g->r->empty |= is_blank(t.texts[i]);
+    }
+    add_hashed(g, &t.score, sizeof t.score);
+    for (size_t i = 0; i < record->count; i++) {
+        bool read = key_notes_has(&t.read, record->keys[i]);
+        if (record->items[i].type != JSON_NULL) key_notes_add(read ? &g->r->used : &g->r->unread, "", record->keys[i]);
+    }
+    return 0;
+}
+
 static int read_dialog(Reading *g, const AuditOptions *o, const Json *record, const RecordPlace *place, Err *err) {
     AUTO_CALL(dialog_clear)
     Dialog d = {.template = o->template,
@@ -162,6 +179,7 @@ static int read_json(Reading *g, const AuditOptions *o, const RecordPlace *place
         rc = dialog_detect(&record, err) == FORMAT_AUTO ? -1 : 0;
     else if (!rc)
         rc = place->format == FORMAT_CLASSIFICATION ? read_classified(g, o, &record, err)
+             : place->format == FORMAT_EMBEDDING    ? read_embedded(g, o, &record, err)
                                                     : read_dialog(g, o, &record, place, err);
     if (!rc) return 0;
     file_rule_explain(json_root(doc), place->rule, err);

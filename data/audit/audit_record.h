@@ -12,6 +12,7 @@ typedef struct AuditOptions { // as in DatasetOptions
     Problem problem;        // classification
     const LabelList *named; // the same
     PreferenceData preference;
+    EmbeddingData embedding;
     bool any_task; // of causal_lm: also files whose first record is of classification or preference data
     LearntTurns learnt;
     bool has_template;

@@ -20,7 +20,10 @@
       "{\"segments\": [{\"text\", \"label\"}, ...]}: raw text, learnt where label is true")                            \
     X(FORMAT_GEMINI, "gemini", "{\"contents\": [{\"role\", \"parts\"}, ...]}")                                         \
     X(FORMAT_PREFERENCE, "preference",                                                                                 \
-      "answers with a verdict: {\"prompt\", \"chosen\", \"rejected\"}; task preference")
+      "answers with a verdict: {\"prompt\", \"chosen\", \"rejected\"}; task preference")                               \
+    X(FORMAT_EMBEDDING, "embedding",                                                                                   \
+      "texts that belong together: {\"anchor\", \"positive\", \"negative\"}, {\"sentence1\", \"sentence2\", "          \
+      "\"score\"}; task embedding")
 typedef enum { DATASET_FORMATS(ENUM_CONSTANT) FORMAT_COUNT } DatasetFormat;
 static inline const char *dataset_format_name(int64_t f) { // as in the config: "auto", "messages", ...
     return ENUM_WORDS(DATASET_FORMATS)[f].word;
@@ -33,6 +36,21 @@ typedef enum {
     PREFERENCE_LABELS // a prompt with an answer that is desirable or not
 } PreferenceData;
 enum { LEARNT_PROMPT = 2 }; // in a mask of supervised tokens: one of a prompt, that is learnt as text
+
+// What data of sentence embeddings holds. Token caches hold the numbers.
+typedef enum {
+    EMBEDDING_NONE,   // other data
+    EMBEDDING_RANKED, // an anchor, its positive, negatives
+    EMBEDDING_SCORED, // two texts with a number
+    EMBEDDING_COSINES // the same, with a number from -1 to 1
+} EmbeddingData;
+// The vector of a text, from the last hidden states.
+#define POOLINGS(X)                                                                                                    \
+    X(POOLING_AUTO, "auto", "as the model's folder says; else mean of encoders, last of decoders")                     \
+    X(POOLING_CLS, "cls", "of the first token")                                                                        \
+    X(POOLING_MEAN, "mean", "the mean of all tokens")                                                                  \
+    X(POOLING_LAST, "last", "of the last token")
+typedef enum { POOLINGS(ENUM_CONSTANT) } Pooling;
 
 // Where control tokens that are spelled out in data are tokens; in messages of a conversation they always stay text.
 #define PARSE_SPECIALS(X)                                                                                              \

@@ -51,6 +51,7 @@ static int make_key(char key[TOKEN_KEY_LEN + 1], const DatasetInput *in, Err *er
     if (o->completion_only) str_puts(&what, "completion_only\n");
     if (o->raw_pairs) str_puts(&what, "raw_pairs\n");
     if (o->preference) str_printf(&what, "preference %d %d %ld\n", o->preference, o->learn_chosen_prompt, o->kl_group);
+    if (o->embedding) str_printf(&what, "embedding %d\n", o->embedding);
     if (learnt_turns_differ(o->learnt)) str_printf(&what, "learnt %u %d\n", o->learnt.roles, o->learnt.eos);
     if (o->learnt.last_only) str_puts(&what, "last_only\n");
     for (size_t i = 0; i < o->n_files; i++) {
@@ -63,10 +64,16 @@ static int make_key(char key[TOKEN_KEY_LEN + 1], const DatasetInput *in, Err *er
 
 // ---- opening ----
 
+// The format of the task's records; AUTO: one of several.
+static DatasetFormat own_format(const DatasetOptions *o) {
+    if (o->embedding) return FORMAT_EMBEDDING;
+    return o->classification ? FORMAT_CLASSIFICATION : o->preference ? FORMAT_PREFERENCE : FORMAT_AUTO;
+}
+
 static int check_format(DatasetFormat f, const DatasetOptions *o, Err *err) {
-    DatasetFormat own = o->classification ? FORMAT_CLASSIFICATION : o->preference ? FORMAT_PREFERENCE : FORMAT_AUTO;
-    const char *task = o->classification ? "classification" : o->preference ? "preference" : "causal_lm";
-    bool other = own == FORMAT_AUTO && (f == FORMAT_CLASSIFICATION || f == FORMAT_PREFERENCE);
+    DatasetFormat own = own_format(o);
+    const char *task = own == FORMAT_AUTO ? "causal_lm" : dataset_format_name(own); // formats are named as tasks
+    bool other = own == FORMAT_AUTO && (f == FORMAT_CLASSIFICATION || f == FORMAT_PREFERENCE || f == FORMAT_EMBEDDING);
     if (f == FORMAT_AUTO || f == own || (own == FORMAT_AUTO && !other)) return 0;
     return err_input(err, "dataset_format: found \"%s\", but the task is %s%s", dataset_format_name(f), task,
                      own == FORMAT_AUTO ? "" : "; expected \"auto\"");
@@ -129,6 +136,7 @@ int dataset_open(Dataset **d, const DatasetOptions *o, const Tokenizer *t, const
     (*d)->mlm = o->mlm;
     (*d)->mlm.mask_token = t->mask;
     if (!o->mlm.vocab) (*d)->mlm.vocab = t->vocab_size;
+    (*d)->pooling = o->pooling;
     (*d)->from_cache = hit;
     return 0;
 }
@@ -174,7 +182,9 @@ Sample dataset_sample(const Dataset *d, int64_t i) {
                     .supervised_count = d->labels ? 1 : e->value,
                     .record = head->record,
                     .preference = d->preference,
-                    .desirable = head->desirable,
+                    .desirable = d->preference && head->value,
+                    .embedding = d->embedding,
+                    .score = bits_to_f32(head->value),
                     .label = single ? (int32_t)e->value : -1,
                     .labels = d->problem == PROBLEM_REGRESSION ? NULL : labels,
                     .values = d->problem == PROBLEM_REGRESSION ? labels : NULL,
@@ -195,8 +205,23 @@ static void show_tokens(StrBuf *out, const Sample *s, const Tokenizer *t, const 
     }
 }
 
+// The texts of a record, each on its line.
+static void show_texts(StrBuf *out, const Sample *s, const Tokenizer *t) {
+    for (int64_t i = 0, stop; i < s->count; i = stop) {
+        AUTO_STR StrBuf text = {0};
+        for (stop = i + 1; stop < s->count && !s->supervised[stop];) stop++;
+        tokenizer_decode(t, s->ids + i, (size_t)(stop - i), true, &text);
+        str_puts(out, i ? "\n" : "");
+        say_escape(out, text.data, text.len);
+    }
+}
+
 void sample_show(StrBuf *out, const Sample *s, const Tokenizer *t, const char *open, const char *close) {
     Sample part = *s, second = *s;
+    if (s->embedding) {
+        show_texts(out, s, t);
+        return;
+    }
     if (s->preference) {
         part.count = s->second;
         second.count = s->count - s->second;

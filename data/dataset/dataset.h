@@ -41,6 +41,8 @@ typedef struct DatasetOptions {
     bool learn_chosen_prompt;  // PREFERENCE_PAIRS: the prompt of the chosen answer is learnt, too (ORPO)
     int64_t kl_group;          // PREFERENCE_LABELS: kept records in sequence whose answers are exchanged (kl_group.h)
     MlmRule mlm;               // probability above 0: masked language modelling; its tokens are dataset_open's own
+    EmbeddingData embedding;   // format must be auto or embedding
+    Pooling pooling;           // of embeddings: which positions are scored; not AUTO
     bool classification;       // records are text and label; format must be auto or classification
     Problem problem;           // classification; AUTO: by the first record
     const LabelList *labels;   // classification: the labels that may occur, in their order; NULL: found in the files
@@ -90,7 +92,9 @@ typedef struct Sample { // borrowed from the dataset
     const float *values;      // regression: [n_labels]
     int64_t n_labels;
     PreferenceData preference;
-    bool desirable; // PREFERENCE_LABELS: the verdict on the answer
+    bool desirable;          // PREFERENCE_LABELS: the verdict on the answer
+    EmbeddingData embedding; // its texts are sequences, of which supervised marks the first token, but for the first
+    float score;             // of two texts
     int64_t second; // classification: index of the first token of the second text (token type 1); preference data: of
                     // the second sequence; count: none
 } Sample;
@@ -103,6 +107,8 @@ typedef struct Dataset {  // read-only after dataset_open
     char fingerprint[33]; // hash of the files' content and all options that change tokens: its identity in snapshots
     DatasetStats stats;
     PreferenceData preference;    // DatasetOptions.preference
+    EmbeddingData embedding;      // DatasetOptions.embedding
+    Pooling pooling;              // DatasetOptions.pooling
     bool from_cache, score_first; // DatasetOptions.score_first
     bool masked;                  // for masked language modelling, by mlm
     MlmRule mlm;
@@ -125,9 +131,11 @@ SampleSize dataset_size(const Dataset *d, int64_t i); // cheaper: does not touch
 static inline int32_t dataset_label(const Dataset *d, const Sample *s, int64_t k) {
     return (int32_t)d->place[s->labels[k]];
 }
+// Of embeddings: the texts of all samples. (stats.supervised: those after the first of each.)
+static inline int64_t dataset_texts(const Dataset *d) { return d->stats.supervised + d->stats.samples; }
 void dataset_release(const Dataset *d); // pages read so far leave resident memory
 
 // Appends the text of a sample with `open` and `close` around its supervised parts, as say.h escapes it: data cannot
-// control a terminal. A line parts the sequences of preference data. `open` and `close` may; print it with
-// say_generated then.
+// control a terminal. A line parts the sequences of preference data; the texts of embeddings are lines, without marks.
+// `open` and `close` may; print it with say_generated then.
 void sample_show(StrBuf *out, const Sample *s, const Tokenizer *t, const char *open, const char *close);

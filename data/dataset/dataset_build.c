@@ -41,13 +41,15 @@ typedef struct Build {
 static void add_sample(Build *b, const RecordTokens *e, size_t begin, size_t count, int64_t record) {
     uint8_t *supervised = e->supervised + begin;
     Problem problem = e->labels.problem;
-    bool two = problem || b->o->preference;
+    bool two = problem || b->o->preference || b->o->embedding;
     if (b->o->mlm.probability == 0) supervised[0] = 0; // nothing predicts a window's first token
     token_sink_add(b->sink, &(Sample){.ids = e->ids + begin,
                                       .supervised = supervised,
                                       .count = (int64_t)count,
                                       .record = record,
                                       .desirable = e->desirable,
+                                      .embedding = b->o->embedding,
+                                      .score = e->score,
                                       .label = problem == PROBLEM_SINGLE_LABEL ? (int32_t)b->ids[0] : -1,
                                       .labels = problem == PROBLEM_MULTI_LABEL ? (const int32_t *)b->ids : NULL,
                                       .values = problem == PROBLEM_REGRESSION ? e->labels.values : NULL,
@@ -148,6 +150,24 @@ static int add_pair(Build *b, RecordTokens *e, const RecordSpan *span) {
     return 0;
 }
 
+// As add_kept, of texts that belong together; longer ones were shortened when they were tokenised. Each must fit.
+static int add_texts(Build *b, const RecordTokens *e, const RecordSpan *span) {
+    size_t longest = 0, length = 0;
+    for (size_t i = 0; i < e->count; i++) {
+        length = e->supervised[i] ? 1 : length + 1;
+        if (length > longest) longest = length;
+    }
+    if ((int64_t)longest > b->stats.longest) b->stats.longest = (int64_t)longest;
+    if (!e->count) {
+        b->stats.skipped_unsupervised++;
+        return 0;
+    }
+    if (longest > (size_t)b->o->max_seq_length) return add_too_long(b, e, longest, span);
+    count_cut(b, e->cut, false);
+    add_sample(b, e, 0, e->count, b->stats.records);
+    return 0;
+}
+
 static void end_group(Build *b) {
     for (size_t i = 0; i < b->group.count; i++) {
         AUTO_CALL(record_tokens_clear) RecordTokens e;
@@ -229,9 +249,10 @@ static int add_kept(Build *b, const RecordTokens *e, const RecordSpan *span) {
 // Each record becomes exactly one of: sample(s), skipped, dropped.
 static int add_record(Build *b, RecordTokens *e, const RecordSpan *span) {
     count_notes(b, e);
-    int rc = b->o->preference == PREFERENCE_LABELS  ? add_labelled(b, e, span)
-             : b->o->preference == PREFERENCE_PAIRS ? add_pair(b, e, span)
-                                                    : add_kept(b, e, span);
+    int rc = b->o->embedding                         ? add_texts(b, e, span)
+             : b->o->preference == PREFERENCE_LABELS ? add_labelled(b, e, span)
+             : b->o->preference == PREFERENCE_PAIRS  ? add_pair(b, e, span)
+                                                     : add_kept(b, e, span);
     b->stats.records++;
     return rc;
 }
@@ -285,11 +306,14 @@ static int choose_problem(Build *b, RecordSpan first) {
 }
 
 static int choose_format(Build *b, RecordSpan first) {
-    if ((b->o->classification || b->o->preference) && b->place.is_text)
+    bool own = b->o->classification || b->o->preference || b->o->embedding; // format
+    if (own && b->place.is_text)
         return err_input(b->err, "%s: found plain text; expected records with %s", b->place.path,
-                         b->o->preference ? "answers and a verdict" : "text and label");
-    b->place.format = b->o->preference ? FORMAT_PREFERENCE : FORMAT_CLASSIFICATION;
-    if (b->o->classification || b->o->preference) return choose_problem(b, first);
+                         b->o->embedding    ? "texts that belong together"
+                         : b->o->preference ? "answers and a verdict"
+                                            : "text and label");
+    b->place.format = b->o->embedding ? FORMAT_EMBEDDING : b->o->preference ? FORMAT_PREFERENCE : FORMAT_CLASSIFICATION;
+    if (own) return choose_problem(b, first);
     if (b->place.is_text) {
         b->place.format = FORMAT_TEXT;
         if (b->o->format == FORMAT_AUTO || b->o->format == FORMAT_TEXT) return 0;
@@ -419,7 +443,14 @@ static int finish(Dataset **d, Build *b) {
         name_numbers(&labels, b);
     else if (b->labels && label_table_finish(b->labels, label_least(problem), &labels, &place, b->err))
         return err_context(b->err, "%s", b->o->files[0]);
-    TokenTables tables = {&b->stats, b->o->preference, b->o->mlm.probability > 0, problem, &b->unread, &labels, place};
+    TokenTables tables = {.stats = &b->stats,
+                          .preference = b->o->preference,
+                          .embedding = b->o->embedding,
+                          .masked = b->o->mlm.probability > 0,
+                          .problem = problem,
+                          .unread = &b->unread,
+                          .labels = &labels,
+                          .place = place};
     return token_sink_finish(d, b->sink, &tables, b->tokenizer.tokenizer->vocab_size, b->err);
 }
 
@@ -445,6 +476,7 @@ int dataset_build(Dataset **d, const DatasetInput *in, const char *file, const c
                                  .mlm_words = o->mlm.words,
                                  .problem = o->classification ? o->problem : PROBLEM_AUTO,
                                  .named = o->named,
+                                 .embedding = o->embedding,
                                  .shorten_to = o->truncation == TRUNCATION_TRUNCATE ? o->max_seq_length : 0};
     AUTO_FREE Slot *slots = mem_calloc(BATCH_RECORDS, sizeof *slots);
     for (;; file = NULL) {

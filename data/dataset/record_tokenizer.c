@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "embedding_record.h"
 #include "record_faults.h"
 
 void record_tokens_clear(RecordTokens *e) {
@@ -318,6 +319,7 @@ int record_tokenize(RecordTokens *out, const RecordTokenizer *e, RecordSpan span
     int rc = place->rule ? file_rule_rename(&record, place->rule, &pool, err) : 0;
     if (!rc)
         rc = place->format == FORMAT_CLASSIFICATION ? classify_record(out, e, &record, span.untyped, err)
+             : place->format == FORMAT_EMBEDDING    ? embedding_record(out, e, &record, span.untyped, err)
                                                     : tokenize_dialogs_record(out, e, &record, place, err);
     if (rc == 0) return 0;
     record_tokens_clear(out);

@@ -7,6 +7,7 @@
 //   segments         each text tokenised on its own, without BOS and EOS; those with label true are supervised
 //   ids              as given; labels and masks decide what is supervised, without them all is
 //   classification   one text or two, and a label (classify.c)
+//   embedding        texts that belong together (embedding_record.h)
 //   preference       prompt and chosen answer, prompt and rejected answer; or prompt and answer (preference.c)
 //   mlm              a text with the tokens that the model wants around it, or ids (mlm_record.c)
 // BOS where the tokenizer adds it; BOS and EOS where the model has them and the text does not spell them itself. The
@@ -29,7 +30,8 @@ typedef struct RecordTokenizer {
     Unrendered unrendered;
     PreferenceData preference;
     bool learn_chosen_prompt;
-    int64_t shorten_to;     // classification: longer samples are shortened to this; 0: they are not
+    EmbeddingData embedding;
+    int64_t shorten_to;     // classification, embeddings: longer texts are shortened to this; 0: they are not
     bool mlm, mlm_words;    // masked language modelling, of whole words
     Problem problem;        // classification
     const LabelList *named; // of integers as labels (RecordLabelRule)
@@ -46,6 +48,7 @@ typedef struct RecordTokens { // init with {0}; record_tokens_clear frees
     RecordLabels labels;
     size_t second;   // as in Sample; PREFERENCE_LABELS: where the answer begins
     bool desirable;  // PREFERENCE_LABELS
+    float score;     // EMBEDDING_SCORED
     size_t cut;      // tokens that shortening removed
     KeyNotes unread; // keys of the record that nothing reads
 } RecordTokens;

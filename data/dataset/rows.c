@@ -126,6 +126,21 @@ static void load_sample(MlmLoad *load, const Dataset *d, int64_t sample, int64_t
     mlm_load_add(load, &d->mlm, d->mlm.words ? &s : NULL, maskable);
 }
 
+// The end of the text of embeddings that begins at `from`.
+static int64_t text_end(const Sample *s, int64_t from) {
+    while (++from < s->count && !s->supervised[from]) {
+    }
+    return from;
+}
+
+static void count_texts(RowSize *size, const Dataset *d, int64_t sample) {
+    Sample s = dataset_sample(d, sample);
+    for (int64_t from = 0, to; from < s.count; from = to) {
+        to = text_end(&s, from);
+        add_size(size, to - from, d->pooling == POOLING_MEAN ? to - from : 1);
+    }
+}
+
 static void count_row(RowPlan *p, const Dataset *d, int64_t row) {
     RowSize size[2] = {0};
     MlmLoad load = {0};
@@ -134,6 +149,8 @@ static void count_row(RowPlan *p, const Dataset *d, int64_t row) {
         if (d->masked) load_sample(&load, d, p->samples[i], s.supervised);
         if (d->preference)
             count_sequences(size, d, p->samples[i]);
+        else if (d->embedding)
+            count_texts(size, d, p->samples[i]);
         else
             add_size(&size[0], s.count, s.supervised);
     }
@@ -163,6 +180,12 @@ static void fill_plan(RowPlan *p, const Pieces *pieces, const uint32_t *order, c
     for (int64_t r = 0; r < p->count; r++) count_row(p, pieces->dataset, r);
 }
 
+int64_t row_max_tokens(const Dataset *d, int64_t max_seq_length) {
+    int64_t most = d->preference ? 2 * max_seq_length : max_seq_length;
+    for (int64_t i = 0; d->embedding && i < d->count; i++) most = max64(most, dataset_size(d, i).count);
+    return most;
+}
+
 RowPlan *row_plan_new(const Dataset *d, const int64_t *samples, int64_t n, int64_t max_tokens, bool packing) {
     RowPlan *p = mem_calloc(1, sizeof *p);
     Pieces pieces = {.dataset = d, .samples = samples, .count = n, .max_tokens = max_tokens};
@@ -179,7 +202,7 @@ RowPlan *row_plan_new(const Dataset *d, const int64_t *samples, int64_t n, int64
         p->count = pack(&pieces, order, row_of);
     }
     fill_plan(p, &pieces, order, row_of);
-    if (d->preference || d->mlm.words) dataset_release(d);
+    if (d->preference || d->mlm.words || d->embedding) dataset_release(d);
     return p;
 }
 
@@ -315,6 +338,19 @@ static void add_sample(Row *row, const Dataset *d, const Sample *s) {
     end_sequence(row, s->count);
 }
 
+static void add_texts(Row *row, const Sample *s, Pooling pooling) {
+    for (int64_t from = 0, to; from < s->count; from = to) {
+        int64_t base = row->tokens, n = (to = text_end(s, from)) - from;
+        memcpy(row->ids + base, s->ids + from, (size_t)n * sizeof *row->ids);
+        memset(row->type + base, 0, (size_t)n * sizeof *row->type);
+        for (int64_t i = 0; i < n; i++) {
+            row->pos[base + i] = (int32_t)i;
+            if (pooling == POOLING_MEAN || i == (pooling == POOLING_CLS ? 0 : n - 1)) add_scored(row, base + i, 0);
+        }
+        end_sequence(row, n);
+    }
+}
+
 // Tokens [from, to) of a sample of preference data.
 static void add_sequence(Row *row, const Sample *s, int64_t from, int64_t to) {
     int64_t base = row->tokens - from;
@@ -330,10 +366,11 @@ static void add_sequence(Row *row, const Sample *s, int64_t from, int64_t to) {
     end_sequence(row, to - from);
 }
 
-typedef enum { FILL_SAMPLES, FILL_MASKED, FILL_PAIRS, FILL_OWN, FILL_MISMATCHED } Filling;
+typedef enum { FILL_SAMPLES, FILL_MASKED, FILL_TEXTS, FILL_PAIRS, FILL_OWN, FILL_MISMATCHED } Filling;
 
 static void add_filled(Row *row, const Dataset *d, const Sample *s, Filling filling) {
     if (filling == FILL_SAMPLES) add_sample(row, d, s);
+    if (filling == FILL_TEXTS) add_texts(row, s, d->pooling);
     if (filling == FILL_PAIRS || filling == FILL_OWN) add_sequence(row, s, 0, s->second);
     if (filling == FILL_PAIRS || filling == FILL_MISMATCHED) add_sequence(row, s, s->second, s->count);
 }
@@ -378,6 +415,7 @@ static void fill(Row *row, const Dataset *d, const RowPlan *p, PassedRows rows, 
 
 void row_fill_several(Row *row, const Dataset *d, const RowPlan *p, const int64_t *rows, int64_t n, int64_t epoch) {
     Filling filling = d->masked                            ? FILL_MASKED
+                      : d->embedding                       ? FILL_TEXTS
                       : d->preference == PREFERENCE_PAIRS  ? FILL_PAIRS
                       : d->preference == PREFERENCE_LABELS ? FILL_OWN
                                                            : FILL_SAMPLES;

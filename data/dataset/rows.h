@@ -4,7 +4,8 @@
 // changes what a sample sees. Packing is best-fit decreasing, ties by sample index: a pure function of the samples.
 // Without packing a row is one sample. In classification each sample has one scored position: its last token, or its
 // first (DatasetOptions.score_first). Of preference data a sample is two sequences, which stay in one row; each has its
-// own entry in Row.start, so that neither sees the other. The order of an epoch is a pure function of (seed, epoch).
+// own entry in Row.start, so that neither sees the other; so are the texts of a sample of embeddings, which are scored
+// where the pooling reads. The order of an epoch is a pure function of (seed, epoch).
 #pragma once
 
 #include "base.h"
@@ -22,10 +23,9 @@ typedef struct RowPlan {
     uint32_t *start; // [count + 1] into samples
     uint32_t *samples; // indices into the data set, row by row
 } RowPlan;
-// max_tokens of the rows of a data set: max_seq_length, of preference data twice that.
-static inline int64_t row_max_tokens(const Dataset *d, int64_t max_seq_length) {
-    return d->preference ? 2 * max_seq_length : max_seq_length;
-}
+// max_tokens of the rows of a data set: max_seq_length, of preference data twice that, of embeddings at least the
+// longest sample.
+int64_t row_max_tokens(const Dataset *d, int64_t max_seq_length);
 // samples: n indices into d, which may repeat (weights); NULL: 0 to n-1. n < 2^31. Each sample has at most max_tokens
 // (row_max_tokens by the data set's truncation; CHECKed). Memory: about 20 bytes per
 // sample during the call, then 4 per sample and per row 20.
@@ -52,11 +52,11 @@ typedef struct Row {
     int32_t *pos;       // [tokens] position within the sample, of preference data within the sequence
     int32_t *type;      // [tokens] 1 in the second text of a pair (token type), else 0
     int32_t *start;     // [samples + 1] first token of each sample; pairs: of each sequence, 2 i the chosen and 2 i + 1
-                        // the rejected one of sample i
+                        // the rejected one of sample i; embeddings: of each text
     int64_t scored;     // M: positions that predict a supervised token
     int32_t *position;  // [M] these positions, ascending
-    int32_t *target;    // [M] the token to predict; classification: the label, 0 where `values` says more. Masked
-                        // language modelling: the token at the position itself, which is hidden
+    int32_t *target;    // [M] the token to predict; classification: the label, 0 where `values` says more; embeddings:
+                        // 0. Masked language modelling: the token at the position itself, which is hidden
     float *values;      // [M, width] multi-label: 1 of the sample's labels, else 0; regression: its numbers
     int64_t width;      // of values: labels; 0: none
     int32_t *answer;    // [M] preference data: 1 in an answer, 0 in a prompt that is learnt as text; else NULL

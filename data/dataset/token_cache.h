@@ -17,7 +17,7 @@
 #include "dataset.h"
 #include "fileio.h"
 
-#define TOKEN_MAGIC "lorac tokens 8\n"
+#define TOKEN_MAGIC "lorac tokens 9\n"
 enum { TOKEN_KEY_LEN = 32 };
 
 typedef struct TokenHeader {
@@ -28,7 +28,7 @@ typedef struct TokenHeader {
 typedef struct TokenHead { // before a sample's ids
     int64_t record;
     uint32_t second;
-    uint32_t desirable; // PREFERENCE_LABELS: 0 or 1; else 0
+    uint32_t value; // PREFERENCE_LABELS: 0 or 1; of embeddings the bits of the score; else 0
 } TokenHead;
 
 typedef struct TokenEntry {
@@ -47,10 +47,10 @@ static inline const void *token_labels(const uint8_t *supervised, size_t count) 
 typedef struct TokenFooter {
     DatasetStats stats;
     uint64_t n_entries, entries_offset, n_files, n_labels, n_unread, tables_offset;
-    uint64_t preference; // PreferenceData
-    uint64_t masked;     // Dataset.masked
-    uint64_t problem;    // Problem
-    uint64_t hash[2];    // XXH3-128 of all bytes before it
+    uint64_t preference, embedding; // PreferenceData, EmbeddingData
+    uint64_t masked;                // Dataset.masked
+    uint64_t problem;               // Problem
+    uint64_t hash[2];               // XXH3-128 of all bytes before it
 } TokenFooter;
 _Static_assert(sizeof(TokenHeader) % 8 == 0 && sizeof(TokenFooter) % 8 == 0, "parts are aligned to 8 bytes");
 
@@ -80,6 +80,7 @@ void token_sink_free(TokenSink *s); // without finish: nothing stays on disk
 typedef struct TokenTables {
     const DatasetStats *stats;
     PreferenceData preference;
+    EmbeddingData embedding;
     bool masked; // Dataset.masked
     Problem problem;
     const KeyCounts *unread;

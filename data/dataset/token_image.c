@@ -117,8 +117,11 @@ static int check_sample(const Dataset *d, const TokenEntry *e, uint64_t limit, i
     const uint8_t *mask = (const uint8_t *)(ids + e->count);
     uint32_t sum = 0, most = d->preference ? LEARNT_PROMPT : d->masked ? MLM_CONTINUES : 1;
     bool bad = (mask[0] != 0 && !d->masked) || head->record < 0 || head->second > e->count ||
-               head->desirable > (d->preference == PREFERENCE_LABELS);
+               (!d->embedding && head->value > (d->preference == PREFERENCE_LABELS));
     if (d->preference) bad |= head->second == 0 || head->second >= e->count || mask[head->second] != 0;
+    if (d->embedding)
+        bad |= head->second == 0 || head->second >= e->count || !mask[head->second] ||
+               (d->embedding != EMBEDDING_RANKED && e->value != 1) || !isfinite(bits_to_f32(head->value));
     for (uint32_t i = 0; i < e->count && !bad; i++) {
         bad |= ids[i] < 0 || ids[i] >= vocab_size || mask[i] > most;
         sum += mask[i] != 0;
@@ -162,13 +165,15 @@ static int read_image(Dataset *d, const char *key, int32_t vocab_size, Err *err)
     if (!stats_are_possible(&footer->stats) || footer->preference > PREFERENCE_LABELS ||
         (footer->preference && footer->n_labels) || footer->masked > 1 ||
         (footer->masked && (footer->preference || footer->n_labels)) || footer->problem > PROBLEM_TOKENS ||
-        !footer->problem != !footer->n_labels)
+        !footer->problem != !footer->n_labels || footer->embedding > EMBEDDING_COSINES ||
+        (footer->embedding && (footer->preference || footer->n_labels || footer->masked)))
         return damaged(err, "invalid statistics");
     memcpy(d->fingerprint, key, TOKEN_KEY_LEN);
     d->stats = footer->stats;
     d->preference = (PreferenceData)footer->preference;
     d->masked = footer->masked;
     d->problem = (Problem)footer->problem;
+    d->embedding = (EmbeddingData)footer->embedding;
     return read_tables(d, footer, footer_at, err) ? -1 : check_samples(d, footer, vocab_size, err);
 }
 

@@ -64,7 +64,8 @@ void token_sink_add(TokenSink *s, const Sample *sample) {
         e.value = 0;
         for (size_t i = 0; i < count; i++) e.value += sample->supervised[i] != 0;
     }
-    TokenHead head = {.record = sample->record, .second = (uint32_t)sample->second, .desirable = sample->desirable};
+    TokenHead head = {.record = sample->record, .second = (uint32_t)sample->second, .value = sample->desirable};
+    if (sample->embedding) head.value = f32_to_bits(sample->score);
     put(s, &head, sizeof head);
     put(s, sample->ids, count * sizeof *sample->ids);
     put(s, sample->supervised, count);
@@ -117,6 +118,7 @@ int token_sink_finish(Dataset **d, TokenSink *s, const TokenTables *t, int32_t v
     footer.preference = t->preference;
     footer.masked = t->masked;
     footer.problem = t->problem;
+    footer.embedding = t->embedding;
     footer.n_files = s->n_files;
     footer.n_unread = t->unread->count;
     footer.n_labels = t->labels->count;

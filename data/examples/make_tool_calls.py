@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 """Writes tool_calls_train.jsonl and tool_calls_test.jsonl: plain English in, one JSON tool call out; and from the same
 sentences tool_names_train.jsonl and tool_names_test.jsonl, for classification: which of the twelve tools is meant; and
-tool_pairs_train.jsonl and tool_pairs_test.jsonl, for preferences: the right call, and the same tool's for another sentence.
+tool_pairs_train.jsonl and tool_pairs_test.jsonl, for preferences: the right call, and the same tool's for another sentence;
+tool_search_train.jsonl and tool_search_test.jsonl, for sentence embeddings: a sentence and its call.
 
-    python3 data/examples/make_tool_calls.py            (rewrites the six files next to it)
+    python3 data/examples/make_tool_calls.py            (rewrites the eight files next to it)
     python3 data/examples/make_tool_calls.py --check    (exit 1 if they differ from what it would write)
 
 Standard library only, no clock, one seed: the same files everywhere. All text was written for this project.
@@ -457,10 +458,19 @@ def pairs(samples, count):
                "rejected": [{"role": "assistant", "content": next(others)}]}
 
 
+def searches(samples, count):
+    """The first `count` samples with calls that no earlier one has."""
+    first = {call: prompt for prompt, call in reversed(samples)}
+    found = [{"anchor": prompt, "positive": call} for prompt, call in samples if first[call] == prompt]
+    return found[:count]
+
+
 def files():
     for part, samples in make().items():
         count = {"train": 192, "test": 48}[part]
-        yield f"tool_pairs_{part}.jsonl", [json.dumps(p, ensure_ascii=False) + "\n" for p in pairs(samples, count)]
+        for kind, records in ("tool_pairs", pairs), ("tool_search", searches):
+            lines = [json.dumps(r, ensure_ascii=False) + "\n" for r in records(samples, count)]
+            yield f"{kind}_{part}.jsonl", lines
         for kind, record in ("tool_calls", conversation), ("tool_names", labelled):
             lines = [json.dumps(record(*s), ensure_ascii=False) + "\n" for s in samples]
             yield f"{kind}_{part}.jsonl", lines

@@ -47,6 +47,14 @@ void key_notes_add(KeyNotes *n, const char *prefix, JsonStr key) {
     n->count++;
 }
 
+bool key_notes_has(const KeyNotes *n, JsonStr key) {
+    char name[KEY_NAME_BYTES];
+    add_escaped(name, 0, key.data, key.len);
+    for (const char *p = key_notes_next(n, NULL); p; p = key_notes_next(n, p))
+        if (strcmp(p, name) == 0) return true;
+    return n->more;
+}
+
 void key_notes_clear(KeyNotes *n) {
     str_clear(&n->names);
     *n = (KeyNotes){0};

@@ -17,6 +17,7 @@ typedef struct KeyNotes { // of one record; init with {0}
 void key_notes_add(KeyNotes *n, const char *prefix, JsonStr key);
 // The name after `name` (NULL: the first); NULL at the end.
 const char *key_notes_next(const KeyNotes *n, const char *name);
+bool key_notes_has(const KeyNotes *n, JsonStr key); // without a prefix; true where there are more than KEYS_NAMED
 void key_notes_clear(KeyNotes *n);
 
 typedef struct KeyCounts { // of all records, and of the members of archives; init with {0}

@@ -57,7 +57,9 @@ typedef struct AdapterHead {
     const AdapterSegment *weight, *bias;
 } AdapterHead;
 // Programs that generate text load it; else it has the PEFT form alone.
-static inline bool adapter_generates(const Adapter *a) { return !a->config.labels && !a->model->arch->encoder; }
+static inline bool adapter_generates(const Adapter *a) {
+    return !a->config.labels && !a->config.embedding && !a->model->arch->encoder;
+}
 static inline bool adapter_has_gguf(const Adapter *a) { return adapter_generates(a) && !a->config.dora; }
 AdapterHead adapter_head(const Adapter *a);             // of an adapter with labels
 AdapterHead adapter_head(const Adapter *a);             // of an adapter with labels

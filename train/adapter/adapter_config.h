@@ -22,6 +22,7 @@ typedef struct AdapterConfig {
     int64_t n_layers;
     int64_t labels;  // 0: a language model; else the number of classes, or of numbers
     Problem problem; // with labels, what the head predicts; AUTO is as SINGLE_LABEL
+    bool embedding;  // of the model without a head (AutoModel): PEFT's FEATURE_EXTRACTION
     // If modules differ in rank, alpha or layers (PEFT's rank_pattern, alpha_pattern, full names in target_modules):
     // [layers of the model * PROJ_COUNT], owned. Rank and alpha above are then PEFT's r and lora_alpha, projections and
     // layers the union. NULL: rank and alpha hold for all projections of all layers above.

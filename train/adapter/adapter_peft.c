@@ -4,6 +4,7 @@
 
 #include "fileio.h"
 #include "hash.h"
+#include "json_pool.h"
 #include "json_save.h"
 #include "path.h"
 #include "peft_internal.h"
@@ -160,7 +161,17 @@ int adapter_load_peft(Adapter **out, const Model *m, const char *dir, bool with_
 
 // ---- writing ----
 
-static int save_tensors(const Adapter *a, const char *path, Err *err) {
+static const char peft_wrapper[] = "base_model.model.";
+
+static const char *without_head(JsonPool *names, const char *name, size_t skipped) {
+    StrBuf text = {0};
+    str_printf(&text, "%s%s", peft_wrapper, name + sizeof peft_wrapper - 1 + skipped);
+    return json_pool_text(names, &text).data;
+}
+
+static int save_tensors(const Adapter *a, const Model *m, const char *path, Err *err) {
+    size_t skipped = peft_name_skips(a, m);
+    AUTO_CALL(json_pool_clear) JsonPool names = {0};
     size_t n = (size_t)a->n_segments, modules = 0;
     AUTO_FREE float *copy = NULL, *whole = NULL; // whole: the B's of modules that are trained in part
     const float *host = adapter_on_host(a, a->params, &copy);
@@ -168,7 +179,8 @@ static int save_tensors(const Adapter *a, const char *path, Err *err) {
     for (size_t i = 0; i < n; i++) {
         const AdapterSegment *s = &a->segments[i];
         int64_t rows = adapter_module_rows(a->model, s);
-        entries[i] = (SafetensorsEntry){s->name, DTYPE_F32, dims_of(s), {rows, s->cols}, host + s->offset};
+        const char *name = skipped ? without_head(&names, s->name, skipped) : s->name;
+        entries[i] = (SafetensorsEntry){name, DTYPE_F32, dims_of(s), {rows, s->cols}, host + s->offset};
         if (rows != s->rows) modules += (size_t)(rows * s->cols);
     }
     whole = mem_alloc(modules, sizeof *whole);
@@ -194,7 +206,7 @@ static int save_files(const Adapter *a, const Model *m, const char *dir, const c
     AUTO_FREE char *config = path_join(dir, "adapter_config.json"), *labels = path_join(dir, "labels.json");
     const AdapterConfig *c = &a->config;
     AUTO_FREE char *base = utf8_replaced(m->repository ? m->repository : m->path);
-    if (save_tensors(a, tensors, err) || json_save(config, peft_config_write(a, m, base), NULL, err) ||
+    if (save_tensors(a, m, tensors, err) || json_save(config, peft_config_write(a, m, base), NULL, err) ||
         (c->labels && adapter_labels_save(&a->labels, c->problem, labels, err)) ||
         save_text(dir, "chat_template.jinja", a->chat_template, err) || save_text(dir, "README.md", model_card, err))
         return -1;

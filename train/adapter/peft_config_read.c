@@ -150,5 +150,6 @@ int peft_config_read(AdapterConfig *c, bool *has_head, const JsonReader *r, cons
         return -1;
     }
     c->dropout = (float)dropout;
+    c->embedding = json_is_string(json_get(r->object, "task_type"), "FEATURE_EXTRACTION");
     return 0;
 }

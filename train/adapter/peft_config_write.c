@@ -49,10 +49,15 @@ static const char *leaf_of(const Module *module) {
     return dot ? dot + 1 : module->name;
 }
 
-// The module of a segment by PEFT's full name; the caller frees.
-static char *module_path(const AdapterSegment *s) {
+// The module of a segment by PEFT's full name; the caller frees. skipped: peft_name_skips.
+static char *module_path(const AdapterSegment *s, size_t skipped) {
     static const size_t before = sizeof "base_model.model." - 1, after = sizeof ".lora_A.weight" - 1;
-    return mem_strndup(s->name + before, strlen(s->name) - before - after);
+    const char *name = s->name + before + skipped;
+    return mem_strndup(name, strlen(name) - after);
+}
+
+size_t peft_name_skips(const Adapter *a, const Model *m) {
+    return a->config.embedding ? strcspn(m->hf_prefix->module, ".") + 1 : 0;
 }
 
 // ---- target_modules ----
@@ -94,7 +99,7 @@ static cJSON *target_modules(const Adapter *a, const Model *m) {
         if (name) add_once(list, name);
         for (int64_t i = 0; !name && i < a->n_segments; i++) {
             if (a->segments[i].kind != SEGMENT_A || a->segments[i].module != module) continue;
-            AUTO_FREE char *path = module_path(&a->segments[i]);
+            AUTO_FREE char *path = module_path(&a->segments[i], peft_name_skips(a, m));
             add_once(list, path);
         }
     }
@@ -120,13 +125,13 @@ static bool is_shared(const Adapter *a, bool is_alpha, const char *name, double 
 
 // The values that differ from `usual`, each under the shortest name that has this value only: the module's last word,
 // its name, or the path of one layer.
-static cJSON *pattern(const Adapter *a, bool is_alpha, double usual) {
+static cJSON *pattern(const Adapter *a, const Model *m, bool is_alpha, double usual) {
     cJSON *object = cJSON_CreateObject();
     for (int64_t i = 0; i < a->n_segments; i++) {
         const AdapterSegment *s = &a->segments[i];
         double value = pattern_value(a, s, is_alpha);
         if (s->kind != SEGMENT_A || value == usual) continue;
-        AUTO_FREE char *path = module_path(s);
+        AUTO_FREE char *path = module_path(s, peft_name_skips(a, m));
         const char *name = is_shared(a, is_alpha, leaf_of(s->module), value) ? leaf_of(s->module)
                            : is_shared(a, is_alpha, s->module->name, value)  ? s->module->name
                                                                              : path;
@@ -139,7 +144,7 @@ cJSON *peft_config_write(const Adapter *a, const Model *m, const char *base_mode
     const AdapterConfig *c = &a->config;
     double alpha = written_alpha(a, c->alpha, c->rank);
     cJSON *o = cJSON_CreateObject();
-    cJSON_AddItemToObject(o, "alpha_pattern", pattern(a, true, alpha));
+    cJSON_AddItemToObject(o, "alpha_pattern", pattern(a, m, true, alpha));
     cJSON_AddNullToObject(o, "auto_mapping");
     cJSON_AddStringToObject(o, "base_model_name_or_path", base_model);
     cJSON_AddStringToObject(o, "bias", "none");
@@ -158,12 +163,15 @@ cJSON *peft_config_write(const Adapter *a, const Model *m, const char *base_mode
     cJSON_AddItemToObject(o, "modules_to_save", c->labels ? cJSON_CreateStringArray(&head, 1) : cJSON_CreateNull());
     cJSON_AddStringToObject(o, "peft_type", "LORA");
     cJSON_AddNumberToObject(o, "r", (double)c->rank);
-    cJSON_AddItemToObject(o, "rank_pattern", pattern(a, false, (double)c->rank));
+    cJSON_AddItemToObject(o, "rank_pattern", pattern(a, m, false, (double)c->rank));
     cJSON_AddItemToObject(o, "revision", m->revision ? cJSON_CreateString(m->revision) : cJSON_CreateNull());
     cJSON_AddItemToObject(o, "target_modules", target_modules(a, m));
-    const char *task = !c->labels ? "CAUSAL_LM" : c->problem == PROBLEM_TOKENS ? "TOKEN_CLS" : "SEQ_CLS";
-    cJSON_AddItemToObject(o, "task_type", // PEFT has none for masked language modelling
-                          c->labels || adapter_generates(a) ? cJSON_CreateString(task) : cJSON_CreateNull());
+    const char *task = c->embedding                   ? "FEATURE_EXTRACTION"
+                       : !c->labels                   ? "CAUSAL_LM"
+                       : c->problem == PROBLEM_TOKENS ? "TOKEN_CLS"
+                                                      : "SEQ_CLS";
+    bool named = c->labels || c->embedding || adapter_generates(a); // PEFT has none for masked language modelling
+    cJSON_AddItemToObject(o, "task_type", named ? cJSON_CreateString(task) : cJSON_CreateNull());
     cJSON_AddBoolToObject(o, "use_dora", c->dora);
     cJSON_AddFalseToObject(o, "use_rslora");
     return o;

@@ -19,6 +19,9 @@ int peft_config_read(AdapterConfig *c, bool *has_head, const JsonReader *config,
 // Rank-stabilised scaling is written as alpha * sqrt(r) without use_rslora, which SGLang does not read: the same scale
 // everywhere, to one rounding.
 cJSON *peft_config_write(const Adapter *a, const Model *m, const char *base_model);
+// Characters after "base_model.model." that the names of an adapter of the model without a head do not have: "model.",
+// "bert.", by which models with heads hold the one without.
+size_t peft_name_skips(const Adapter *a, const Model *m);
 
 // ---- peft_targets.c: modules with their rank and alpha, by PEFT's rules (check_target_module_exists and
 // get_pattern_key, PEFT 0.21) ----

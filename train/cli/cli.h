@@ -22,9 +22,9 @@ typedef struct Verb {
     int (*run)(const void *options, int argc, char **argv, Err *err);
 } Verb;
 
-extern const Verb verb_train, verb_pull, verb_plan, verb_bench, verb_eval, verb_predict, verb_generate, verb_chat,
-    verb_serve, verb_tokenize, verb_inspect, verb_logits, verb_verify, verb_export, verb_merge, verb_report, verb_swap,
-    verb_doctor, verb_help, verb_version;
+extern const Verb verb_train, verb_pull, verb_plan, verb_bench, verb_eval, verb_predict, verb_embed, verb_generate,
+    verb_chat, verb_serve, verb_tokenize, verb_inspect, verb_logits, verb_verify, verb_export, verb_merge, verb_report,
+    verb_swap, verb_doctor, verb_help, verb_version;
 
 // The verbs of this binary, in the order of `lorac help`; the list ends with NULL (main.c).
 extern const Verb *const verbs[];

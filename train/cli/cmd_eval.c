@@ -69,9 +69,9 @@ static int check_task(EvalRun *r, Err *err) {
         c->task = TASK_CLASSIFICATION;
     else if (c->task == TASK_CLASSIFICATION)
         return err_input(err, "task: classification; expected an adapter with a classifier");
-    else if (!r->model->head.rows)
-        return err_input(err, "%s: no %slanguage-model head; expected an adapter with a classifier", r->model->path,
-                         c->task == TASK_MLM ? "masked " : "");
+    else if (!r->model->head.rows && c->task != TASK_EMBEDDING)
+        return err_input(err, "%s: no %slanguage-model head; expected an adapter with a classifier, or task embedding",
+                         r->model->path, c->task == TASK_MLM ? "masked " : "");
     return 0;
 }
 
@@ -237,6 +237,23 @@ static void print_preference(const Options *o, const EvalResult *e) {
     print_json(j);
 }
 
+static void print_vectors(const Options *o, const EvalResult *e) {
+    const VectorReport *v = &e->vectors;
+    const char *name = v->ranked ? "accuracy" : "spearman";
+    double value = v->ranked ? v->accuracy : v->spearman;
+    if (!o->json) {
+        say("eval_loss=%.4f %s=%.4f (%ld record%s)\n", e->loss, name, value, v->records, plural(v->records));
+        return;
+    }
+    AUTO_FREE char *key = mem_printf("eval_%s", name);
+    cJSON *j = cJSON_CreateObject();
+    cJSON_AddNumberToObject(j, "eval_loss", e->loss);
+    cJSON_AddNumberToObject(j, key, value);
+    cJSON_AddNumberToObject(j, "records", (double)v->records);
+    if (!isfinite(e->loss)) cJSON_AddTrueToObject(j, "nonfinite");
+    print_json(j);
+}
+
 static void print_match(const AnswerForm *f, const MatchResult *m, bool held) {
     say("%sexact_match=%.2f (%ld/%ld)", held ? "constrained_" : "", ratio(m->correct, m->total), m->correct, m->total);
     if (f->constraint) say(", %ld fit --%s", m->fitting, f->name);
@@ -275,21 +292,27 @@ static int64_t rows_per_pass(const Config *c) {
 static int evaluate_run(EvalRun *r, const Options *o, Err *err) {
     bool classifier = r->config.task == TASK_CLASSIFICATION;
     MatchResult match[2] = {{0}};
-    bool preference = r->config.task == TASK_PREFERENCE;
+    bool preference = r->config.task == TASK_PREFERENCE, embedding = r->config.task == TASK_EMBEDDING;
+    if (o->generate && embedding)
+        return err_input(err, "eval --generate: embeddings have no answer; expected task causal_lm");
     if (o->generate && preference)
         return err_input(err, "eval --generate: preferences have no reference answer; expected task causal_lm");
     if (o->generate && (classifier || r->model->config.arch->encoder))
         return err_input(err, "eval --generate: %s does not generate text", classifier ? "a classifier" : "an encoder");
     if (answer_form_open(&r->form, &o->form, r->model->tokenizer, err)) return -1;
     if (r->form.constraint && !o->generate) return err_input(err, "--%s: expected --generate with it", r->form.name);
-    PassPreference loss = preference_of(&r->config, r->reference);
-    EvalResult e = evaluate_model(r->model, r->adapter, &r->data, rows_per_pass(&r->config), preference ? &loss : NULL);
+    PassPreference preferences = preference_of(&r->config, r->reference);
+    VectorLoss vectors = vector_loss_of(&r->config, r->data.normalize);
+    EvalLoss loss = {preference ? &preferences : NULL, embedding ? &vectors : NULL, config_global_batch(&r->config)};
+    EvalResult e = evaluate_model(r->model, r->adapter, &r->data, rows_per_pass(&r->config), &loss);
     if (o->generate && exact_match(r, o, match, err)) return -1;
     if (r->backend->k->status(r->backend, err)) return -1;
     if (classifier)
         print_classifier(r, o, &e);
     else if (preference)
         print_preference(o, &e);
+    else if (embedding)
+        print_vectors(o, &e);
     else
         print_result(r, o, &e, match);
     return 0;

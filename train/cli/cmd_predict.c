@@ -11,7 +11,7 @@
 #include "run_folder.h"
 #include "run_model.h"
 #include "say.h"
-#include "unicode.h"
+#include "text_lines.h"
 
 typedef struct Options {
     LoadOptions load;
@@ -93,35 +93,12 @@ static int add_json(Predictor *p, RecordSpan s, Err *err) {
     return err_context(err, "%s:%zu", s.name, s.line);
 }
 
-// The next line without its end: 1, 0 at the end, -1.
-static int next_line(StrBuf *line, FILE *in, const char *name, size_t number, Err *err) {
-    char piece[4096];
-    size_t n = 0;
-    int c;
-    line->len = 0;
-    str_puts(line, "");
-    while ((c = getc(in)) != EOF && c != '\n') {
-        piece[n++] = (char)c;
-        if (n == sizeof piece) str_add(line, piece, n), n = 0;
-        if (line->len > RECORD_MAX_BYTES)
-            return err_input(err, "%s:%zu: found a line of more than %d bytes; expected at most that", name, number,
-                             RECORD_MAX_BYTES);
-    }
-    str_add(line, piece, n);
-    if (ferror(in)) return err_runtime(err, "%s: cannot be read", name);
-    if (c == EOF && !line->len) return 0;
-    if (line->len && line->data[line->len - 1] == '\r') line->data[--line->len] = 0;
-    size_t valid = utf8_valid_prefix(line->data, line->len);
-    const char *zero = memchr(line->data, 0, valid), *bad = zero ? zero : line->data + valid;
-    return bad < line->data + line->len ? fault_in_text(name, number, bad, err) : 1;
-}
-
 // Texts, or records if the first line begins with '{' and sniff is set.
 static int add_lines(Predictor *p, FILE *in, const char *name, bool sniff, Err *err) {
     AUTO_STR StrBuf line = {0};
     bool records = false;
     int more;
-    for (size_t number = 1; (more = next_line(&line, in, name, number, err)) == 1; number++) {
+    for (size_t number = 1; (more = text_line_next(&line, in, name, number, err)) == 1; number++) {
         size_t len = line.len;
         const char *text = number == 1 ? text_skip_mark(line.data, &len) : line.data;
         if (number == 1) records = sniff && *text == '{';

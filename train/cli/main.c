@@ -13,9 +13,9 @@
 #include "words.h"
 
 const Verb *const verbs[] = {
-    &verb_train,   &verb_pull,     &verb_plan, &verb_bench,  &verb_inspect, &verb_tokenize, &verb_eval,
-    &verb_predict, &verb_generate, &verb_chat, &verb_serve,  &verb_logits,  &verb_verify,   &verb_export,
-    &verb_merge,   &verb_report,   &verb_swap, &verb_doctor, &verb_help,    &verb_version,  NULL,
+    &verb_train,  &verb_pull,     &verb_plan,   &verb_bench, &verb_inspect, &verb_tokenize, &verb_eval,   &verb_predict,
+    &verb_embed,  &verb_generate, &verb_chat,   &verb_serve, &verb_logits,  &verb_verify,   &verb_export, &verb_merge,
+    &verb_report, &verb_swap,     &verb_doctor, &verb_help,  &verb_version, NULL,
 };
 
 const Verb *verb_find(const char *name) {

@@ -212,6 +212,7 @@ int config_load(Config *c, int argc, char **argv, ConfigPurpose purpose, Err *er
     foreign_finish(&l);
     if (c->dtype == DTYPE_WORD_TF32 && !config_is_set(c, CONFIG_float32_matmul_precision))
         c->float32_matmul_precision = PRECISION_HIGH;
+    if (c->task == TASK_EMBEDDING && !config_is_set(c, CONFIG_packing)) c->packing = false;
     check_rules(&l, purpose);
     return problems_report(&l, err);
 }

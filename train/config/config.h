@@ -42,6 +42,7 @@ typedef enum { NO_TOOL = 0, AXOLOTL = 1, LLAMA_FACTORY = 2, TRL = 4 } Tool;
 #define FIELD_FILES FileList
 #define FIELD_COLUMNS FileRule
 #define FIELD_INTS IntList
+#define FIELD_FLOATS FloatList
 #define FIELD_OBJECTS ObjectList
 #define FIELD_OBJECT ObjectList
 // A field for each key. Strings are owned; NULL: not set. Paths are as the user wrote them. num_gpus may be

@@ -8,7 +8,8 @@
     X(TASK_CAUSAL_LM, "causal_lm", "predict the next token")                                                           \
     X(TASK_CLASSIFICATION, "classification", "predict the label of a text")                                            \
     X(TASK_PREFERENCE, "preference", "prefer the chosen to the rejected completion")                                   \
-    X(TASK_MLM, "mlm", "masked language modelling: predict hidden tokens, with an encoder")
+    X(TASK_MLM, "mlm", "masked language modelling: predict hidden tokens, with an encoder")                            \
+    X(TASK_EMBEDDING, "embedding", "vectors of texts, near for texts that belong together")
 typedef enum { TASKS(ENUM_CONSTANT) } Task;
 
 #define PREFERENCE_LOSSES(X)                                                                                           \
@@ -23,6 +24,24 @@ typedef enum { PREFERENCE_LOSSES(ENUM_CONSTANT) } PreferenceLossWord;
     X(REFERENCE_START, "start", "the model as the run starts: the base, with the adapter that the run starts from")    \
     X(REFERENCE_BASE, "base", "the base model alone")
 typedef enum { REFERENCES(ENUM_CONSTANT) } ReferenceWord;
+
+#define EMBEDDING_LOSSES(X)                                                                                            \
+    X(LOSS_RANKING, "multiple_negatives_ranking",                                                                      \
+      "the positive among all positives and negatives of the batch (InfoNCE)")                                         \
+    X(LOSS_COSINE, "cosine_similarity", "squared difference of the cosine and the score of two texts")                 \
+    X(LOSS_COSENT, "cosent", "pairs in the order of their scores (Huang et al. 2024)")
+typedef enum { EMBEDDING_LOSSES(ENUM_CONSTANT) } EmbeddingLossWord;
+
+#define SIMILARITIES(X)                                                                                                \
+    X(SIMILARITY_COSINE, "cos_sim", "the cosine")                                                                      \
+    X(SIMILARITY_DOT, "dot_score", "the dot product")
+typedef enum { SIMILARITIES(ENUM_CONSTANT) } SimilarityWord;
+
+#define NORMALIZATIONS(X)                                                                                              \
+    X(NORMALIZE_AUTO, "auto", "as the model's folder says; else not")                                                  \
+    X(NORMALIZE_ON, "true", "to length 1")                                                                             \
+    X(NORMALIZE_OFF, "false", "as they are")
+typedef enum { NORMALIZATIONS(ENUM_CONSTANT) } NormalizeWord;
 
 #define EVAL_STRATEGIES(X)                                                                                             \
     X(EVAL_NO, "no", "once, at the end")                                                                               \

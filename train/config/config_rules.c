@@ -192,6 +192,8 @@ static void check_hot_swap(Loading *l) {
     if (urls->count > 64) refuse_key(l, CONFIG_hot_swap_url, "more than 64 servers");
     if (urls->count && l->c->task == TASK_CLASSIFICATION)
         refuse_key(l, CONFIG_hot_swap_url, "with task classification; engines load adapters of causal_lm");
+    if (urls->count && l->c->task == TASK_EMBEDDING)
+        refuse_key(l, CONFIG_hot_swap_url, "with task embedding; engines load adapters of causal_lm");
 }
 
 // given: with another value than the default, which the config of a run has too.
@@ -255,6 +257,40 @@ static void check_labels(Loading *l) {
     if (twice) refuse_key(l, CONFIG_label_list, "a name twice; expected different ones");
 }
 
+static void check_matryoshka(Loading *l) {
+    const IntList *dims = &l->c->matryoshka_dims;
+    for (size_t i = 0; i < dims->count; i++)
+        for (size_t k = 0; k < i; k++)
+            if (dims->items[i] == dims->items[k]) {
+                refuse_key(l, CONFIG_matryoshka_dims, "the same number twice; expected each once");
+                return;
+            }
+    if (l->c->matryoshka_weights.count && l->c->matryoshka_weights.count != dims->count &&
+        !l->wrong[CONFIG_matryoshka_dims])
+        refuse_key(l, CONFIG_matryoshka_weights, "expected as many numbers as matryoshka_dims has");
+}
+
+static void check_embedding(Loading *l) {
+    static const char no_task[] = "needs task \"embedding\"", other_task[] = "not with task \"embedding\"";
+    const Config *c = l->c;
+    bool embedding = c->task == TASK_EMBEDDING, cosine = c->embedding_loss == LOSS_COSINE;
+    refuse_given(l, CONFIG_embedding_loss, !embedding && c->embedding_loss != LOSS_RANKING, no_task);
+    refuse_given(l, CONFIG_pooling, !embedding && c->pooling != POOLING_AUTO, no_task);
+    refuse_given(l, CONFIG_normalize_embeddings, !embedding && c->normalize_embeddings != NORMALIZE_AUTO, no_task);
+    refuse_given(l, CONFIG_similarity_fct, !embedding && c->similarity_fct != SIMILARITY_COSINE, no_task);
+    refuse_given(l, CONFIG_similarity_fct, embedding && cosine && c->similarity_fct != SIMILARITY_COSINE,
+                 "cosine_similarity compares cosines; expected cos_sim, or another embedding_loss");
+    refuse_given(l, CONFIG_scale, !embedding && c->scale != 20, no_task);
+    refuse_given(l, CONFIG_scale, embedding && cosine && c->scale != 20,
+                 "cosine_similarity has no scale; expected another embedding_loss");
+    refuse_given(l, CONFIG_contrastive_batch_size, !embedding && c->contrastive_batch_size, no_task);
+    refuse_given(l, CONFIG_matryoshka_dims, !embedding && c->matryoshka_dims.count, no_task);
+    refuse_given(l, CONFIG_matryoshka_weights, !embedding && c->matryoshka_weights.count, no_task);
+    refuse_given(l, CONFIG_label_smoothing_factor, embedding && c->label_smoothing_factor > 0, other_task);
+    refuse_given(l, CONFIG_train_on_inputs, embedding && c->train_on_inputs, other_task);
+    check_matryoshka(l);
+}
+
 void check_rules(Loading *l, ConfigPurpose purpose) {
     const Config *c = l->c;
     if (c->runs.count && purpose <= CONFIG_FOR_PLAN) return; // each run is checked (config_runs)
@@ -274,6 +310,7 @@ void check_rules(Loading *l, ConfigPurpose purpose) {
     check_preference(l);
     check_mlm(l);
     check_labels(l);
+    check_embedding(l);
     if (c->max_steps == 0) refuse_key(l, CONFIG_max_steps, "0 steps; expected -1 (by epochs) or more than 0");
     if (c->lora_target_modules.count == 0) refuse_key(l, CONFIG_lora_target_modules, "an empty list");
     if (config_global_batch(c) >= 1 << 24)

@@ -35,7 +35,7 @@ void key_describe(StrBuf *s, const Key *k, bool option) {
     char alias[64];
     const char *aliases = k->aliases, *separator = "; also ";
     str_printf(s, "%s (%s", k->help, key_forms[k->type].name);
-    if (k->type == KEY_INT || k->type == KEY_FLOAT || k->type == KEY_INTS) add_range(s, k);
+    if (k->type == KEY_INT || k->type == KEY_FLOAT || k->type == KEY_INTS || k->type == KEY_FLOATS) add_range(s, k);
     const char *standard = k->standard ? k->standard : "[]";
     bool quoted = *standard == '"';
     if (!is_among(standard, strlen(standard), "[] {} \"\""))

@@ -236,7 +236,7 @@ void schema_add_list(cJSON *schema, const Key *k, void (*item)(cJSON *schema, co
     for (int i = 0; i < 3; i++) cJSON_AddItemToArray(any, forms[i] = cJSON_CreateObject());
     item(forms[0], k);
     schema_add_types(forms[1], "array");
-    if (k->type == KEY_INTS) cJSON_AddNumberToObject(forms[1], "minItems", 1);
+    if (k->type == KEY_INTS || k->type == KEY_FLOATS) cJSON_AddNumberToObject(forms[1], "minItems", 1);
     item(cJSON_AddObjectToObject(forms[1], "items"), k);
     schema_add_types(forms[2], "null");
 }
@@ -312,6 +312,32 @@ static void schema_integer(cJSON *schema, const Key *k) {
 
 static void schema_ints(cJSON *schema, const Key *k) { schema_add_list(schema, k, schema_integer); }
 
+static int read_number(const Reading *r, const Json *e) {
+    FloatList *l = r->field;
+    if (!json_is_number(e)) return key_wrong(r, e, "a number");
+    if (check_range(r, e->number, e)) return -1;
+    l->items = mem_realloc(l->items, l->count + 1, sizeof *l->items);
+    l->items[l->count++] = e->number;
+    return 0;
+}
+
+static int read_floats(const Reading *r, const Json *v) {
+    if (v->type == JSON_ARRAY && !v->count) return key_wrong(r, v, "at least one number");
+    return key_read_list(r, v, read_number, json_is_number(v), "a list of numbers");
+}
+
+static cJSON *write_floats(const Key *k, const void *field, bool absolute_paths) {
+    const FloatList *l = field;
+    if (!l->items) return cJSON_CreateNull();
+    cJSON *list = cJSON_CreateArray();
+    for (size_t i = 0; i < l->count; i++) cJSON_AddItemToArray(list, write_float(k, &l->items[i], absolute_paths));
+    return list;
+}
+
+static void schema_floats(cJSON *schema, const Key *k) { schema_add_list(schema, k, schema_float); }
+
+static void free_floats(void *field) { mem_free(((FloatList *)field)->items); }
+
 static void free_ints(void *field) { mem_free(((IntList *)field)->items); }
 
 static void add_objects(ObjectList *l, const Json *items, size_t count) {
@@ -383,6 +409,7 @@ const KeyForm key_forms[] = {
     [KEY_COLUMNS] = {"object",           sizeof(FileRule), key_read_columns, key_write_columns, key_schema_columns,
                      key_free_columns},
     [KEY_INTS]    = {"list of integers", sizeof(IntList),  read_ints,    write_ints,    schema_ints,    free_ints},
+    [KEY_FLOATS]  = {"list of numbers",  sizeof(FloatList), read_floats, write_floats,  schema_floats,  free_floats},
     [KEY_OBJECTS] = {"list of objects",  sizeof(ObjectList), read_objects, write_objects, schema_objects, free_objects},
     [KEY_OBJECT]  = {"object",           sizeof(ObjectList), read_object,  write_object,  schema_object,  free_objects},
 };

@@ -149,7 +149,8 @@ static void put_list(StrBuf *out, const char *text, bool numbers) {
 
 int key_from_text(JsonDoc **doc, const Key *k, const char *text, Err *err) {
     AUTO_STR StrBuf out = {0};
-    bool is_list = k->type == KEY_FILES || k->type == KEY_INTS || k->type == KEY_STRINGS || k->type == KEY_OBJECTS, yes;
+    bool numbers = k->type == KEY_INTS || k->type == KEY_FLOATS, yes;
+    bool is_list = numbers || k->type == KEY_FILES || k->type == KEY_STRINGS || k->type == KEY_OBJECTS;
     bool is_number = k->type == KEY_INT || k->type == KEY_FLOAT, is_text = k->type == KEY_TEXT || k->type == KEY_TEXTS;
     bool takes_object = k->type == KEY_COLUMNS || k->type == KEY_OBJECT;
     bool is_object = (k->type == KEY_FILES || takes_object) && *text == '{';
@@ -164,7 +165,7 @@ int key_from_text(JsonDoc **doc, const Key *k, const char *text, Err *err) {
     else if (k->type == KEY_BOOL && word_bool(text, &yes))
         str_puts(&out, yes ? "true" : "false");
     else if (is_list)
-        put_list(&out, text, k->type == KEY_INTS);
+        put_list(&out, text, numbers);
     else if (!is_number || !put_number(&out, text))
         json_quote(&out, text, strlen(text));
     return json_parse_config(doc, out.data, out.len, "command line", err);

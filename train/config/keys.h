@@ -29,6 +29,7 @@ typedef enum {
                  // "columns"}
     KEY_COLUMNS, // FileRule, of which only the columns are used: {"prompt": "its name in the file", ...}
     KEY_INTS,    // IntList
+    KEY_FLOATS,  // FloatList
     KEY_OBJECTS, // ObjectList: JSON objects that the table's owner reads
     KEY_OBJECT,  // the same, of one object
 } KeyType;
@@ -76,6 +77,11 @@ typedef struct IntList {
     int64_t *items;
     size_t count;
 } IntList;
+
+typedef struct FloatList {
+    double *items;
+    size_t count;
+} FloatList;
 
 typedef struct ObjectList {
     char **items; // JSON text in one line

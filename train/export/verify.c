@@ -6,6 +6,7 @@
 #include "logits.h"
 #include "path.h"
 #include "say.h"
+#include "text_vectors.h"
 
 // Both files hold the same float32 numbers except for one rounding where rank-stabilised scaling is folded into alpha,
 // or differing alphas into B. With activations of fewer bits this can change how some of them round, hence
@@ -152,6 +153,23 @@ static int examine_classifier(const Verification *v, Adapter *a, Err *err) {
     return check_effect(effect, v->peft, err);
 }
 
+// Of embeddings: the effect on the mean of the last hidden states.
+static int examine_vectors(const Verification *v, const Adapter *a, Err *err) {
+    size_t n = (size_t)v->m->config.hidden;
+    AUTO_FREE float *with = mem_alloc(n, sizeof *with), *without = mem_alloc(n, sizeof *without);
+    AUTO(text_vectors_free) TextVectors *adapted = text_vectors_new(v->m, a, POOLING_MEAN);
+    AUTO(text_vectors_free) TextVectors *base = text_vectors_new(v->m, NULL, POOLING_MEAN);
+    TextTokens text = {v->ids, v->n_ids};
+    say_to(v->out, "PEFT %s: of the model without a head, ", v->peft);
+    print_facts(a, v->out);
+    if (adapter_check(a, err) || text_vectors_run(adapted, &text, 1, with, err) ||
+        text_vectors_run(base, &text, 1, without, err))
+        return err_context(err, "%s", v->peft);
+    double effect = largest_difference(with, without, n);
+    say_to(v->out, "it moves a text's vector by up to %.6g\n", effect);
+    return check_effect(effect, v->peft, err);
+}
+
 static int64_t sequence_length(const Model *m) {
     enum { TOKENS = 48 };
     return m->max_positions < TOKENS ? m->max_positions : TOKENS;
@@ -176,6 +194,7 @@ int adapter_verify(const Model *m, const char *path, FILE *out, Err *err) {
     bool is_run = a && path_is_dir(path) && !dir_has(path, "adapter_config.json");
     if (is_run && !v.gguf && adapter_has_gguf(a)) return lacks_files(path, err);
     if (a && a->config.labels) return examine_classifier(&v, a, err);
+    if (a && a->config.embedding) return examine_vectors(&v, a, err);
     if (m->head.rows == 0)
         return err_input(err, "%s: no language-model head; expected a classifier's adapter", m->path);
     return examine_all(&v, err);
@@ -187,7 +206,7 @@ size_t adapter_verify_bytes(const Model *m, const Adapter *a) {
     if (!m->backend->host_memory) return 0;
     size_t n = (size_t)sequence_length(m), logits = n * (size_t)m->config.vocab * sizeof(float);
     size_t matrices = (size_t)a->count * sizeof(float), loading = 3 * matrices;
-    if (a->config.labels) return loading;
+    if (a->config.labels || a->config.embedding) return loading;
     size_t computing = matrices + logits + model_logits_bytes(m, a, (int64_t)n);
     return 2 * logits + (loading > computing ? loading : computing);
 }

@@ -78,6 +78,7 @@ static Tensor *blocks(const Pass *p, Tensor *x) {
         pass_recompute_end(p, RECOMPUTE_BLOCKS);
     }
     if (m->stream) tape_stage(p->t, &m->stream->stages, TAPE_NO_STAGE);
+    if (p->states) return encoder ? x : pass_norm(p, &m->final_norm, x);
     if (!encoder) return pass_norm(p, p->a && p->a->config.labels ? &m->final_norm : &m->head_norm, x);
     return encoder_end(p, x);
 }
@@ -152,6 +153,13 @@ static void preference_loss(const Pass *p, Tensor *x, const PassInputs *in) {
     h.preference.reference = in->reference_loss;
     h.preference.state = in->at.state;
     op_preference_loss(p->t, x, &p->m->head, &h, in->result);
+}
+
+void graph_build_vectors(Tape *t, const Model *m, const Adapter *a, const PassInputs *in, const PassOptions *o) {
+    Pass p = scored_pass(t, m, a, in, o);
+    p.states = true;
+    Tensor *x = hidden(&p, in, true);
+    op_pool(t, x, in->at.q_start, mat_of(in->vectors, DTYPE_F32, in->shape.samples, m->config.hidden));
 }
 
 void graph_build_loss(Tape *t, const Model *m, const Adapter *a, const PassInputs *in, const PassOptions *o) {

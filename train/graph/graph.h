@@ -1,7 +1,8 @@
 // graph: the graph of a model, built on a Tape from a Model, an optional Adapter and the inputs of one pass.
 //
-// Four ends: loss of a row (training, evaluation), logits of all positions, logits of a classifier, and one step of
-// cached generation. A block is a decoder's (decoder.c) or an encoder's (encoder.c); pass.h is what both are built of.
+// Five ends: loss of a row (training, evaluation), vectors of texts, logits of all positions, logits of a classifier,
+// and one step of cached generation. A block is a decoder's (decoder.c) or an encoder's (encoder.c); pass.h is what
+// both are built of.
 #pragma once
 
 #include "adapter.h"
@@ -33,6 +34,9 @@ static const PassOptions PASS_OPTIONS_EVAL = {0}; // neither dropout nor noise n
 // only the scored positions are computed. Preferences: the reference's token losses first, without gradients, so in the
 // same run.
 void graph_build_loss(Tape *t, const Model *m, const Adapter *a, const PassInputs *in, const PassOptions *o);
+// The vectors of the samples into in->vectors, from the last hidden states at the scored positions. In training their
+// gradients are read from there. o NULL: neither dropout nor noise nor recomputation.
+void graph_build_vectors(Tape *t, const Model *m, const Adapter *a, const PassInputs *in, const PassOptions *o);
 // Logits of all positions of a row, [T, V], into out (device memory), by the model's head.
 void graph_build_logits(Tape *t, const Model *m, const Adapter *a, const PassInputs *in, Mat out);
 // Logits of the adapter's classifier at the scored positions, [samples, labels], into out.

@@ -27,6 +27,7 @@ typedef struct Pass {
     int64_t n_last;
     TokenPlaces last_places;       // of last_rows
     AttentionShape last_attention; // queries = last_rows
+    bool states;                   // the end reads the last hidden states: of decoders after the norm
     // cached generation
     const KvCache *cache; // NULL: keys and values are those of this row
     const int32_t *cache_row;

@@ -82,6 +82,17 @@ PassInputs *pass_inputs_new(const Model *m, int64_t max_tokens, int64_t max_samp
     return pass_inputs_new_with(m, max_tokens, max_samples, (PassExtras){0});
 }
 
+static size_t vectors_bytes(const PassInputs *in) {
+    return (size_t)(in->capacity.samples * in->vector_cols) * sizeof *in->vectors;
+}
+
+PassInputs *pass_inputs_new_embeddings(const Model *m, int64_t max_tokens, int64_t max_samples) {
+    PassInputs *in = pass_inputs_new(m, max_tokens, max_samples);
+    in->vector_cols = m->config.hidden;
+    in->vectors = in->backend->k->alloc(in->backend, vectors_bytes(in));
+    return in;
+}
+
 void pass_inputs_free(PassInputs *in) {
     if (!in) return;
     Backend *b = in->backend;
@@ -90,6 +101,7 @@ void pass_inputs_free(PassInputs *in) {
     b->k->free(b, in->result, sizeof *in->result);
     if (in->logits) b->k->free(b, in->logits, logit_bytes(in));
     if (in->token_loss) b->k->free(b, in->token_loss, 2 * (size_t)in->capacity.scored * sizeof *in->token_loss);
+    if (in->vectors) b->k->free(b, in->vectors, vectors_bytes(in));
     mem_free(in->staging);
     mem_free(in);
 }

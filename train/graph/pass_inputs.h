@@ -47,14 +47,18 @@ typedef struct PassInputs {
     int32_t *predicted;                  // device [scored]: the predicted classes of a classifier, after the run
     float *logits;                       // device [scored, width]: of a classifier with values, after the run
     double *token_loss, *reference_loss; // device [scored], of preferences; else NULL
+    float *vectors;                      // device [samples, hidden], of embeddings: after a forward run the vectors of
+                                         // the samples, before a training run their gradients; else NULL
     HeadResult *result;                  // device
     char *block;                         // device
     char *staging;                       // host, the same layout
     size_t block_bytes, used_bytes;
     PassExtras extras;
+    int64_t vector_cols; // of vectors
 } PassInputs;
 PassInputs *pass_inputs_new(const Model *m, int64_t max_tokens, int64_t max_samples); // m is borrowed
 PassInputs *pass_inputs_new_with(const Model *m, int64_t max_tokens, int64_t max_samples, PassExtras extras);
+PassInputs *pass_inputs_new_embeddings(const Model *m, int64_t max_tokens, int64_t max_samples);
 void pass_inputs_free(PassInputs *in);
 // Sets the shape, for planning, without touching the arrays' contents. Within the capacity (CHECKed).
 void pass_inputs_shape(PassInputs *in, PassShape shape);

@@ -23,8 +23,17 @@ static int64_t length_at(const int64_t *with_length, int64_t i) {
     return length;
 }
 
+static void print_text_lengths(const Dataset *d, int64_t max_tokens) {
+    say("  lengths   mean %.1f, longest %ld (max_seq_length %ld)\n", (double)d->stats.tokens / (double)dataset_texts(d),
+        d->stats.longest, max_tokens);
+}
+
 static void print_lengths(const Dataset *d, int64_t max_tokens) {
     int64_t n = d->preference ? 2 * d->count : d->count;
+    if (d->embedding) {
+        print_text_lengths(d, max_tokens);
+        return;
+    }
     AUTO_FREE int64_t *with_length = mem_calloc((size_t)max_tokens + 1, sizeof *with_length);
     for (int64_t i = 0; i < d->count; i++) {
         int64_t count = dataset_size(d, i).count, second = d->preference ? dataset_sample(d, i).second : 0;
@@ -56,7 +65,10 @@ static int print_rows(const Dataset *d, const Config *c, const FileList *files, 
     if (weighted) say("  weighted  %ld sample%s per epoch\n", list.count, plural(list.count));
     say("  rows      %ld (%s), %.1f%% full, at most %u %s%s and %u token%s\n", rows,
         c->packing ? "packed" : "one sample each", percent(tokens, rows * capacity), p->most.samples,
-        d->preference ? "sequence" : "sample", plural(p->most.samples), p->most.tokens, plural(p->most.tokens));
+        d->preference  ? "sequence"
+        : d->embedding ? "text"
+                       : "sample",
+        plural(p->most.samples), p->most.tokens, plural(p->most.tokens));
     row_plan_free(p);
     mem_free(list.items);
     return 0;
@@ -93,11 +105,15 @@ static void print_lost(const DatasetStats *s, const Audit *a, AuditPart part) {
 static void print_counts(const Dataset *d, const Tokenizer *t) {
     const DatasetStats *s = &d->stats;
     int64_t kept = s->records - s->dropped_long - s->skipped_unsupervised;
-    say("  records   %ld: %ld %s%s kept, %ld dropped (too long), %ld skipped (no supervised token)\n", s->records, kept,
-        kept == s->samples ? "sample" : "record", plural(kept), s->dropped_long, s->skipped_unsupervised);
+    say("  records   %ld: %ld %s%s kept, %ld dropped (too long), %ld skipped (no %stoken)\n", s->records, kept,
+        kept == s->samples ? "sample" : "record", plural(kept), s->dropped_long, s->skipped_unsupervised,
+        d->embedding ? "" : "supervised ");
     if (kept != s->samples) say("  samples   %ld, windows of the kept text\n", s->samples);
-    say("  tokens    %ld: %ld supervised (%.1f%%), %ld masked\n", s->tokens, s->supervised,
-        percent(s->supervised, s->tokens), s->tokens - s->supervised);
+    if (d->embedding)
+        say("  tokens    %ld in %ld texts\n", s->tokens, dataset_texts(d));
+    else
+        say("  tokens    %ld: %ld supervised (%.1f%%), %ld masked\n", s->tokens, s->supervised,
+            percent(s->supervised, s->tokens), s->tokens - s->supervised);
     if (s->left_out_bytes)
         say("  left out  %ld byte%s without a token in the model's vocabulary\n", s->left_out_bytes,
             plural(s->left_out_bytes));
@@ -123,11 +139,13 @@ static void print_samples(const Dataset *d, const Tokenizer *t, int64_t n_shown)
         Sample s = dataset_sample(d, i);
         AUTO_STR StrBuf text = {0};
         sample_show(&text, &s, t, colour ? "\x1b[32m" : "[[", colour ? "\x1b[0m" : "]]");
-        say("\n--- sample %ld (record %ld): %ld token%s, %ld supervised%s\n", i, s.record + 1, s.count, plural(s.count),
-            s.supervised_count, s.preference == PREFERENCE_PAIRS ? ", chosen" : "");
+        say("\n--- sample %ld (record %ld): %ld token%s, %ld %s%s\n", i, s.record + 1, s.count, plural(s.count),
+            s.supervised_count + (s.embedding != 0), s.embedding ? "texts" : "supervised",
+            s.preference == PREFERENCE_PAIRS ? ", chosen" : "");
         say_generated(text.data, text.len, true); // escaped, but for the colours
         say("\n");
         if (s.preference == PREFERENCE_LABELS) say("=> %s\n", s.desirable ? "desirable" : "undesirable");
+        if (s.embedding > EMBEDDING_RANKED) say("=> %g\n", (double)s.score);
         if (d->problem) print_labels(d, &s);
     }
 }
@@ -179,6 +197,7 @@ AuditOptions inspect_audit_options(const Config *c) {
                           .problem = c->problem_type,
                           .raw_pairs = c->raw_pairs,
                           .preference = run_preference(c),
+                          .embedding = run_embedding(c),
                           .learnt = config_learnt(c)};
 }
 

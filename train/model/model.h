@@ -83,6 +83,7 @@ typedef struct ModelOptions {
     bool outline;       // shapes, types and sizes only: no weight is read, and the model computes nothing (`plan`);
                         // weights and the tokenizer of a folder without them may be absent
     DType absent_dtype; // of absent weights, where config.json names no type
+    bool embedder;      // needs the last hidden states alone: neither a head nor BERT's pooler
     bool classifier;    // accepts models without a language-model head: encoders, ...ForSequenceClassification
     bool masked_lm;     // loads an encoder's head of masked language modelling; without `classifier` it must be there
 } ModelOptions;

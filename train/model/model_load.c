@@ -178,9 +178,10 @@ static int check_masked_head(const Model *m, const ModelOptions *o, Err *err) {
 // The heads that the task needs.
 static int check_heads(const Model *m, const ModelOptions *o, Err *err) {
     const char *family = m->config.arch->model_types[0];
+    if (o->embedder) return 0;
     if (!o->classifier && m->head.rows == 0)
-        return err_input(err, "%s: a %s model without a language-model head; expected task classification", m->path,
-                         family);
+        return err_input(err, "%s: a %s model without a language-model head; expected task classification or embedding",
+                         m->path, family);
     if (o->masked_lm) return 0;
     if (m->config.arch->encoder && !m->config.arch->hf.pooler)
         return err_input(err,

@@ -169,7 +169,7 @@ void model_list_slots(Loader *l) {
     for (int i = 0; i < (int)m->config.layers; i++) list_layer(l, i);
     const char *head = m->is_gguf ? l->names->head : m->hf_prefix->head, *prefix = l->prefix;
     l->prefix = "";
-    bool classifies = list_class_head(l);
+    bool classifies = list_class_head(l) || l->options->embedder;
     list_masked_head(l);
     if (l->names->head && !m->config.tied_head) {
         if (!*head) head = l->names->head;

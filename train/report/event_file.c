@@ -167,7 +167,10 @@ void event_file_eval(EventFile *e, int64_t step, const EvalResult *r) {
     StrBuf summary = {0};
     if (!e) return;
     add_scalar(&summary, "eval/loss", r->loss);
-    bool tokens = !r->labels && !r->preference.samples;
+    const VectorReport *v = &r->vectors;
+    bool tokens = !r->labels && !r->preference.samples && !v->records;
+    if (v->records)
+        add_scalar(&summary, v->ranked ? "eval/accuracy" : "eval/spearman", v->ranked ? v->accuracy : v->spearman);
     if (tokens) add_scalar(&summary, "eval/token_accuracy", r->accuracy);
     if (tokens) add_scalar(&summary, "eval/perplexity", r->perplexity);
     if (r->labels) add_classes(&summary, r);

@@ -112,6 +112,9 @@ void progress_eval(Progress *p, int64_t step, const EvalResult *r, bool best) {
     say("step %ld/%ld  eval_loss %.4f  ", step, p->total, r->loss);
     if (r->preference.samples)
         say_preference(&r->preference);
+    else if (r->vectors.records)
+        say(r->vectors.ranked ? "accuracy %.1f%%" : "Spearman %.1f%%",
+            100 * (r->vectors.ranked ? r->vectors.accuracy : r->vectors.spearman));
     else if (r->labels)
         say_classes(r);
     else

@@ -122,8 +122,11 @@ static void add_data_table(StrBuf *out, const Trainer *t) {
     if (in->data->eval_rows)
         row(out, "evaluation samples", "%ld%s", in->data->eval_samples,
             in->data->held_out ? ", held out of these files (val_set_size)" : "");
-    row(out, "tokens", "%ld, of which supervised %ld (%.0f%%)", s->tokens, s->supervised,
-        100 * (double)s->supervised / fmax((double)s->tokens, 1));
+    if (in->data->train->embedding)
+        row(out, "tokens", "%ld in %ld texts", s->tokens, dataset_texts(in->data->train));
+    else
+        row(out, "tokens", "%ld, of which supervised %ld (%.0f%%)", s->tokens, s->supervised,
+            100 * (double)s->supervised / fmax((double)s->tokens, 1));
     row(out, "longest record", "%ld token%s", s->longest, plural(s->longest));
     if (s->left_out_bytes)
         row(out, "left out", "%ld byte%s without a token", s->left_out_bytes, plural(s->left_out_bytes));
@@ -132,7 +135,8 @@ static void add_data_table(StrBuf *out, const Trainer *t) {
     if (unread.len) row(out, "keys not used", "%s", unread.data);
     data_notes_show_special(&special, s);
     if (special.len) row(out, "control tokens", "%s", special.data);
-    row(out, "without supervised tokens", "%ld skipped", s->skipped_unsupervised);
+    row(out, in->data->train->embedding ? "without tokens" : "without supervised tokens", "%ld skipped",
+        s->skipped_unsupervised);
     row(out, "too long", "%ld dropped (%ld token%s), %ld truncated (%ld token%s)", s->dropped_long, s->dropped_tokens,
         plural(s->dropped_tokens), s->truncated, s->truncated_tokens, plural(s->truncated_tokens));
     str_puts(out, "</table></div>\n");

@@ -160,11 +160,15 @@ static void add_classes(cJSON *o, const EvalResult *r) {
 void train_log_eval(TrainLog *log, int64_t step, const EvalResult *r) {
     cJSON *o = mem_checked(cJSON_CreateObject());
     json_add_int(o, "step", step);
-    bool tokens = !r->labels && !r->preference.samples;
+    const VectorReport *v = &r->vectors;
+    bool tokens = !r->labels && !r->preference.samples && !v->records;
     json_add_number(o, "eval_loss", DIGITS, r->loss);
     if (tokens) json_add_number(o, "eval_perplexity", DIGITS, r->perplexity);
     if (tokens) json_add_number(o, "eval_token_accuracy", DIGITS, r->accuracy);
     add_preference(o, "eval_", &r->preference);
+    if (v->records)
+        json_add_number(o, v->ranked ? "eval_accuracy" : "eval_spearman", DIGITS,
+                        v->ranked ? v->accuracy : v->spearman);
     if (r->labels) add_classes(o, r);
     if (!isfinite(r->loss)) cJSON_AddTrueToObject(o, "nonfinite");
     write_line(log, o);

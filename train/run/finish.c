@@ -61,7 +61,7 @@ static void take_best(Trainer *t, const char *output_dir, bool did_steps) {
     trainer_set_state(t, &state);
 }
 
-// An encoder and a classifier have only the folder.
+// An encoder, a classifier and an adapter of embeddings have only the folder.
 static bool all_exist(const char *output_dir, const Adapter *a) {
     return dir_has(output_dir, "adapter/adapter_model.safetensors") &&
            dir_has(output_dir, "adapter/adapter_config.json") &&
@@ -129,10 +129,15 @@ static int export_and_verify(const Trainer *t, const char *output_dir, bool did_
 static void print_next(const TrainerInputs *in, const char *output_dir) {
     bool classifier = in->adapter->config.labels > 0, masked = in->config->task == TASK_MLM;
     int64_t format = in->data->train->stats.format;
-    bool preference = in->config->task == TASK_PREFERENCE;
-    bool answers = !classifier && !preference && !masked && format != FORMAT_TEXT && format != FORMAT_INPUT_IDS;
+    bool preference = in->config->task == TASK_PREFERENCE, embedding = in->config->task == TASK_EMBEDDING;
+    bool answers =
+        !classifier && !preference && !masked && !embedding && format != FORMAT_TEXT && format != FORMAT_INPUT_IDS;
     say("next:   ");
-    if (!masked) say(classifier ? " lorac predict %s TEXT;" : " lorac chat %s;", output_dir);
+    if (!masked)
+        say(classifier  ? " lorac predict %s TEXT;"
+            : embedding ? " lorac embed %s TEXTS;"
+                        : " lorac chat %s;",
+            output_dir);
     if (in->data->eval_rows) say(" lorac eval %s%s;", output_dir, answers ? " --generate" : "");
     if (classifier || masked)
         say(" lorac verify %s\n", output_dir);
@@ -155,6 +160,9 @@ void finish_report(const Trainer *t, const char *output_dir, bool did_steps, Eve
     print_next(in, output_dir);
     if (in->adapter->config.labels)
         say("adapter: %s/adapter (PEFT with the classifier's head, which llama.cpp does not support)\n", output_dir);
+    else if (in->adapter->config.embedding)
+        say("adapter: %s/adapter (PEFT, of the model without a head: for PEFT and sentence-transformers)\n",
+            output_dir);
     else if (!adapter_generates(in->adapter))
         say("adapter: %s/adapter (PEFT; llama.cpp loads no adapters of encoders)\n", output_dir);
     else if (in->adapter->config.dora)

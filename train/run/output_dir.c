@@ -119,12 +119,12 @@ static int check_snapshots(const Config *c, const InputSet *inputs, Err *err) {
 int output_dir_check_end(const Config *c, Err *err) {
     AUTO_INPUTS InputSet inputs = {0};
     AUTO_FREE char *adapter = path_join(c->output_dir, "adapter");
-    bool classifier = c->task == TASK_CLASSIFICATION || c->task == TASK_MLM; // has only the folder
+    bool folder_only = c->task == TASK_CLASSIFICATION || c->task == TASK_MLM || c->task == TASK_EMBEDDING;
     add_inputs(&inputs, c);
     input_set_add(&inputs, c->file);
     if (overwrite_folder(adapter, &adapter_peft_own, &inputs, err) ||
-        (!classifier && check_file(c, "adapter.gguf", adapter_gguf_own, &inputs, err)) ||
-        (!classifier && check_file(c, "Modelfile", modelfile_own, &inputs, err)) ||
+        (!folder_only && check_file(c, "adapter.gguf", adapter_gguf_own, &inputs, err)) ||
+        (!folder_only && check_file(c, "Modelfile", modelfile_own, &inputs, err)) ||
         (report_wanted(c) && check_file(c, "report.html", report_own, &inputs, err)) ||
         (c->profile && check_file(c, "profile.json", profile_own, &inputs, err)) ||
         (c->profile && check_file(c, "trace.json", trace_own, &inputs, err)))

@@ -31,6 +31,7 @@ int run_model_options(ModelOptions *o, const Config *c, int64_t *max_tokens, Err
                         .repository = c->base_model_name,
                         .eos_token = c->eos_token,
                         .revision = strcmp(c->model_revision, "main") == 0 ? NULL : c->model_revision,
+                        .embedder = c->task == TASK_EMBEDDING,
                         .classifier = c->task == TASK_CLASSIFICATION,
                         .masked_lm = c->task == TASK_MLM};
     ModelConfig m;
@@ -279,6 +280,7 @@ static int new_adapter(Adapter **a, const Config *c, const Model *m, uint32_t ta
         by_layer |= names_a_layer(c->lora_target_modules.items[i]);
     if (labels) ac.labels = (int64_t)labels->names->count;
     if (labels) ac.problem = labels->problem;
+    ac.embedding = c->task == TASK_EMBEDDING;
     int rc = by_layer ? target_layers(&ac, c, m, err) : 0;
     if (!rc) rc = check_room(c, m, &ac, err);
     if (!rc) rc = adapter_new(a, m, &ac, (uint64_t)c->seed, true, err);
@@ -295,6 +297,7 @@ int run_adapter_new(Adapter **a, const Config *c, const Model *m, const RunLabel
     if (adapter_load(a, m, c->adapter_name_or_path, true, err)) return -1;
     if (config_is_set(c, CONFIG_lora_target_modules)) adapter_narrow(a, m, targets);
     (*a)->config.dropout = (float)c->lora_dropout;
+    (*a)->config.embedding = c->task == TASK_EMBEDDING;
     return check_loaded(*a, c, targets, err) || check_labels(*a, labels, c->adapter_name_or_path, err) ? -1 : 0;
 }
 

@@ -48,6 +48,14 @@ static void print_model(const Trainer *t) {
                  m->path, noise.data);
 }
 
+// What of the tokens is learnt.
+static void print_learnt(int64_t supervised, int64_t texts) {
+    if (texts)
+        say(" in %ld texts", texts);
+    else
+        say(", %ld supervised", supervised);
+}
+
 // What folders and patterns name.
 static void print_files(const FileList *files) {
     for (size_t i = 0; i < files->count; i++) {
@@ -58,18 +66,20 @@ static void print_files(const FileList *files) {
 }
 
 static void print_evaluation(const RunData *d) {
-    int64_t tokens = 0, supervised = 0;
+    int64_t tokens = 0, supervised = 0, texts = 0;
     if (!d->eval_rows) return;
     for (int64_t i = 0; i < d->eval_rows->count; i++) {
         tokens += d->eval_rows->sizes[i].tokens;
         supervised += d->eval_rows->sizes[i].supervised;
+        texts += d->eval_set && d->eval_set->embedding ? d->eval_rows->sizes[i].samples : 0;
     }
-    say("eval     %ld sample%s%s, %ld token%s, %ld supervised", d->eval_samples, plural(d->eval_samples),
-        d->held_out ? " of these are held out" : "", tokens, plural(tokens), supervised);
+    say("eval     %ld sample%s%s, %ld token%s", d->eval_samples, plural(d->eval_samples),
+        d->held_out ? " of these are held out" : "", tokens, plural(tokens));
+    print_learnt(supervised, texts);
     if (d->validation) {
         const DatasetStats *s = &d->validation->stats;
-        say("; %ld dropped, %ld truncated, %ld without supervised tokens", s->dropped_long, s->truncated,
-            s->skipped_unsupervised);
+        say("; %ld dropped, %ld truncated, %ld without %stokens", s->dropped_long, s->truncated,
+            s->skipped_unsupervised, texts ? "" : "supervised ");
     }
     say("\n");
 }
@@ -79,11 +89,13 @@ static void print_data(const RunData *d, const Config *c, const Tokenizer *t) {
     print_files(&c->train_file);
     print_files(&c->validation_file);
     DataLines lines = {.width = 8};
-    say("data     %ld sample%s (%s), %ld token%s, %ld supervised; %ld dropped, %ld truncated, %ld without supervised "
-        "tokens\n",
-        d->held_out ? d->train->count : d->train_samples, plural(d->held_out ? d->train->count : d->train_samples),
-        dataset_format_name(s->format), s->tokens, plural(s->tokens), s->supervised, s->dropped_long, s->truncated,
-        s->skipped_unsupervised);
+    bool texts = d->train->embedding;
+    say("data     %ld sample%s (%s), %ld token%s", d->held_out ? d->train->count : d->train_samples,
+        plural(d->held_out ? d->train->count : d->train_samples), dataset_format_name(s->format), s->tokens,
+        plural(s->tokens));
+    print_learnt(s->supervised, texts ? dataset_texts(d->train) : 0);
+    say("; %ld dropped, %ld truncated, %ld without %stokens\n", s->dropped_long, s->truncated, s->skipped_unsupervised,
+        texts ? "" : "supervised ");
     print_evaluation(d);
     data_notes_print_labels(d->train->problem, d->train->labels, d->train->label_counts, &lines);
     data_notes_print(d->train, t, &lines);

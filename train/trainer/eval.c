@@ -96,6 +96,7 @@ static int sum_passes(PassRunner *r, const EvalRun *run, bool (*stop)(void), Eva
 
 int evaluate(PassRunner *r, const Dataset *d, const RowPlan *p, bool (*stop)(void), EvalResult *result, Err *err) {
     ClassShape shape = class_shape(r);
+    if (r->vectors) return evaluate_vectors(r, d, p, stop, result, err);
     EvalRun run = eval_run(r, d, p);
     size_t bytes = sizeof(EvalSums) + (shape.labels ? class_sums_count(shape) : 0) * sizeof(int64_t);
     AUTO_FREE EvalSums *sums = mem_calloc(1, bytes);
@@ -118,15 +119,16 @@ int evaluate(PassRunner *r, const Dataset *d, const RowPlan *p, bool (*stop)(voi
     return rc;
 }
 
-EvalResult evaluate_model(const Model *m, Adapter *a, const RunData *d, int64_t rows,
-                          const PassPreference *preference) {
+EvalResult evaluate_model(const Model *m, Adapter *a, const RunData *d, int64_t rows, const EvalLoss *loss) {
     EvalResult result = {0};
     Group alone = group_alone();
     PassRunnerOptions o = {.model = m,
                            .adapter = a,
                            .eval_rows = rows_in_pass(m->backend, rows),
                            .ranks = {.group = &alone},
-                           .preference = preference};
+                           .preference = loss ? loss->preference : NULL};
+    const RowPlan *const plans[2] = {d->eval_rows, NULL};
+    if (loss && loss->vectors) o.vectors = vectors_new(m->backend, loss->vectors, plans, loss->batch, m->config.hidden);
     pass_bounds_add(&o.bounds, d->eval_rows, o.eval_rows);
     PassRunner *runner = pass_runner_new(&o);
     pass_runner_reserve(runner, pass_runner_build_largest(runner, &PASS_OPTIONS_EVAL, TAPE_FORWARD).arena);

@@ -62,7 +62,9 @@ PassRunner *pass_runner_new(const PassRunnerOptions *o) {
     r->kl.loss.kind = PREFERENCE_KL;
     bool each = r->adapter && problem_is_each(r->adapter->config.problem);
     PassExtras extras = {o->preference != NULL, each ? r->adapter->config.labels : 0, r->bounds.scored};
-    r->inputs = pass_inputs_new_with(r->model, r->bounds.tokens, r->bounds.samples, extras);
+    r->vectors = o->vectors;
+    r->inputs = o->vectors ? pass_inputs_new_embeddings(r->model, r->bounds.tokens, r->bounds.samples)
+                           : pass_inputs_new_with(r->model, r->bounds.tokens, r->bounds.samples, extras);
     r->tally = b->k->alloc(b, sizeof *r->tally);
     if (r->adapter && r->adapter->config.labels)
         r->predicted = mem_calloc((size_t)r->bounds.scored + 1, sizeof *r->predicted);
@@ -90,6 +92,7 @@ void pass_runner_free(PassRunner *r) {
     release_arena(r);
     b->k->free(b, r->tally, sizeof *r->tally);
     pass_inputs_free(r->inputs);
+    vectors_free(r->vectors);
     tape_free(r->tape);
     row_clear(&r->row);
     mem_free(r->packed_rows);
@@ -102,7 +105,7 @@ static size_t build(PassRunner *r, const PassOptions *o, TapeMode mode) {
     PassOptions all = *o;
     all.preference = r->packed.mismatched ? &r->kl : r->preference;
     tape_reset(r->tape);
-    graph_build_loss(r->tape, r->model, r->adapter, r->inputs, &all);
+    (r->vectors ? graph_build_vectors : graph_build_loss)(r->tape, r->model, r->adapter, r->inputs, &all);
     return tape_plan(r->tape, mode);
 }
 
@@ -226,6 +229,21 @@ static void run_tape(PassRunner *r, const PassOptions *o, TapeMode mode) {
     if (!known) r->seen[r->n_seen++ % RUNNER_SHAPES] = key;
 }
 
+// What the pass reads and writes besides its inputs.
+static void begin_pass(PassRunner *r, const PassRows *p, PassState state, TapeMode mode) {
+    pass_runner_pack(r, p);
+    pass_inputs_send(r->inputs, state);
+    if (r->vectors && mode == TAPE_TRAIN) vectors_gradient(r->vectors, p->first, r->inputs->vectors, r->row.samples);
+}
+
+static void end_pass(PassRunner *r, const PassRows *p, TapeMode mode, HeadTally *tally) {
+    Backend *b = r->model->backend;
+    if (!r->vectors)
+        b->k->tally(b, tally, r->inputs->result);
+    else if (mode == TAPE_FORWARD)
+        vectors_put(r->vectors, p->first, r->inputs->vectors, r->row.samples);
+}
+
 int64_t pass_runner_start(PassRunner *r, const PassRows *p, const PassOptions *o, PassState state, TapeMode mode,
                           HeadTally *tally) {
     if (r->team) {
@@ -233,13 +251,11 @@ int64_t pass_runner_start(PassRunner *r, const PassRows *p, const PassOptions *o
         pass_runners_start(&one, 1, mode);
         return one.scored;
     }
-    Backend *b = r->model->backend;
     PassOptions with_row = *o;
     with_row.row = (uint32_t)p->first;
-    pass_runner_pack(r, p);
-    pass_inputs_send(r->inputs, state);
+    begin_pass(r, p, state, mode);
     run_tape(r, &with_row, mode);
-    b->k->tally(b, tally, r->inputs->result);
+    end_pass(r, p, mode, tally);
     return r->row.scored;
 }
 
@@ -251,8 +267,7 @@ void pass_runners_start(PassStart *starts, size_t n, TapeMode mode) {
         PassStart *s = &starts[i];
         PassRunner *r = s->runner;
         s->options.row = (uint32_t)s->pass.first;
-        pass_runner_pack(r, &s->pass);
-        pass_inputs_send(r->inputs, s->state);
+        begin_pass(r, &s->pass, s->state, mode);
         build_and_reserve(r, &s->options, mode);
         tapes[i] = r->tape;
         arenas[i] = r->arena;
@@ -260,7 +275,7 @@ void pass_runners_start(PassStart *starts, size_t n, TapeMode mode) {
     pass_team_reserve(team, tapes_workspace(tapes, n));
     tapes_run(tapes, arenas, n, team->workspace);
     for (size_t i = 0; i < n; i++) {
-        team->backend->k->tally(team->backend, starts[i].tally, starts[i].runner->inputs->result);
+        end_pass(starts[i].runner, &starts[i].pass, mode, starts[i].tally);
         starts[i].scored = starts[i].runner->row.scored;
     }
 }

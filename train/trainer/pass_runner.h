@@ -9,6 +9,7 @@
 #include "pass.h"
 #include "ranks.h"
 #include "rows.h"
+#include "vectors.h"
 
 typedef struct PassRunner PassRunner;
 
@@ -29,6 +30,7 @@ typedef struct PassRunnerOptions { // all borrowed
     RankContext ranks;                // evaluations are divided over them
     PassTeam *team;                   // NULL: alone
     const PassPreference *preference; // of all passes; NULL: none
+    Vectors *vectors;                 // of embeddings: their table, owned then; NULL: none
 } PassRunnerOptions;
 
 PassRunner *pass_runner_new(const PassRunnerOptions *o);
@@ -64,7 +66,8 @@ void pass_runner_pack(PassRunner *r, const PassRows *pass);
 // The (padded) shape of the pass, without reading its samples.
 PassShape pass_runner_shape(const PassRunner *r, const PassRows *pass);
 // Queues the pass. TAPE_TRAIN: adapter gradient = that of the pass. *tally (device memory) += its result. Returns the
-// number of scored positions.
+// number of scored positions. Of embeddings the vectors go into the table, or their gradients come from it; there is no
+// result.
 int64_t pass_runner_start(PassRunner *r, const PassRows *pass, const PassOptions *o, PassState state, TapeMode mode,
                           HeadTally *tally);
 // The same for n runners of a team, together.

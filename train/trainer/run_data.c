@@ -10,8 +10,10 @@
 #include "path.h"
 #include "record_slice.h"
 #include "records.h"
+#include "sentence_folder.h"
 #include "subset.h"
 #include "template_check.h"
+#include "vectors.h"
 
 // KL_GROUP: records whose completions are exchanged for KTO's estimate. TRL takes those of a device's batch; a constant
 // makes the data independent of how a batch is split.
@@ -137,6 +139,13 @@ static MlmRule mlm_rule(const Config *c) {
                      .seed = (uint64_t)c->seed};
 }
 
+EmbeddingData run_embedding(const Config *c) {
+    if (c->task != TASK_EMBEDDING) return EMBEDDING_NONE;
+    return c->embedding_loss == LOSS_RANKING  ? EMBEDDING_RANKED
+           : c->embedding_loss == LOSS_COSINE ? EMBEDDING_COSINES
+                                              : EMBEDDING_SCORED;
+}
+
 DatasetOptions run_dataset_options(const Config *c, const FileList *files, int64_t max_tokens) {
     return (DatasetOptions){.files = (const char *const *)files->items,
                             .n_files = files->count,
@@ -153,6 +162,8 @@ DatasetOptions run_dataset_options(const Config *c, const FileList *files, int64
                             .preference = run_preference(c),
                             .learn_chosen_prompt = c->preference_loss == LOSS_ORPO,
                             .kl_group = KL_GROUP,
+                            .embedding = run_embedding(c),
+                            .pooling = c->pooling ? c->pooling : POOLING_MEAN,
                             .mlm = mlm_rule(c),
                             .classification = c->task == TASK_CLASSIFICATION,
                             .problem = c->problem_type};
@@ -245,6 +256,7 @@ static int open_dataset(Dataset **to, const RunData *d, const Config *c, const M
     }
     o.named = of_config.count ? &of_config : of_base.count ? &of_base : NULL;
     o.score_first = m->config.arch->encoder;
+    o.pooling = d->pooling;
     o.mlm.vocab = (int32_t)min64(m->tokenizer->vocab_size, m->config.vocab);
     if (dataset_open(to, &o, m->tokenizer, d->chat, err) || check_smoothing(*to, c, err)) return -1;
     return (*to)->masked ? model_check_ids(m, &(*to)->mlm.mask_token, 1, err) : 0;
@@ -282,12 +294,22 @@ static int check_ids(const Dataset *d, const Model *m, Err *err) {
     return 0;
 }
 
+// How the model's folder makes vectors, where the config does not say it.
+static int choose_pooling(RunData *d, const Config *c, const Model *m, Err *err) {
+    AUTO_CALL(sentence_folder_clear) SentenceFolder s = {0};
+    if (c->task != TASK_EMBEDDING) return 0;
+    if (sentence_folder_read(&s, m, err) || sentence_pooling(&d->pooling, c->pooling, &s, m, err)) return -1;
+    d->normalize = c->normalize_embeddings ? c->normalize_embeddings == NORMALIZE_ON : s.normalize;
+    VectorLoss loss = vector_loss_of(c, d->normalize);
+    return vector_loss_check(&loss, m->config.hidden, err);
+}
+
 int run_data_open(RunData *d, const Config *c, const Model *m, const RunLabels *labels, bool train, Err *err) {
     *d = (RunData){0};
     AUTO_STR StrBuf identity = {0};
     bool from_train = c->val_set_size > 0 && !c->validation_file.count;
     if (run_max_tokens(c, &m->config, &d->max_tokens, err) || check_validation(c, err) ||
-        run_chat_template(c, m->tokenizer, &d->chat, err) ||
+        choose_pooling(d, c, m, err) || run_chat_template(c, m->tokenizer, &d->chat, err) ||
         ((train || from_train) && open_train(d, c, m, labels, &identity, err)) ||
         (c->validation_file.count && open_validation(d, c, m, labels, err)) || check_ids(d->train, m, err) ||
         check_ids(d->validation, m, err))
@@ -301,8 +323,8 @@ int run_data_open(RunData *d, const Config *c, const Model *m, const RunLabels *
 
 int run_data_assume(RunData *d, const Config *c, const Model *m, int64_t rows, Err *err) {
     *d = (RunData){0};
-    if (run_max_tokens(c, &m->config, &d->max_tokens, err)) return -1;
-    int64_t sequences = run_preference(c) == PREFERENCE_PAIRS ? 2 : 1;
+    if (run_max_tokens(c, &m->config, &d->max_tokens, err) || choose_pooling(d, c, m, err)) return -1;
+    int64_t sequences = run_preference(c) == PREFERENCE_PAIRS || run_embedding(c) ? 2 : 1;
     d->rows = row_plan_assumed(rows, sequences, d->max_tokens);
     if (c->validation_file.count || c->val_set_size > 0)
         d->eval_rows = row_plan_assumed(rows, sequences, d->max_tokens);

@@ -18,6 +18,8 @@ typedef struct RunData {
     int64_t train_samples, eval_samples;
     int64_t *held_out, n_held_out; // val_set_size: records with a sample in eval_rows (Sample.record), ascending
     int64_t max_tokens;            // of a row (run_max_tokens)
+    Pooling pooling;               // of embeddings: not AUTO
+    bool normalize;                // of embeddings
     char fingerprint[33];          // of all data that affects results
 } RunData;
 
@@ -37,6 +39,7 @@ int run_validation_files(FileList *files, const Config *c, Err *err);
 int run_eval_files(FileList *files, CaseChoice *choice, const RunData *d, const Config *c, Err *err);
 // Borrows the list.
 PreferenceData run_preference(const Config *c); // what the task reads
+EmbeddingData run_embedding(const Config *c);
 DatasetOptions run_dataset_options(const Config *c, const FileList *files, int64_t max_tokens);
 // The samples of an epoch: those of `from`, weighed by their files. out->items is NULL where all weights are 1.
 int run_weigh(SampleList *out, const Dataset *d, const FileList *files, const Config *c, SampleList from, Err *err);

@@ -61,6 +61,11 @@ static PassRunner *new_runner(Trainer *t) {
                            .ranks = *in->ranks,
                            .team = in->team,
                            .preference = preference ? &t->preference : NULL};
+    const RowPlan *const plans[2] = {in->data->rows, in->data->eval_rows};
+    t->vector_loss = vector_loss_of(in->config, in->data->normalize);
+    if (in->config->task == TASK_EMBEDDING)
+        o.vectors =
+            vectors_new(in->model->backend, &t->vector_loss, plans, t->plan.rows_per_step, in->model->config.hidden);
     pass_bounds_add(&o.bounds, in->data->rows, t->plan.rows_per_pass);
     pass_bounds_add(&o.bounds, in->data->eval_rows, o.eval_rows);
     return pass_runner_new(&o);

@@ -15,6 +15,7 @@ struct PassRunner {
     PassTeam *team; // NULL: alone
     const PassPreference *preference;
     PassPreference kl; // the same for mismatched sequences
+    Vectors *vectors;  // of embeddings; else NULL
     Tape *tape;
     PassInputs *inputs;
     Row row;
@@ -33,6 +34,11 @@ struct PassRunner {
 // the next call.
 const int32_t *pass_runner_predicted(PassRunner *r);
 const float *pass_runner_logits(PassRunner *r); // [scored, width] likewise, of a classifier with values
+
+// evaluate() of embeddings (eval_vectors.c).
+int evaluate_vectors(PassRunner *r, const Dataset *d, const RowPlan *p, bool (*stop)(void), EvalResult *result,
+                     Err *err);
+double spearman(const float *x, const float *y, int64_t n); // NAN where one of them is constant or has a NaN
 
 // ---- the trainer ----
 
@@ -56,6 +62,7 @@ typedef struct StepNow {
     StepRows rows;
     PreferenceCounts samples; // task "preference"
     double kl;                // kto
+    VectorSums vectors;       // task "embedding"
     double start;
     int64_t pass; // the next one of this rank
 } StepNow;
@@ -68,6 +75,7 @@ struct Trainer {
     Group alone_group;
     RankContext alone;         // where no ranks were given
     PassPreference preference; // task "preference"
+    VectorLoss vector_loss;    // task "embedding"
     PassRunner *runner;
     Optimizer *optimizer;
     StepCounts *counts;          // this rank's, on the host

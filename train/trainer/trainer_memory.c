@@ -14,9 +14,9 @@ PassPlan trainer_build_level(Trainer *t, Recompute level) {
     return p;
 }
 
-// Gradients, moments and their sum: reserved, but not touched before the first step.
+// Gradients, moments and their sum, the table of vectors: reserved, but not touched before the first step.
 static size_t untouched_bytes(const Trainer *t) {
-    return (size_t)t->in.adapter->count * (3 * sizeof(float) + sizeof(int64_t));
+    return (size_t)t->in.adapter->count * (3 * sizeof(float) + sizeof(int64_t)) + vectors_bytes(t->runner->vectors);
 }
 
 // Code of libraries and buffers of threads that a process touches only when it computes: measured on x86-64 with 1 to 8

@@ -271,6 +271,22 @@ static double estimate_kl(Trainer *t) {
     return preference_kl(&sum, &t->now.samples);
 }
 
+// Embeddings: the vectors of all passes, and their gradients.
+static void compute_vectors(Trainer *t) {
+    Group *g = t->in.ranks->group;
+    Vectors *v = t->runner->vectors;
+    PassOptions o = trainer_options(t, RECOMPUTE_NONE);
+    PassState state = {.stream = (uint32_t)t->state.step};
+    PassRows pass;
+    vectors_begin(v, t->in.data->train, t->in.data->rows, t->order + t->now.rows.first, t->now.rows.count);
+    heartbeat_set_phase(t->in.ranks->heartbeat, pass_runner_phase(t->runner), t->now.report.step);
+    for (int64_t p = g->rank; trainer_pass(t, t->state.step, p, &pass); p += g->ranks)
+        pass_runner_start(t->runner, &pass, &o, state, TAPE_FORWARD, NULL);
+    heartbeat_set_phase(t->in.ranks->heartbeat, PHASE_WAITING, t->now.report.step);
+    vectors_gather(v);
+    t->now.vectors = vectors_loss(v, t->state.loss_scale, NULL);
+}
+
 void trainer_step_begin(Trainer *t) {
     TrainerState *s = &t->state;
     t->now = (StepNow){.report = {.step = s->step + 1,
@@ -282,6 +298,7 @@ void trainer_step_begin(Trainer *t) {
     begin(t);
     set_order(t, t->now.rows.epoch);
     count_tokens(t, &t->now);
+    if (t->runner->vectors) compute_vectors(t);
     if (t->preference.loss.kind == PREFERENCE_KTO) t->now.kl = estimate_kl(t);
 }
 
@@ -302,6 +319,7 @@ int trainer_step_end(Trainer *t, bool stopped, StepReport *report, Err *err) {
     if (check_tokens(report, all->supervised, err)) return -1;
     int64_t units = t->runner->preference ? t->now.samples.samples : report->supervised;
     report->loss = pass_runner_loss(&all->heads) / (double)units;
+    if (t->runner->vectors) report->loss = t->now.vectors.loss / (double)t->now.vectors.records;
     if (t->runner->preference)
         report->preference = preference_report(&t->preference, &all->heads, &t->now.samples, t->now.kl);
     report_ranks(t, all, report);

@@ -5,8 +5,8 @@
 
 #include "cli_runner.h"
 #include "family_fixture.h"
+#include "same_adapter.h"
 #include "say.h"
-#include "sockets.h"
 
 #define MODEL "llama3-0" // of family_open
 #define GOLDEN SOURCE_DIR "/tests/golden/preference/"
@@ -92,29 +92,6 @@ static void test_preference_cuda(void **state) {
 }
 
 // ---- the same bits ----
-
-static char *adapter_hash(const char *dir) {
-    AUTO_FREE char *command = mem_printf("sha256sum < %s/adapter/adapter_model.safetensors", dir);
-    return command_output(command, 0);
-}
-
-static void check_same(const char *a, const char *b) {
-    AUTO_FREE char *first = adapter_hash(a), *second = adapter_hash(b);
-    assert_string_equal(first, second);
-}
-
-// The words on two ranks of this machine.
-static void run_two_ranks(const char *words) {
-    int fd, port;
-    Err err;
-    ASSERT_OK(socket_listen(&fd, &port, "127.0.0.1", &err), &err);
-    close(fd);
-    AUTO_FREE char *command = mem_printf(
-        "export XDG_CACHE_HOME=$PWD/cache WORLD_SIZE=2 LOCAL_WORLD_SIZE=2 MASTER_ADDR=127.0.0.1 "
-        "MASTER_PORT=%d; RANK=1 LOCAL_RANK=1 '%s' %s >rank1 2>&1 & RANK=0 LOCAL_RANK=0 '%s' %s 2>&1; wait $!",
-        port, LORAC, words, LORAC, words);
-    mem_free(command_output(command, 0));
-}
 
 static void test_preference_bits(void **state) {
     (void)state;

@@ -475,7 +475,8 @@ static void test_config_every_key_refuses_wrong_types(void **state) {
     (void)state;
     for (size_t i = 0; i < CONFIG_KEYS; i++) {
         const Key *k = &config_table.keys[i];
-        bool number = k->type == KEY_INT || k->type == KEY_FLOAT || k->type == KEY_BYTES || k->type == KEY_INTS;
+        bool number = k->type == KEY_INT || k->type == KEY_FLOAT || k->type == KEY_BYTES || k->type == KEY_INTS ||
+                      k->type == KEY_FLOATS;
         if (!number) assert_int_equal(takes(k, "12345"), -1);
         bool object = k->type == KEY_COLUMNS || k->type == KEY_OBJECT;
         if (k->type != KEY_BOOL && !object) assert_int_equal(takes(k, "{}"), -1);
