@@ -132,8 +132,8 @@ typedef struct Lora {
 
 // Which keys each query sees. Sample s has queries [q_start[s], q_start[s+1]) and keys [k_start[s], k_start[s] +
 // k_len[s]). Query i has position q_pos[i] in its sample and sees its sample's keys j with j <= q_pos[i] (causal) and
-// j > q_pos[i] - window (window 0: no limit); bidirectional: all keys of its sample (window must be 0). With a soft cap
-// c a score is c tanh(scale q k^T / c) (Gemma 2).
+// j > q_pos[i] - window (window 0: no limit); bidirectional: all keys of its sample, with a window those nearer than it
+// on both sides, |j - q_pos[i]| < window. With a soft cap c a score is c tanh(scale q k^T / c) (Gemma 2).
 typedef struct AttentionShape {
     int64_t heads, kv_heads, head_size;
     int64_t samples;

@@ -64,12 +64,13 @@ static double attention_pairs(const Backend *b, const AttentionCall *c) {
     double pairs = 0;
     if (!b->host_memory) {
         double keys = (double)c->k.rows / (double)(s->samples ? s->samples : 1) / (s->bidirectional ? 1 : 2);
-        return (double)c->q.rows * (s->window && (double)s->window < keys ? (double)s->window : keys);
+        double most = (double)(s->bidirectional ? 2 * s->window - 1 : s->window);
+        return (double)c->q.rows * (s->window && most < keys ? most : keys);
     }
     for (int64_t i = 0; i < s->samples; i++)
         for (int64_t q = s->q_start[i]; q < s->q_start[i + 1]; q++) {
             int64_t keys = s->bidirectional ? s->k_len[i] : min64(s->q_pos[q] + 1, s->k_len[i]);
-            pairs += (double)(s->window ? min64(keys, s->window) : keys);
+            pairs += (double)(s->window ? min64(keys, s->bidirectional ? 2 * s->window - 1 : s->window) : keys);
         }
     return pairs;
 }

@@ -173,6 +173,9 @@ static const OpSize shapes[] = {
     {.t = 300, .heads = 4, .kv = 2, .d = 80, .bidirectional = true, .layout = OP_PACKED},
     {.t = 129, .heads = 3, .kv = 1, .d = 64, .bidirectional = true, .softcap = 2, .layout = OP_SOME_QUERY},
     {.t = 9, .heads = 3, .kv = 1, .d = 64, .bidirectional = true, .layout = OP_CACHE},
+    {.t = 513, .heads = 2, .kv = 2, .d = 64, .bidirectional = true, .window = 65},
+    {.t = 300, .heads = 4, .kv = 2, .d = 80, .bidirectional = true, .window = 17, .layout = OP_PACKED},
+    {.t = 300, .heads = 2, .kv = 1, .d = 64, .bidirectional = true, .window = 31, .layout = OP_SOME_QUERY},
 };
 
 const OpCase op_cases_attention[] = {

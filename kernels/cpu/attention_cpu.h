@@ -20,7 +20,8 @@ typedef struct Range {
 } Range;
 
 static inline Range keys_seen(const AttentionShape *s, int64_t sample, int64_t pos) {
-    int64_t end = s->bidirectional ? s->k_len[sample] : min64(pos + 1, s->k_len[sample]);
+    int64_t after = !s->bidirectional ? 1 : s->window ? s->window : s->k_len[sample];
+    int64_t end = min64(pos + after, s->k_len[sample]);
     return (Range){s->window ? min64(max64(pos - s->window + 1, 0), end) : 0, end};
 }
 

@@ -12,7 +12,8 @@ typedef struct Query {
 
 static Query query_at(const AttentionShape *s, int64_t sample, int64_t row, int64_t head) {
     int64_t pos = s->q_pos[row];
-    int64_t end = pos + 1 < s->k_len[sample] && !s->bidirectional ? pos + 1 : s->k_len[sample];
+    int64_t after = !s->bidirectional ? 1 : s->window ? s->window : s->k_len[sample];
+    int64_t end = pos + after < s->k_len[sample] ? pos + after : s->k_len[sample];
     int64_t first = s->window && pos - s->window + 1 > 0 ? pos - s->window + 1 : 0;
     return (Query){row, head, head / (s->heads / s->kv_heads), s->k_start[sample] + first, s->k_start[sample] + end};
 }

@@ -42,6 +42,10 @@ CASES = {
                  ["query", "key", "value", "attention.output.dense", "intermediate.dense", "output.dense"],
                  "BertForSequenceClassification"),
     "llama": ("Llama", SMALL, ["q_proj", "v_proj"], "LlamaForCausalLM"),
+    "modernbert": ("ModernBert", dict(vocab_size=V, hidden_size=32, intermediate_size=48, num_hidden_layers=2,
+                                      num_attention_heads=4, max_position_embeddings=24, local_attention=8,
+                                      bos_token_id=2, eos_token_id=3, cls_token_id=2, sep_token_id=3),
+                   ["Wqkv", "mlp.Wo"], "ModernBertForMaskedLM"),
     "bert-multi": ("Bert", BERT, ["query", "value"], "BertModel"),
     "llama-multi": ("Llama", SMALL, ["q_proj", "v_proj"], "LlamaForCausalLM"),
     "bert-number": ("Bert", BERT, ["query", "value"], "BertModel"),
@@ -105,7 +109,7 @@ def golden(name, out):
     targets_by_sample = targets_of(problem, classes)
     peft = get_peft_model(model, LoraConfig(r=R, lora_alpha=ALPHA, target_modules=targets,
                                             task_type="TOKEN_CLS" if tokens else "SEQ_CLS",
-                                            modules_to_save=["classifier" if bert else "score"]))
+                                            modules_to_save=["classifier" if "Bert" in family else "score"]))
     trained = {n.replace(".modules_to_save.default", "").replace(".default", ""): p
                for n, p in peft.named_parameters() if p.requires_grad}
     values = fill({n: p.detach().numpy() for n, p in trained.items()}, name, lines)

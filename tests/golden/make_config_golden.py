@@ -285,16 +285,26 @@ SHIPPED = {
         "DistilBertForMaskedLM", "distilbert", activation="gelu", attention_dropout=0.1, dim=768, dropout=0.1,
         hidden_dim=3072, initializer_range=0.02, max_position_embeddings=512, n_heads=12, n_layers=6, pad_token_id=0,
         qa_dropout=0.1, seq_classif_dropout=0.2, sinusoidal_pos_embds=False, tie_weights_=True, vocab_size=30522),
+    "modernbert-base": shipped(
+        "ModernBertForMaskedLM", "modernbert", attention_bias=False, attention_dropout=0.0, bos_token_id=50281,
+        classifier_activation="gelu", classifier_bias=False, classifier_dropout=0.0, classifier_pooling="mean",
+        cls_token_id=50281, decoder_bias=True, deterministic_flash_attn=False, embedding_dropout=0.0, eos_token_id=50282,
+        global_attn_every_n_layers=3, global_rope_theta=160000.0, gradient_checkpointing=False, hidden_activation="gelu",
+        hidden_size=768, initializer_cutoff_factor=2.0, initializer_range=0.02, intermediate_size=1152,
+        layer_norm_eps=1e-05, local_attention=128, local_rope_theta=10000.0, max_position_embeddings=8192, mlp_bias=False,
+        mlp_dropout=0.0, norm_bias=False, norm_eps=1e-05, num_attention_heads=12, num_hidden_layers=22, pad_token_id=50283,
+        position_embedding_type="absolute", sep_token_id=50282, tie_word_embeddings=True, torch_dtype="float32",
+        vocab_size=50368),
 }
 ENCODERS = ("bert", "roberta", "xlm-roberta", "distilbert")
 for name in ["llama", "mistral", "mixtral", "qwen2", "qwen3", "qwen3_moe", "gemma2", "gemma3_text", "phi3", "gpt2",
-             "bert", "roberta", "xlm-roberta", "distilbert", "smollm3", "granite", "gemma", "olmo2", "olmo3", "qwen2_moe",
+             "bert", "roberta", "xlm-roberta", "distilbert", "modernbert", "smollm3", "granite", "gemma", "olmo2", "olmo3", "qwen2_moe",
              "starcoder2", "phi"]:
     SHIPPED["default-" + name] = {"model_type": name}  # every default of the class
 
 ACTIVATIONS = {"silu": "silu", "gelu_pytorch_tanh": "gelu_tanh", "gelu_new": "gelu_tanh", "gelu": "gelu"}
 GGUF = {"mistral": "llama", "mixtral": "llama", "qwen3_moe": "qwen3moe", "qwen2_moe": "qwen2moe", "gemma3_text": "gemma3", "gemma3": "gemma3", "olmo3": "olmo2", "phi": "phi2",
-        **{name: "none" for name in ENCODERS}}
+        "modernbert": "none", **{name: "none" for name in ENCODERS}}
 
 
 def number(x):
@@ -328,7 +338,7 @@ def rope_line(parameters, config):
 
 def facts(config):
     with torch.device("meta"):
-        model = AutoModel.from_config(config) if config.model_type in ENCODERS else AutoModelForCausalLM.from_config(config)
+        model = AutoModel.from_config(config) if config.model_type in (*ENCODERS, "modernbert") else AutoModelForCausalLM.from_config(config)
     text = config.get_text_config()
     body = model.base_model
     body = getattr(body, "language_model", body)
@@ -337,16 +347,18 @@ def facts(config):
               if kind in ENCODERS else body.layers)
     modules = dict(layers[0].named_modules())
     find = lambda *names: next(modules[n] for n in names if n in modules)
-    q = find("self_attn.q_proj", "self_attn.qkv_proj", "attn.c_attn", "attention.self.query", "attention.q_lin")
-    o = find("self_attn.o_proj", "self_attn.dense", "attn.c_proj", "attention.output.dense", "attention.out_lin")
+    q = find("self_attn.q_proj", "self_attn.qkv_proj", "attn.c_attn", "attention.self.query", "attention.q_lin", "attn.Wqkv")
+    o = find("self_attn.o_proj", "self_attn.dense", "attn.c_proj", "attention.output.dense", "attention.out_lin", "attn.Wo")
     sparse = [hasattr(layer, "mlp") and hasattr(layer.mlp, "experts") for layer in layers]
     dense_up = [m for layer in layers for n, m in layer.named_modules()
-                if n in ("mlp.up_proj", "mlp.gate_up_proj", "mlp.c_fc", "mlp.fc1", "intermediate.dense", "ffn.lin1")]
+                if n in ("mlp.up_proj", "mlp.gate_up_proj", "mlp.c_fc", "mlp.fc1", "intermediate.dense", "ffn.lin1", "mlp.Wi")]
     heads = text.num_attention_heads
     head = getattr(text, "head_dim", None) or text.hidden_size // heads
     attention = find("self_attn", "attn", "attention.self", "attention")
     scale = getattr(attention, "scaling", head**-0.5)
     window = getattr(text, "sliding_window", None) or 0
+    if kind == "modernbert":
+        window += 1  # the farthest key that is seen is `sliding_window` away
     if kind == "smollm3" and not text.use_sliding_window:
         window = 0
     types = getattr(text, "layer_types", None)
@@ -366,7 +378,7 @@ def facts(config):
         text.vocab_size, context)
     yield "scales", "eps %s embed %s query %s attn_cap %s final_cap %s" % (
         number(layers[0].sa_layer_norm.eps if kind == "distilbert" else
-               next(getattr(text, k) for k in ("rms_norm_eps", "norm_epsilon", "layer_norm_epsilon", "layer_norm_eps") if hasattr(text, k))),
+               next(getattr(text, k) for k in ("rms_norm_eps", "norm_eps", "norm_epsilon", "layer_norm_epsilon", "layer_norm_eps") if hasattr(text, k))),
         number(getattr(getattr(body, "embed_tokens", None), "scalar_embed_scale", getattr(body, "embedding_multiplier", 1))),
         number(scale),
         number((getattr(text, "attn_logit_softcapping", None) or 0) if kind == "gemma2" else 0),
@@ -391,7 +403,7 @@ def facts(config):
                                         getattr(text, "type_vocab_size", 0) if kind in ENCODERS else 0)
     if not rotated:
         yield "rope", "none"
-    elif kind in ("gemma3_text", "olmo3"):
+    elif kind in ("gemma3_text", "olmo3", "modernbert"):
         yield "rope", rope_line(text.rope_parameters["full_attention"], text)
         yield "rope_local", rope_line(text.rope_parameters["sliding_attention"], text)
     else:
@@ -407,9 +419,10 @@ def angles(config):
     if text.model_type in ("gpt2", *ENCODERS):
         return
     with torch.device("meta"):
-        body = AutoModelForCausalLM.from_config(config).base_model
+        cls = AutoModel if text.model_type == "modernbert" else AutoModelForCausalLM
+        body = cls.from_config(config).base_model
     rotary = type(getattr(body, "language_model", body).rotary_emb)(config=text)
-    kinds = ["full_attention", "sliding_attention"] if text.model_type in ("gemma3_text", "olmo3") else [None]
+    kinds = ["full_attention", "sliding_attention"] if text.model_type in ("gemma3_text", "olmo3", "modernbert") else [None]
     for kind in kinds:
         for length in LENGTHS:
             layer = {"layer_type": kind} if kind else {}

@@ -39,6 +39,8 @@ RUN_STEPS, BATCH, RATE, SEED = 20, 2, 5e-3, 42
 BERT = dict(vocab_size=V, hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4,
             max_position_embeddings=24, type_vocab_size=2, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0,
             pad_token_id=0)
+MODERN = dict(vocab_size=V, hidden_size=32, intermediate_size=48, num_hidden_layers=4, num_attention_heads=4,
+              max_position_embeddings=24, pad_token_id=0, bos_token_id=2, eos_token_id=3, cls_token_id=2, sep_token_id=3)
 # name: family, its arguments, LoRA targets
 CASES = {
     "bert": ("Bert", BERT, ["query", "value"]),
@@ -51,6 +53,10 @@ CASES = {
     "distilbert": ("DistilBert", dict(vocab_size=V, dim=32, hidden_dim=48, n_layers=2, n_heads=4, dropout=0.0,
                                       attention_dropout=0.0, max_position_embeddings=24, pad_token_id=0),
                    ["q_lin", "v_lin", "out_lin", "lin1", "lin2"]),
+    "modernbert": ("ModernBert", dict(MODERN, local_attention=8), ["Wqkv", "Wo", "Wi"]),
+    "modernbert-bias": ("ModernBert", dict(MODERN, local_attention=5, attention_bias=True, mlp_bias=True, norm_bias=True,
+                                           classifier_bias=True, decoder_bias=False, num_hidden_layers=3),
+                        ["attn.Wo", "mlp.Wo"]),
 }
 # name: lorac's words, probability, shares of mask token and random token, whole words
 RUNS = {"tokens": ("", 0.15, 0.8, 0.1, False),

@@ -24,6 +24,8 @@ V, SIZE = 2000, dict(hidden_size=256, intermediate_size=512, num_hidden_layers=3
 FAMILIES = {  # class, its arguments, LoRA targets
     "bert": ("Bert", SIZE, ["query", "value", "output.dense"]),
     "roberta": ("Roberta", dict(SIZE, max_position_embeddings=130, type_vocab_size=1), ["query", "value"]),
+    "modernbert": ("ModernBert", dict(SIZE, local_attention=16, max_position_embeddings=200, bos_token_id=2, eos_token_id=3,
+                                      cls_token_id=2, sep_token_id=3), ["Wqkv", "mlp.Wo"]),
     "distilbert": ("DistilBert", dict(dim=256, hidden_dim=512, n_layers=3, n_heads=4), ["q_lin", "v_lin", "lin2"]),
 }
 

@@ -101,7 +101,7 @@ static void write_shard(const Family *f, size_t from, size_t to, DType dtype, co
 
 static size_t base_tensors(const Family *f) { // they stand before the adapter's
     size_t n = 0;
-    while (n < f->n_tensors && !strstr(f->tensors[n].name, ".lora_")) n++;
+    while (n < f->n_tensors && strncmp(f->tensors[n].name, "base_model.", 11) != 0) n++;
     return n;
 }
 
@@ -195,6 +195,11 @@ static uint32_t set_of(const char *target) {
                  {"out_lin", 1u << PROJ_O},
                  {"lin1", 1u << PROJ_UP},
                  {"lin2", 1u << PROJ_DOWN},
+                 {"Wqkv", 1u << PROJ_Q | 1u << PROJ_K | 1u << PROJ_V},
+                 {"Wi", 1u << PROJ_GATE | 1u << PROJ_UP},
+                 {"Wo", 1u << PROJ_O | 1u << PROJ_DOWN},
+                 {"attn.Wo", 1u << PROJ_O},
+                 {"mlp.Wo", 1u << PROJ_DOWN},
                  {"query", 1u << PROJ_Q},
                  {"key", 1u << PROJ_K},
                  {"value", 1u << PROJ_V},

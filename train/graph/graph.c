@@ -52,7 +52,7 @@ static Tensor *embed(const Pass *p, const int32_t *ids, int64_t tokens) {
 static Tensor *embed_encoder(const Pass *p, const PassInputs *in) {
     const Model *m = p->m;
     Tensor *x = pass_noise(p, op_embed(p->t, &m->embedding, in->at.ids, in->shape.tokens, 1), in);
-    x = op_embed_add(p->t, x, &m->position_embedding, in->at.pos);
+    if (m->config.positions_table) x = op_embed_add(p->t, x, &m->position_embedding, in->at.pos);
     if (m->config.token_types) x = op_embed_add(p->t, x, &m->type_embedding, in->at.type);
     return pass_norm(p, &m->embed_norm, x);
 }
@@ -61,7 +61,8 @@ static Tensor *embed_encoder(const Pass *p, const PassInputs *in) {
 // states of all rows of x.
 static Tensor *encoder_end(const Pass *p, Tensor *x) {
     const Model *m = p->m;
-    if (p->a && p->a->config.labels)
+    x = pass_norm(p, &m->final_norm, x);
+    if (p->a && p->a->config.labels && !m->config.arch->masked_pooler)
         return op_activation(p->t, op_linear(p->t, x, &m->pooler, NULL, NULL, 0), ACTIVATION_TANH);
     x = op_activation(p->t, op_linear(p->t, x, &m->masked_dense, NULL, NULL, 0), m->config.masked_activation);
     return pass_norm(p, &m->masked_norm, x);
@@ -69,16 +70,16 @@ static Tensor *encoder_end(const Pass *p, Tensor *x) {
 
 static Tensor *blocks(const Pass *p, Tensor *x) {
     const Model *m = p->m;
-    bool encoder = m->config.arch->encoder;
+    bool encoder = m->config.arch->encoder, normed_after = encoder && m->config.arch->norms & PROJ_BIT(NORM_POST_ATTN);
     for (int64_t i = 0; i < m->config.layers; i++) {
         if (m->stream) tape_stage(p->t, &m->stream->stages, (int)i);
         if (p->o && p->o->recompute == RECOMPUTE_OFFLOAD) tape_offload(p->t, x);
         pass_recompute_begin(p, RECOMPUTE_BLOCKS);
-        x = encoder ? encoder_block(p, i, x) : decoder_block(p, i, x);
+        x = normed_after ? encoder_block(p, i, x) : decoder_block(p, i, x);
         pass_recompute_end(p, RECOMPUTE_BLOCKS);
     }
     if (m->stream) tape_stage(p->t, &m->stream->stages, TAPE_NO_STAGE);
-    if (p->states) return encoder ? x : pass_norm(p, &m->final_norm, x);
+    if (p->states) return pass_norm(p, &m->final_norm, x);
     if (!encoder) return pass_norm(p, p->a && p->a->config.labels ? &m->final_norm : &m->head_norm, x);
     return encoder_end(p, x);
 }

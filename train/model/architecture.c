@@ -105,6 +105,9 @@ static const Module distilbert_modules[] = {{"attention.q_lin", Q},
                                             {"ffn.lin2", DOWN},
                                             {0}};
 
+static const Module modernbert_modules[] = {
+    {"attn.Wqkv", Q | K | V}, {"attn.Wo", O}, {"mlp.Wi", GATE | UP}, {"mlp.Wo", DOWN}, {0}};
+
 #define GGUF_ALL GGUF_NAMES(gguf_split, gguf_fused)
 
 // clang-format off
@@ -242,6 +245,16 @@ static const Architecture table[] = {
         .hf_linears = {"pre_classifier", "classifier", "vocab_transform"},
         .norm = NORM_KIND_LAYER, .norms = POST_NORMS, .encoder = true, .plain_mlp = true,
         .activation = ACTIVATION_GELU, .learned_positions = true,
+    },
+    { // a decoder's blocks that see both sides; the head of masked language modelling is a classifier's pooler, too
+        .model_types = {"modernbert"},
+        .hf = {.embedding = "embeddings.tok_embeddings", .embed_norm = "embeddings.norm", .final_norm = "final_norm",
+               .layer = "layers.%d.", .norms = {[NORM_ATTN] = "attn_norm", [NORM_FFN] = "mlp_norm"},
+               .modules = modernbert_modules, .masked = {"head.dense", "head.norm", "decoder", "decoder"}},
+        .hf_prefixes = {{"model.", "model.", "", false}, {"", "model.", "", false}},
+        .hf_other = {"head.", "decoder.", "classifier."}, .hf_linears = {"head.dense", "classifier", "decoder"},
+        .norm = NORM_KIND_LAYER, .norms = PRE_NORMS, .encoder = true, .local_rope = true, .glu = GLU_GELU,
+        .activation = ACTIVATION_GELU, .sliding_pattern = 3, .bare_first = true, .masked_pooler = true,
     },
 };
 // clang-format on

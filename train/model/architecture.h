@@ -83,6 +83,8 @@ typedef struct Architecture {
     bool head_bias;        // of the language model's head
     bool scaled_embedding; // by sqrt(hidden)
     bool learned_positions; // a table instead of RoPE
+    bool bare_first;        // the first layer's attention has no norm, as the embedding has one
+    bool masked_pooler;     // a classifier reads the first token's states through the layers before the masked head
     bool local_rope;        // sliding layers have another RoPE base
     bool scales;            // factors of the embedding, of scores, branches and logits in the configuration (Granite)
     int64_t unrotated_pattern; // every n-th layer has no RoPE, unless the configuration says otherwise; 0: all have

@@ -8,6 +8,8 @@ void model_config_init(ModelConfig *c, const Architecture *a) {
                        .has_glu = !a->plain_mlp,
                        .glu = a->glu,
                        .activation = a->activation,
+                       .masked_dense_bias = true,
+                       .masked_bias = true,
                        .embed_scale = 1.0f,
                        .residual_scale = 1.0f,
                        .logit_scale = 1.0f};

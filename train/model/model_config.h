@@ -47,7 +47,7 @@ typedef struct ModelConfig {
     float residual_scale;              // of a branch before it is added; 1: none
     float logit_scale;                 // 1: none
     float attn_softcap, final_softcap; // 0: none
-    int64_t window;                    // of the sliding layers; 0: none
+    int64_t window;                    // of the sliding layers; 0: none. An encoder's: to both sides (AttentionShape)
     uint8_t layer_sliding[MODEL_MAX_LAYERS];
     uint8_t layer_unrotated[MODEL_MAX_LAYERS]; // layers without RoPE
     bool tied_head;                            // the head is the embedding
@@ -64,6 +64,9 @@ typedef struct ModelConfig {
     int64_t positions_table, token_types;  // rows of the learned tables; 0: none
     int64_t first_position;                // row of the first token
     ActivationKind masked_activation;      // of an encoder's head of masked language modelling
+    bool masked_dense_bias, masked_bias;   // of its first layer, and of its decoder
+    bool no_norm_bias;                     // NORM_KIND_LAYER without biases
+    bool mean_pooled;                      // its classifiers read the mean of all tokens
     bool permuted_qk;                      // the q/k rows of this file are in llama.cpp's interleaved order
 } ModelConfig;
 

@@ -47,7 +47,7 @@ static int refuse_switches(const JsonReader *j, const Architecture *a) {
         if (json_read_flag(j, "qk_layernorm", false, &norms)) return -1;
         if (norms) return json_refuse(j, "qk_layernorm", NULL, "false");
     }
-    if (!a->encoder) return 0;
+    if (!a->encoder || !a->learned_positions) return 0;
     if (json_read_string(j, "position_embedding_type", "absolute", &positions)) return -1;
     if (strcmp(positions, "absolute") == 0) return 0;
     return json_refuse(j, "position_embedding_type", NULL, "\"absolute\"");
@@ -238,8 +238,9 @@ static int read_layers_of_rule(ModelConfig *c, const JsonReader *j, const HfFami
         json_read_int(j, &(JsonIntRule){f->window_pattern_key, NULL, pattern, JSON_AS_ABSENT, 1, MODEL_MAX_LAYERS},
                       &pattern))
         return -1;
+    int64_t offset = f->window_rule == WINDOW_LOCAL ? 0 : 1;
     for (int64_t i = 0; i < c->layers; i++)
-        c->layer_sliding[i] = c->window && i >= first && !(pattern && (i + 1) % pattern == 0) &&
+        c->layer_sliding[i] = c->window && i >= first && !(pattern && (i + offset) % pattern == 0) &&
                               (f->window_rule != WINDOW_UNROTATED || c->layer_unrotated[i]);
     return 0;
 }
@@ -250,9 +251,11 @@ static int read_window(ModelConfig *c, const JsonReader *j, const HfFamily *f) {
     if (f->window_switch && json_read_flag(j, "use_sliding_window", false, &on)) return -1;
     if (f->window_rule == WINDOW_NONE)
         return f->window_switch && on ? json_refuse(j, "use_sliding_window", NULL, "false") : 0;
-    int64_t null = f->window_rule == WINDOW_PATTERN ? JSON_NOT_NULL : 0; // a pattern needs its window
-    if (on && json_read_int(j, &(JsonIntRule){"sliding_window", NULL, f->window, null, 1, INT32_MAX}, &c->window))
-        return -1;
+    bool needed = f->window_rule == WINDOW_PATTERN || f->window_rule == WINDOW_LOCAL; // a pattern needs its window
+    int64_t null = needed ? JSON_NOT_NULL : 0;
+    const char *key = f->window_rule == WINDOW_LOCAL ? "local_attention" : "sliding_window";
+    if (on && json_read_int(j, &(JsonIntRule){key, NULL, f->window, null, 1, INT32_MAX}, &c->window)) return -1;
+    if (f->window_rule == WINDOW_LOCAL) c->window = c->window / 2 + 1;
     if (json_read_array(j, "layer_types", &types) || read_layers_of_rule(c, j, f)) return -1;
     bool all = f->window_rule == WINDOW_ALL; // such a family has no layer_types
     return types && !all ? read_layer_types(c, j, types) : 0;
@@ -311,15 +314,32 @@ static int read_first_position(ModelConfig *c, const JsonReader *j, const HfFami
     return 0;
 }
 
+// The parts of an encoder's head, and of its norms, that a configuration leaves out.
+static int read_masked_head(ModelConfig *c, const JsonReader *j, const HfFamily *f) {
+    bool norm_bias;
+    const char *activation, *pooling;
+    c->masked_activation = f->masked_gelu ? ACTIVATION_GELU : c->activation;
+    if (!c->arch->masked_pooler) return 0;
+    if (json_read_flag(j, "norm_bias", false, &norm_bias) ||
+        json_read_flag(j, "classifier_bias", false, &c->masked_dense_bias) ||
+        json_read_flag(j, "decoder_bias", true, &c->masked_bias) ||
+        json_read_string(j, "classifier_activation", "gelu", &activation) ||
+        json_read_string(j, "classifier_pooling", "cls", &pooling))
+        return -1;
+    c->no_norm_bias = !norm_bias;
+    c->mean_pooled = strcmp(pooling, "cls") != 0;
+    c->masked_activation = ACTIVATION_GELU;
+    return strcmp(activation, "gelu") == 0 ? 0 : json_refuse(j, "classifier_activation", NULL, "\"gelu\"");
+}
+
 static int read_family(ModelConfig *c, const JsonReader *j, const HfFamily *f) {
     if (read_sizes(c, j, f) || read_heads(c, j, f) || read_activation(c, j, f) || read_scales(c, j, f) ||
         json_read_positive(j, &(JsonPositiveRule){f->eps_key, f->eps, f->eps}, &c->norm_eps) ||
         json_read_flag(j, "tie_word_embeddings", f->tied_head, &c->tied_head) || read_biases(c, j, f) ||
-        read_unrotated(c, j) || read_window(c, j, f) || read_experts(c, j, f))
+        read_unrotated(c, j) || read_window(c, j, f) || read_experts(c, j, f) || read_masked_head(c, j, f))
         return -1;
     if (f->rope.base > 0) return model_config_hf_read_rope(c, j, &f->rope);
     c->positions_table = c->context;
-    c->masked_activation = f->masked_gelu ? ACTIVATION_GELU : c->activation;
     if (c->arch->offset_positions && read_first_position(c, j, f)) return -1;
     if (!c->arch->encoder || f->no_token_types) return 0;
     return json_read_int(j, &(JsonIntRule){"type_vocab_size", NULL, 2, JSON_AS_ABSENT, 1, 1024}, &c->token_types);

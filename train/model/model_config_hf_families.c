@@ -121,6 +121,14 @@ static const HfFamily families[] = {
         .model_type = "xlm-roberta", SIZES(30522, 768, 3072, 12, 12, 512), .pad = 1, .masked_gelu = true, ROBERTA,
     },
     {
+        .model_type = "modernbert", SIZES(50368, 768, 1152, 22, 12, 8192), .eps_key = "norm_eps", .eps = 1e-5,
+        .noises = {{"embedding_dropout", 0}, {"mlp_dropout", 0}}, .no_token_types = true,
+        .activation_key = "hidden_activation", .activation = "gelu", .tied_head = true, ATTENTION_BIAS_KEY,
+        .mlp_bias = BIAS_KEY, .window_rule = WINDOW_LOCAL, .window = 128, .window_pattern = 3,
+        .window_pattern_key = "global_attn_every_n_layers",
+        .rope = {.base = 1.6e5f, .local_base = 1e4f, .key = "global_rope_theta", .local_key = "local_rope_theta"},
+    },
+    {
         .model_type = "distilbert", .keys = KEYS_DISTILBERT, SIZES(30522, 768, 3072, 6, 12, 512),
         .noises = {{"dropout", 0.1}},
         .eps_key = "layer_norm_eps", .eps = 1e-12, .no_token_types = true,

@@ -5,10 +5,11 @@
 #include "model_config.h"
 
 typedef struct HfRope {
-    float base;       // rope_theta when the file has none; 0: learned positions
-    float local_base; // of the sliding layers; 0: the family has one kind of rope
-    float part;       // partial_rotary_factor, the share of a head that rotates; 0: all of it, in every model
-    bool phi3;        // Phi-3: partial rotation, "su", original_max_position_embeddings outside the object
+    float base;                  // rope_theta when the file has none; 0: learned positions
+    float local_base;            // of the sliding layers; 0: the family has one kind of rope
+    const char *key, *local_key; // NULL: rope_theta, rope_local_base_freq
+    float part; // partial_rotary_factor, the share of a head that rotates; 0: all of it, in every model
+    bool phi3;  // Phi-3: partial rotation, "su", original_max_position_embeddings outside the object
 } HfRope;
 
 // Which layers have sliding-window attention.
@@ -18,6 +19,7 @@ typedef enum {
     WINDOW_UPPER,     // layer_types, or those from max_window_layers on
     WINDOW_PATTERN,   // layer_types, or all but each n-th
     WINDOW_UNROTATED, // layer_types, or those without RoPE
+    WINDOW_LOCAL,     // layer_types, or all but each n-th from the first on; half of local_attention to each side
 } WindowRule;
 
 // BIAS_KEY: attention_bias, mlp_bias; BIAS_OF_QKV: where q, k and v have one.

@@ -190,9 +190,11 @@ static int read_two_kinds(ModelConfig *c, const JsonReader *j, const HfRope *fam
     if (parameters.object && scaling.object)
         return json_refuse(j, "rope_scaling", scaling.object, "none in addition to rope_parameters");
     if (scaling.object) full = scaling;
-    if (read_one(&c->rope, &(RopeReader){full, j, family, c, false}, "rope_theta", family->base) ||
-        read_one(&c->rope_local, &(RopeReader){sliding, j, family, c, true}, "rope_local_base_freq",
-                 family->local_base))
+    const char *key = family->key ? family->key : "rope_theta";
+    const char *local = family->local_key ? family->local_key : "rope_local_base_freq";
+    if (family->key && scaling.object) return json_refuse(j, "rope_scaling", scaling.object, "none");
+    if (read_one(&c->rope, &(RopeReader){full, j, family, c, false}, key, family->base) ||
+        read_one(&c->rope_local, &(RopeReader){sliding, j, family, c, true}, local, family->local_base))
         return -1;
     return 0;
 }

@@ -147,13 +147,30 @@ static const float *scaled(Model *m, const float *x, float factor) {
     return model_own_floats(m, copy, (size_t)n);
 }
 
+static void complete_norm(Norm *n, const float *zeros) {
+    if (n->weight && !n->bias) n->bias = zeros;
+}
+
+// The kernels take norms with biases.
+static void complete_norms(Model *m) {
+    if (!m->config.no_norm_bias) return;
+    AUTO_FREE float *none = mem_calloc((size_t)m->config.hidden, sizeof *none);
+    const float *zeros = model_own_floats(m, none, (size_t)m->config.hidden);
+    complete_norm(&m->embed_norm, zeros);
+    complete_norm(&m->final_norm, zeros);
+    complete_norm(&m->masked_norm, zeros);
+    for (int64_t i = 0; i < m->config.layers; i++)
+        for (NormSite n = 0; n < NORM_SITES; n++) complete_norm(&m->layers[i].norms[n], zeros);
+}
+
 static int take_tensors(Model *m, Err *err) {
     Loader l = loader_of(m, err);
     int rc = model_take_slots(&l);
+    complete_norms(m);
     float factor = m->config.logit_scale;
     m->head_norm = (Norm){scaled(m, m->final_norm.weight, factor), scaled(m, m->final_norm.bias, factor)};
     if (m->config.tied_head && !m->config.arch->encoder) m->head = m->embedding;
-    if (m->masked_dense.rows && !m->head.rows) {
+    if (m->file->options.masked_lm && m->masked_dense.rows && !m->head.rows) {
         const float *bias = m->head.bias;
         m->head = m->embedding;
         m->head.bias = bias;
@@ -175,14 +192,27 @@ static int check_masked_head(const Model *m, const ModelOptions *o, Err *err) {
                      m->path, family, m->config.arch->hf.masked.dense);
 }
 
+static int check_masked_pooler(const Model *m, Err *err) {
+    if (m->config.mean_pooled)
+        return err_input(err,
+                         "%s: classifier_pooling is not cls; a classifier that reads the mean of all tokens is not "
+                         "in this version",
+                         m->path);
+    if (m->masked_dense.rows) return 0;
+    return err_input(err, "%s: %s is missing; a %s classifier reads its output", m->path,
+                     m->config.arch->hf.masked.dense, m->config.arch->model_types[0]);
+}
+
 // The heads that the task needs.
 static int check_heads(const Model *m, const ModelOptions *o, Err *err) {
     const char *family = m->config.arch->model_types[0];
     if (o->embedder) return 0;
     if (!o->classifier && m->head.rows == 0)
-        return err_input(err, "%s: a %s model without a language-model head; expected task classification or embedding",
+        return err_input(err,
+                         "%s: a %s model without a language-model head; expected task classification, mlm or embedding",
                          m->path, family);
     if (o->masked_lm) return 0;
+    if (m->config.arch->masked_pooler) return check_masked_pooler(m, err);
     if (m->config.arch->encoder && !m->config.arch->hf.pooler)
         return err_input(err,
                          "%s: a classifier of %s trains a layer before its head, which is not in this version; "

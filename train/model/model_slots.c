@@ -55,7 +55,8 @@ static void add_vector(Loader *l, const float **vector, int64_t n, bool plus_one
 static void add_norm(Loader *l, Norm *n, int64_t size, const char *layer, const char *name) {
     const Architecture *a = l->m->config.arch;
     add_vector(l, &n->weight, size, a->hf_norm_plus_one && !l->m->is_gguf, layer, name, "weight");
-    if (a->norm == NORM_KIND_LAYER) add_vector(l, &n->bias, size, false, layer, name, "bias");
+    if (a->norm == NORM_KIND_LAYER && !l->m->config.no_norm_bias)
+        add_vector(l, &n->bias, size, false, layer, name, "bias");
 }
 
 static bool has_bias(const ModelConfig *c, Projection p) {
@@ -100,7 +101,8 @@ static void list_layer(Loader *l, int index) {
     char prefix[48];
     architecture_layer_prefix(prefix, sizeof prefix, l->names, index);
     for (NormSite n = 0; n < NORM_SITES; n++) {
-        if (c->arch->norms & PROJ_BIT(n))
+        bool bare = n == NORM_ATTN && index == 0 && c->arch->bare_first;
+        if (c->arch->norms & PROJ_BIT(n) && !bare)
             add_norm(l, &layer->norms[n], model_norm_size(c, n), prefix, l->names->norms[n]);
     }
     bool dense = c->experts == 0 || c->layer_dense[index];
@@ -147,13 +149,16 @@ static void list_masked_head(Loader *l) {
     Model *m = l->m;
     const MaskedHeadNames *n = &l->names->masked;
     int64_t hidden = m->config.hidden;
-    if (!l->options->masked_lm || !model_has_masked_head(m)) return;
+    bool pools = l->options->classifier && m->config.arch->masked_pooler;
+    if (!(l->options->masked_lm || pools) || !model_has_masked_head(m)) return;
     add_matrix(l, &m->masked_dense, hidden, hidden, n->dense);
-    add_bias(l, &m->masked_dense, hidden, n->dense);
+    if (m->config.masked_dense_bias) add_bias(l, &m->masked_dense, hidden, n->dense);
     add_norm(l, &m->masked_norm, hidden, "", n->norm);
+    if (!l->options->masked_lm) return;
     AUTO_FREE char *bias = mem_printf("%s.bias", n->decoder), *decoder = mem_printf("%s.weight", n->decoder);
     if (!m->config.tied_head || weight_source_get(m->file->source, decoder))
         add_matrix(l, &m->head, m->config.vocab, hidden, n->decoder)->quantize = l->options->quantize_head;
+    if (!m->config.masked_bias) return;
     add_bias(l, &m->head, m->config.vocab, weight_source_get(m->file->source, bias) ? n->decoder : n->bias);
 }
 

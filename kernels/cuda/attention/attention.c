@@ -6,7 +6,6 @@ static void check_call(const Backend *b, const AttentionCall *c) {
     int64_t tq = c->q.rows, tk = c->k.rows, q_cols = s->heads * s->head_size, k_cols = s->kv_heads * s->head_size;
     CHECK(s->kv_heads > 0 && s->heads % s->kv_heads == 0 && s->scale > 0 && s->samples >= 0);
     CHECK(s->head_size <= DEVICE_MAX_HEAD_SIZE, "heads of %ld", s->head_size);
-    CHECK(!s->bidirectional || s->window == 0, "a window of %ld in bidirectional attention", s->window);
     CHECK(tq < INT32_MAX / s->heads && tk < INT32_MAX / 2);
     const Mat wide[] = {c->q, c->out, c->dout, c->dq}, narrow[] = {c->k, c->v, c->dk, c->dv};
     for (int i = 0; i < 4; i++) {

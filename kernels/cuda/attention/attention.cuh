@@ -105,7 +105,7 @@ struct Range { // [first, end)
     int first, end;
 };
 static __device__ inline Range keys_seen(const Attention &a, int pos, int k_len) {
-    int end = a.bidirectional ? k_len : min(pos + 1, k_len);
+    int end = min(pos + (!a.bidirectional ? 1 : a.window ? a.window : k_len), k_len);
     return {a.window ? min(max(pos - a.window + 1, 0), end) : 0, end};
 }
 static __device__ inline bool in_range(Range r, int i) { return i >= r.first && i < r.end; }
@@ -184,7 +184,8 @@ static __device__ inline KeyTile key_tile(const Attention &a, int size) {
     int kv_head = (int)(blockIdx.x % (unsigned)a.kv_heads);
     if (t.n == 0) return {kv_head, 0, 0, 0, 0, 0, {0, 0}};
     int q0 = a.q_start[t.list], queries = a.q_start[t.list + 1] - q0, first = 0, end = queries;
-    if (!a.bidirectional) first = first_at_least(a.q_pos + q0, queries, t.first);
+    if (!a.bidirectional || a.window)
+        first = first_at_least(a.q_pos + q0, queries, t.first - (a.bidirectional ? a.window - 1 : 0));
     if (a.window) end = first_at_least(a.q_pos + q0, queries, t.first + t.n - 1 + a.window);
     return {kv_head, t.first, t.n, a.k_start[t.list], a.k_len[t.list], q0, {first * a.group, end * a.group}};
 }

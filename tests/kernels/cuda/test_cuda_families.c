@@ -44,6 +44,7 @@ static void test_cuda_families_16_bits(void **state) {
     for (int i = 0; i < 6; i++)
         check_family(some[i], FAMILY_HF, i % 2 ? f16 : bf16, (Recompute)(i % 4), i % 2 ? &F16 : &BF16);
     check_classifier("../classify/bert-all", FAMILY_HF, bf16, RECOMPUTE_FFN, &BF16);
+    check_classifier("../classify/modernbert", FAMILY_HF, bf16, RECOMPUTE_BLOCKS, &BF16);
     check_classifier("../classify/llama", FAMILY_HF, f16, RECOMPUTE_NONE, &F16);
     backend_close(bf16);
     backend_close(f16);

@@ -3,8 +3,9 @@
 #include "mlm_case.h"
 #include "strided_backend.h"
 
-static const char *const cases[] = {"../mlm/bert", "../mlm/bert-untied", "../mlm/roberta", "../mlm/xlm-roberta",
-                                    "../mlm/distilbert"};
+static const char *const cases[] = {"../mlm/bert",           "../mlm/bert-untied", "../mlm/roberta",
+                                    "../mlm/xlm-roberta",    "../mlm/distilbert",  "../mlm/modernbert",
+                                    "../mlm/modernbert-bias"};
 enum { CASES = sizeof cases / sizeof *cases };
 
 static Backend *open_host(const char *device) {
