@@ -112,8 +112,9 @@ static void print_counts(const Dataset *d, const Tokenizer *t) {
     if (d->embedding)
         say("  tokens    %ld in %ld texts\n", s->tokens, dataset_texts(d));
     else
-        say("  tokens    %ld: %ld supervised (%.1f%%), %ld masked\n", s->tokens, s->supervised,
-            percent(s->supervised, s->tokens), s->tokens - s->supervised);
+        say(d->masked ? "  tokens    %ld: %ld may be hidden (%.1f%%), %ld never\n"
+                      : "  tokens    %ld: %ld supervised (%.1f%%), %ld masked\n",
+            s->tokens, s->supervised, percent(s->supervised, s->tokens), s->tokens - s->supervised);
     if (s->left_out_bytes)
         say("  left out  %ld byte%s without a token in the model's vocabulary\n", s->left_out_bytes,
             plural(s->left_out_bytes));
