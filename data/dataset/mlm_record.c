@@ -3,12 +3,16 @@
 #include "record_tokenizer.h"
 #include "unicode.h"
 
-// Does white space precede the token that begins at `start` in the text, or begin it?
+static bool is_inside_character(char c) { return ((unsigned char)c & 0xC0) == 0x80; }
+
+// Does white space precede the token that begins at `start` in the text, or begin it? Byte-level tokens may begin
+// inside a character.
 static bool begins_word(JsonStr text, size_t start) {
     size_t before = start, n;
     if (start >= text.len || start == 0) return true;
+    if (is_inside_character(text.data[start])) return false;
     do before--;
-    while (before && ((unsigned char)text.data[before] & 0xC0) == 0x80);
+    while (before && is_inside_character(text.data[before]));
     return unicode_is_space(utf8_decode(text.data + before, start - before, &n)) ||
            unicode_is_space(utf8_decode(text.data + start, text.len - start, &n));
 }

@@ -143,6 +143,20 @@ static void test_mlm_data(void **state) {
               "found a record of prompts and answers; expected text or input_ids (task mlm)");
 }
 
+// A token may begin inside a character.
+static void test_mlm_bytes(void **state) {
+    (void)state;
+    put_model();
+    put(MODEL "/tokenizer.json",
+        "{\"added_tokens\":[{\"id\":4,\"content\":\"<mask>\",\"special\":true,\"single_word\":false,"
+        "\"lstrip\":false,\"rstrip\":false,\"normalized\":false}],\"normalizer\":null,\"pre_tokenizer\":"
+        "{\"type\":\"ByteLevel\",\"add_prefix_space\":false},\"decoder\":{\"type\":\"ByteLevel\"},"
+        "\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0,\"\u00C3\":1,\"\u00A9\":2,\"\u0120\":3},\"merges\":[]}}");
+    put("bytes.jsonl", "{\"text\": \"\u00E9 a\u00E9\"}\n");
+    check_has("inspect --model_name_or_path " MODEL " --task mlm --whole_word_mask true --train_file bytes.jsonl", 0,
+              "tokens    6: 6 may be hidden");
+}
+
 static void test_mlm_refusals(void **state) {
     (void)state;
     Family f;
@@ -167,4 +181,5 @@ static void test_mlm_refusals(void **state) {
 }
 
 TEST_MAIN(SCRATCH_TEST(test_mlm_golden), SCRATCH_TEST(test_mlm_cuda), SCRATCH_TEST(test_mlm_bits),
-          SCRATCH_TEST(test_mlm_files), SCRATCH_TEST(test_mlm_data), SCRATCH_TEST(test_mlm_refusals))
+          SCRATCH_TEST(test_mlm_files), SCRATCH_TEST(test_mlm_data), SCRATCH_TEST(test_mlm_bytes),
+          SCRATCH_TEST(test_mlm_refusals))
