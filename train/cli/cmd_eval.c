@@ -14,6 +14,7 @@
 #include "run_device.h"
 #include "run_folder.h"
 #include "run_model.h"
+#include "run_teacher.h"
 #include "say.h"
 
 typedef struct Options {
@@ -44,6 +45,7 @@ typedef struct EvalRun {
     Model *model;
     Adapter *adapter;   // NULL: the base alone
     Adapter *reference; // of preferences; NULL: the base alone
+    Teacher *teacher;   // NULL: none
     RunData data;
     AnswerForm form;
 } EvalRun;
@@ -85,9 +87,11 @@ static int open_run(EvalRun *r, Err *err) {
     o.classifier = true;
     if (model_load(&r->model, r->config.model_name_or_path, r->backend, &o, err)) return -1;
     if (load_adapter(r, err) || check_task(r, err) || run_device_check(r->backend, err)) return -1;
-    if (r->config.task != TASK_CLASSIFICATION) return run_data_open(&r->data, &r->config, r->model, NULL, false, err);
-    RunLabels labels = {&r->adapter->labels, r->adapter->config.problem};
-    return run_data_open(&r->data, &r->config, r->model, &labels, false, err);
+    RunLabels labels = {0};
+    bool classifier = r->config.task == TASK_CLASSIFICATION;
+    if (classifier) labels = (RunLabels){&r->adapter->labels, r->adapter->config.problem};
+    if (run_data_open(&r->data, &r->config, r->model, classifier ? &labels : NULL, false, err)) return -1;
+    return c->task == TASK_CAUSAL_LM ? run_teacher_open(&r->teacher, c, r->model, &r->data, err) : 0;
 }
 
 static void close_run(EvalRun *r) {
@@ -95,6 +99,7 @@ static void close_run(EvalRun *r) {
     run_data_close(&r->data);
     adapter_free(r->adapter);
     adapter_free(r->reference);
+    teacher_free(r->teacher);
     model_free(r->model);
     backend_close(r->backend);
     config_clear(&r->config);
@@ -272,14 +277,20 @@ static void add_match(cJSON *j, const AnswerForm *f, const MatchResult *m) {
 static void print_result(const EvalRun *r, const Options *o, const EvalResult *e, const MatchResult m[2]) {
     const AnswerForm *f = &r->form;
     if (!o->json) {
-        say("eval_loss=%.4f perplexity=%.4g token_accuracy=%.4f (%ld token%s)\n", e->loss, e->perplexity, e->accuracy,
-            e->tokens, plural(e->tokens));
+        say("eval_loss=%.4f ", e->loss);
+        if (e->teacher.given) say("ce_loss=%.4f kd_loss=%.4f ", e->teacher.hard, e->teacher.soft);
+        say("perplexity=%.4g token_accuracy=%.4f (%ld token%s)\n", e->perplexity, e->accuracy, e->tokens,
+            plural(e->tokens));
         if (o->generate) print_match(f, &m[0], false);
         if (f->constraint) print_match(f, &m[1], true);
         return;
     }
     cJSON *j = result_json(e, "eval_token_accuracy", "tokens");
     cJSON_AddNumberToObject(j, "eval_perplexity", e->perplexity);
+    if (e->teacher.given) {
+        cJSON_AddNumberToObject(j, "eval_ce_loss", e->teacher.hard);
+        cJSON_AddNumberToObject(j, "eval_kd_loss", e->teacher.soft);
+    }
     if (o->generate) add_match(j, f, &m[0]);
     if (f->constraint) add_match(cJSON_AddObjectToObject(j, "constrained"), f, &m[1]);
     print_json(j);
@@ -303,7 +314,10 @@ static int evaluate_run(EvalRun *r, const Options *o, Err *err) {
     if (r->form.constraint && !o->generate) return err_input(err, "--%s: expected --generate with it", r->form.name);
     PassPreference preferences = preference_of(&r->config, r->reference);
     VectorLoss vectors = vector_loss_of(&r->config, r->data.normalize);
-    EvalLoss loss = {preference ? &preferences : NULL, embedding ? &vectors : NULL, config_global_batch(&r->config)};
+    EvalLoss loss = {.preference = preference ? &preferences : NULL,
+                     .vectors = embedding ? &vectors : NULL,
+                     .batch = config_global_batch(&r->config),
+                     .teacher = r->teacher};
     EvalResult e = evaluate_model(r->model, r->adapter, &r->data, rows_per_pass(&r->config), &loss);
     if (o->generate && exact_match(r, o, match, err)) return -1;
     if (r->backend->k->status(r->backend, err)) return -1;

@@ -119,6 +119,7 @@ static void print_plan(const RunPlan *p) {
     say("device   %s\n", device.data);
     print_absent(p);
     for (const PlanRun *r = p->runs; r < p->runs + p->count; r++) print_adapter(p, r);
+    if (p->teacher) say("teacher  %.1f MB beside the base\n", mb(p->teacher));
     say("memory   base %.1f MB, adapter with gradients and moments %.1f MB, %s %.1f MB\n", mb(p->base),
         mb(p->adapter_state), p->backend->host_memory ? "the process with data and tokenizer" : "tokens and workspaces",
         mb(p->others));
@@ -179,6 +180,7 @@ static void print_plan_json(const RunPlan *p) {
     cJSON_AddStringToObject(o, "name", p->backend->name);
     cJSON_AddStringToObject(o, "dtype", run_device_dtype(p->backend));
     cJSON_AddNumberToObject(o, "base_bytes", (double)p->base);
+    cJSON_AddNumberToObject(o, "teacher_bytes", (double)p->teacher);
     cJSON_AddNumberToObject(o, "adapter_state_bytes", (double)p->adapter_state);
     cJSON_AddNumberToObject(o, "other_bytes", (double)p->others);
     cJSON_AddNumberToObject(o, "end_bytes", (double)p->levels[p->chosen < 0 ? 0 : p->chosen].end);

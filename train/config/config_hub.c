@@ -87,6 +87,8 @@ void find_hub_names(Loading *l) {
     Config *c = l->c;
     find_model(l, CONFIG_model_name_or_path, &c->model_name_or_path, c->model_revision);
     find_model(l, CONFIG_adapter_name_or_path, &c->adapter_name_or_path, NULL);
+    find_model(l, CONFIG_teacher_model, &c->teacher_model, NULL);
+    find_model(l, CONFIG_teacher_adapter, &c->teacher_adapter, NULL);
     find_files(l, CONFIG_train_file, &c->train_file, "train");
     find_files(l, CONFIG_validation_file, &c->validation_file, "validation");
 }

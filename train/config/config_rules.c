@@ -291,6 +291,22 @@ static void check_embedding(Loading *l) {
     check_matryoshka(l);
 }
 
+static void check_distillation(Loading *l) {
+    static const char no_teacher[] = "needs teacher_model, teacher_adapter or teacher_logits";
+    const Config *c = l->c;
+    bool any = c->teacher_model || c->teacher_adapter || c->teacher_logits;
+    ConfigKey named = c->teacher_logits    ? CONFIG_teacher_logits
+                      : c->teacher_adapter ? CONFIG_teacher_adapter
+                                           : CONFIG_teacher_model;
+    refuse_given(l, named, any && c->task != TASK_CAUSAL_LM, "needs task \"causal_lm\"");
+    refuse_given(l, CONFIG_label_smoothing_factor, any && c->label_smoothing_factor > 0, "not with a teacher");
+    refuse_given(l, CONFIG_kd_alpha, any && c->kd_alpha == 0 && c->kd_ce_alpha == 0, "0, as kd_ce_alpha is");
+    refuse_given(l, CONFIG_quantize_teacher, c->quantize_teacher && !c->teacher_model, "needs teacher_model");
+    refuse_given(l, CONFIG_kd_alpha, !any && c->kd_alpha != 0.5, no_teacher);
+    refuse_given(l, CONFIG_kd_ce_alpha, !any && c->kd_ce_alpha != 0.5, no_teacher);
+    refuse_given(l, CONFIG_kd_temperature, !any && c->kd_temperature != 1, no_teacher);
+}
+
 void check_rules(Loading *l, ConfigPurpose purpose) {
     const Config *c = l->c;
     if (c->runs.count && purpose <= CONFIG_FOR_PLAN) return; // each run is checked (config_runs)
@@ -311,6 +327,7 @@ void check_rules(Loading *l, ConfigPurpose purpose) {
     check_mlm(l);
     check_labels(l);
     check_embedding(l);
+    check_distillation(l);
     if (c->max_steps == 0) refuse_key(l, CONFIG_max_steps, "0 steps; expected -1 (by epochs) or more than 0");
     if (c->lora_target_modules.count == 0) refuse_key(l, CONFIG_lora_target_modules, "an empty list");
     if (config_global_batch(c) >= 1 << 24)

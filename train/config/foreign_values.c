@@ -195,9 +195,19 @@ void map_deepspeed(const Foreign *f, const Json *v) {
         foreign_refuse(f, v, "only data parallelism is in this version; expected a ZeRO configuration, or none");
 }
 
-// Kernels and loggers; others may change the model.
+void map_kd_trainer(const Foreign *f, const Json *v) {
+    static const char *const teachers[] = {"teacher_model", "teacher_adapter", "teacher_logits"};
+    bool any = foreign_is_off(v);
+    for (size_t i = 0; i < sizeof teachers / sizeof *teachers; i++)
+        any |= f->l->root && json_given(f->l->root, teachers[i]) != NULL;
+    if (!any)
+        foreign_refuse(f, v, "expected teacher_model, or teacher_logits: a file that \"lorac logits\" has written");
+}
+
+// Kernels, loggers and what keys of their own switch on; others may change the model.
 void map_plugins(const Foreign *f, const Json *v) {
-    static const char *const known[] = {"CutCrossEntropyPlugin", "LigerPlugin", "SwanLabPlugin", "KernelsPlugin"};
+    static const char *const known[] = {"CutCrossEntropyPlugin", "LigerPlugin", "SwanLabPlugin", "KernelsPlugin",
+                                        "KDPlugin"};
     for (size_t i = 0; i < v->count; i++) {
         bool found = false;
         const Json *e = &v->items[i];

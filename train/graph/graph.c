@@ -87,8 +87,10 @@ static Tensor *blocks(const Pass *p, Tensor *x) {
 // The last hidden states: of all positions, or of the scored ones only.
 static Tensor *hidden(Pass *p, const PassInputs *in, bool scored_only) {
     bool encoder = p->m->config.arch->encoder;
-    p->cos_sin = in->at.cos_sin;
-    p->rotation = in->at.rotation;
+    if (in->rope == &p->m->config.rope) { // of a teacher: a table of its own
+        p->cos_sin = in->at.cos_sin;
+        p->rotation = in->at.rotation;
+    }
     p->attention = row_attention(p->m, in);
     p->attention.bidirectional = encoder;
     if (scored_only) keep_scored(p, in);
@@ -137,6 +139,21 @@ static HeadLoss token_losses(const Pass *p, const PassInputs *in, double *out) {
                       .as_in_training = out != NULL};
 }
 
+void graph_build_top_logits(Tape *t, const PassInputs *in, const PassTeacher *teacher) {
+    const Model *m = teacher->model;
+    Pass p = scored_pass(t, m, teacher->adapter, in, &PASS_OPTIONS_EVAL);
+    TopLogits top = {in->soft_ids, in->soft_values, teacher->loss.k, teacher->vocab, m->config.final_softcap};
+    op_top_logits(t, hidden(&p, in, true), &m->head, &top);
+}
+
+static SoftTargets soft_targets(const PassInputs *in, const PassTeacher *teacher) {
+    if (!teacher) return (SoftTargets){0};
+    SoftTargets s = teacher->loss;
+    s.ids = in->extras.soft.given ? in->at.soft_ids : in->soft_ids;
+    s.values = in->extras.soft.given ? in->at.soft_values : in->soft_values;
+    return s;
+}
+
 static void build_reference(Tape *t, const Model *m, const PassInputs *in, const PassPreference *preference) {
     Pass p = scored_pass(t, m, preference->reference, in, &PASS_OPTIONS_EVAL);
     Tensor *x = hidden(&p, in, true);
@@ -168,9 +185,11 @@ void graph_build_loss(Tape *t, const Model *m, const Adapter *a, const PassInput
     CHECK(in->shape.scored > 0, "a row without supervised tokens has no loss");
     CHECK(classifier || m->head.rows, "a model without a head");
     if (o->preference && preference_has_reference(o->preference->loss.kind)) build_reference(t, m, in, o->preference);
+    if (o->teacher && o->teacher->model) graph_build_top_logits(t, in, o->teacher);
     Pass p = scored_pass(t, m, a, in, o);
     Tensor *x = hidden(&p, in, true);
     HeadLoss loss = token_losses(&p, in, NULL);
+    loss.soft = soft_targets(in, o->teacher);
     if (classifier)
         class_loss(&p, x, in);
     else if (o->preference)

@@ -16,6 +16,14 @@ typedef struct PassPreference {
     double nll_weight;        // of the mean token loss of the chosen sequences
 } PassPreference;
 
+// A teacher of a pass (knowledge distillation): the largest logits of its scored positions are soft targets.
+typedef struct PassTeacher {
+    const Model *model;     // NULL: the soft targets are inputs of the pass
+    const Adapter *adapter; // NULL: the teacher's base alone
+    int64_t vocab;          // tokens that teacher and student have
+    SoftTargets loss;       // k, temperature, weights; its arrays are those of the pass
+} PassTeacher;
+
 // Options of one pass.
 typedef struct PassOptions {
     Recompute recompute;
@@ -25,6 +33,7 @@ typedef struct PassOptions {
     uint64_t seed;
     uint32_t row;                     // key of dropout and NEFTune: the row's index in its global batch
     const PassPreference *preference; // NULL: the token losses themselves
+    const PassTeacher *teacher;       // NULL: none
 } PassOptions;
 static const PassOptions PASS_OPTIONS_EVAL = {0}; // neither dropout nor noise nor label smoothing
 
@@ -39,6 +48,8 @@ void graph_build_loss(Tape *t, const Model *m, const Adapter *a, const PassInput
 void graph_build_vectors(Tape *t, const Model *m, const Adapter *a, const PassInputs *in, const PassOptions *o);
 // Logits of all positions of a row, [T, V], into out (device memory), by the model's head.
 void graph_build_logits(Tape *t, const Model *m, const Adapter *a, const PassInputs *in, Mat out);
+// The teacher's soft targets of the scored positions, into in->soft_ids and in->soft_values.
+void graph_build_top_logits(Tape *t, const PassInputs *in, const PassTeacher *teacher);
 // Logits of the adapter's classifier at the scored positions, [samples, labels], into out.
 void graph_build_class_logits(Tape *t, const Model *m, const Adapter *a, const PassInputs *in, Mat out);
 

@@ -39,6 +39,10 @@ static size_t lay_out(PassArrays *a, char *base, PassShape s, const PassInputs *
         a->answer = take_ints(&c, s.scored);
         a->desirable = take_ints(&c, s.samples);
     }
+    if (in->extras.soft.given) {
+        a->soft_ids = take_ints(&c, s.scored * in->extras.soft.k);
+        a->soft_values = take(&c, s.scored * in->extras.soft.k, sizeof *a->soft_values);
+    }
     if (has_keys(in)) {
         a->key_index = take_ints(&c, s.tokens);
         a->key_row = take_ints(&c, s.tokens);
@@ -57,6 +61,14 @@ static size_t logit_bytes(const PassInputs *in) {
     return (size_t)(in->extras.max_scored * in->extras.width) * sizeof *in->logits;
 }
 
+static size_t soft_bytes(SoftInputs soft, int64_t scored) {
+    return (size_t)(scored * soft.k) * (sizeof(int32_t) + sizeof(float));
+}
+
+size_t pass_inputs_soft_bytes(SoftInputs soft, int64_t scored) {
+    return soft_bytes(soft, scored) * (soft.given ? 2 : 1);
+}
+
 PassInputs *pass_inputs_new_with(const Model *m, int64_t max_tokens, int64_t max_samples, PassExtras extras) {
     PassInputs *in = mem_calloc(1, sizeof *in);
     Backend *b = m->backend;
@@ -72,6 +84,10 @@ PassInputs *pass_inputs_new_with(const Model *m, int64_t max_tokens, int64_t max
     in->result = b->k->alloc(b, sizeof *in->result);
     in->staging = mem_calloc(1, in->block_bytes);
     if (extras.width) in->logits = b->k->alloc(b, logit_bytes(in));
+    if (extras.soft.k && !extras.soft.given) {
+        in->soft_ids = b->k->alloc(b, soft_bytes(extras.soft, capacity.scored));
+        in->soft_values = (float *)in->soft_ids + capacity.scored * extras.soft.k;
+    }
     if (!extras.preferences) return in;
     in->token_loss = b->k->alloc(b, 2 * (size_t)capacity.scored * sizeof *in->token_loss);
     in->reference_loss = in->token_loss + capacity.scored;
@@ -102,6 +118,7 @@ void pass_inputs_free(PassInputs *in) {
     if (in->logits) b->k->free(b, in->logits, logit_bytes(in));
     if (in->token_loss) b->k->free(b, in->token_loss, 2 * (size_t)in->capacity.scored * sizeof *in->token_loss);
     if (in->vectors) b->k->free(b, in->vectors, vectors_bytes(in));
+    if (in->soft_ids) b->k->free(b, in->soft_ids, soft_bytes(in->extras.soft, in->capacity.scored));
     mem_free(in->staging);
     mem_free(in);
 }
@@ -203,6 +220,13 @@ void pass_inputs_pack(PassInputs *in, const Row *row, PassShape s, int64_t hidde
     pack_scored(&host, row, s);
     if (has_keys(in)) pack_keys(&host, row, s, first_row);
     if (in->rope) pack_rotations(&host, row, s, in->rope);
+}
+
+void pass_inputs_soft(const PassInputs *in, int32_t **ids, float **values) {
+    PassArrays host;
+    lay_out(&host, in->staging, in->shape, in);
+    *ids = host.soft_ids;
+    *values = host.soft_values;
 }
 
 void pass_inputs_send(PassInputs *in, PassState state) {

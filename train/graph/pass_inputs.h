@@ -21,6 +21,8 @@ typedef struct PassArrays {
     int32_t *q_start, *q_pos;    // [samples + 1], [scored]: the scored positions as queries of the last block
     float *values;               // [scored, width] of Row, else NULL
     int32_t *answer, *desirable; // [scored], [samples] of preferences (Row), else NULL
+    int32_t *soft_ids;           // [scored, k] and
+    float *soft_values;          // [scored, k] soft targets that are given; else NULL
     float *neftune;              // [tokens] noise magnitude for alpha = 1: 1 / sqrt(sample length * C)
     // Keys of random numbers (TokenKeys) of all tokens and of the scored ones; NULL in host memory, where a pass is one
     // row and its key is in PassOptions.
@@ -32,10 +34,17 @@ typedef struct PassArrays {
     int32_t *rotation, *scored_rotation; // [tokens], [scored]
 } PassArrays;
 
+// Soft targets of the scored positions (SoftTargets).
+typedef struct SoftInputs {
+    int64_t k;  // of each; 0: none
+    bool given; // as inputs of the pass; else a teacher's graph writes them
+} SoftInputs;
+
 // What rows hold beside tokens and targets.
 typedef struct PassExtras {
     bool preferences;
     int64_t width, max_scored; // Row.width, and its scored positions at most; 0: no values
+    SoftInputs soft;
 } PassExtras;
 
 // The arrays of a pass in device memory, one block of fixed capacity that is written by one upload.
@@ -47,11 +56,13 @@ typedef struct PassInputs {
     int32_t *predicted;                  // device [scored]: the predicted classes of a classifier, after the run
     float *logits;                       // device [scored, width]: of a classifier with values, after the run
     double *token_loss, *reference_loss; // device [scored], of preferences; else NULL
-    float *vectors;                      // device [samples, hidden], of embeddings: after a forward run the vectors of
-                                         // the samples, before a training run their gradients; else NULL
-    HeadResult *result;                  // device
-    char *block;                         // device
-    char *staging;                       // host, the same layout
+    int32_t *soft_ids;                   // device [scored, k], and
+    float *soft_values; // device [scored, k] soft targets that a teacher computes in the pass; else NULL
+    float *vectors;     // device [samples, hidden], of embeddings: after a forward run the vectors of
+                        // the samples, before a training run their gradients; else NULL
+    HeadResult *result; // device
+    char *block;        // device
+    char *staging;      // host, the same layout
     size_t block_bytes, used_bytes;
     PassExtras extras;
     int64_t vector_cols; // of vectors
@@ -59,6 +70,7 @@ typedef struct PassInputs {
 PassInputs *pass_inputs_new(const Model *m, int64_t max_tokens, int64_t max_samples); // m is borrowed
 PassInputs *pass_inputs_new_with(const Model *m, int64_t max_tokens, int64_t max_samples, PassExtras extras);
 PassInputs *pass_inputs_new_embeddings(const Model *m, int64_t max_tokens, int64_t max_samples);
+size_t pass_inputs_soft_bytes(SoftInputs soft, int64_t scored); // of these, on the host and on the device
 void pass_inputs_free(PassInputs *in);
 // Sets the shape, for planning, without touching the arrays' contents. Within the capacity (CHECKed).
 void pass_inputs_shape(PassInputs *in, PassShape shape);
@@ -66,5 +78,7 @@ void pass_inputs_shape(PassInputs *in, PassShape shape);
 // pass_inputs_send then uploads it, in the order of the device's work.
 void pass_inputs_pack(PassInputs *in, const Row *row, PassShape shape, int64_t hidden, int64_t first_row);
 void pass_inputs_send(PassInputs *in, PassState state);
+// Where the soft targets of the packed row are to be filled in on the host, before it is sent.
+void pass_inputs_soft(const PassInputs *in, int32_t **ids, float **values);
 // Both, without padding.
 void pass_inputs_set(PassInputs *in, const Row *row, int64_t hidden, PassState state);

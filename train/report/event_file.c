@@ -140,6 +140,13 @@ static void add_preference(StrBuf *summary, const char *kind, const PreferenceRe
     }
 }
 
+static void add_teacher(StrBuf *summary, const char *kind, const TeacherReport *t) {
+    AUTO_FREE char *hard = mem_printf("%s/ce_loss", kind), *soft = mem_printf("%s/kd_loss", kind);
+    if (!t->given) return;
+    add_scalar(summary, hard, t->hard);
+    add_scalar(summary, soft, t->soft);
+}
+
 void event_file_step(EventFile *e, const StepReport *r, size_t peak_memory) {
     StrBuf summary = {0};
     if (!e) return;
@@ -150,6 +157,7 @@ void event_file_step(EventFile *e, const StepReport *r, size_t peak_memory) {
     add_scalar(&summary, "train/tokens_per_second", (double)r->tokens / fmax(r->seconds, 1e-9));
     add_scalar(&summary, "train/peak_memory_bytes", (double)peak_memory);
     add_preference(&summary, "train", &r->preference);
+    add_teacher(&summary, "train", &r->teacher);
     add_event(e, r->step, &summary);
 }
 
@@ -175,6 +183,7 @@ void event_file_eval(EventFile *e, int64_t step, const EvalResult *r) {
     if (tokens) add_scalar(&summary, "eval/perplexity", r->perplexity);
     if (r->labels) add_classes(&summary, r);
     add_preference(&summary, "eval", &r->preference);
+    add_teacher(&summary, "eval", &r->teacher);
     add_event(e, step, &summary);
 }
 

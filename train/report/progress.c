@@ -78,9 +78,14 @@ static void say_preference(const PreferenceReport *p) {
         say("kl %.4f", p->kl);
 }
 
+static void say_teacher(const TeacherReport *t) {
+    if (t->given) say("ce %.4f  kd %.4f  ", t->hard, t->soft);
+}
+
 static void print_step(const Progress *p, const StepReport *r, const char *left, size_t peak) {
     say("step %ld/%ld  epoch %.2f  loss %.4f  ", r->step, p->total, r->epoch, r->loss);
     if (r->preference.samples) say_preference(&r->preference), say("  ");
+    say_teacher(&r->teacher);
     say("lr %.3g  grad_norm %.4f  %.0f tok/s  %s left  %.0f MB\n", r->learning_rate, r->grad_norm,
         (double)r->tokens / fmax(r->seconds, 1e-9), left, (double)peak / MB);
     fflush(stdout);
@@ -110,6 +115,7 @@ static void say_classes(const EvalResult *r) {
 void progress_eval(Progress *p, int64_t step, const EvalResult *r, bool best) {
     clear_bar(p);
     say("step %ld/%ld  eval_loss %.4f  ", step, p->total, r->loss);
+    say_teacher(&r->teacher);
     if (r->preference.samples)
         say_preference(&r->preference);
     else if (r->vectors.records)

@@ -122,6 +122,13 @@ static void add_preference(cJSON *o, const char *prefix, const PreferenceReport 
     }
 }
 
+static void add_teacher(cJSON *o, const char *prefix, const TeacherReport *t) {
+    AUTO_FREE char *hard = mem_printf("%sce_loss", prefix), *soft = mem_printf("%skd_loss", prefix);
+    if (!t->given) return;
+    json_add_number(o, hard, DIGITS, t->hard);
+    json_add_number(o, soft, DIGITS, t->soft);
+}
+
 void train_log_step(TrainLog *log, const StepReport *r, double elapsed, size_t host, size_t device) {
     cJSON *o = mem_checked(cJSON_CreateObject());
     json_add_int(o, "step", r->step);
@@ -136,6 +143,7 @@ void train_log_step(TrainLog *log, const StepReport *r, double elapsed, size_t h
     json_add_int(o, "peak_memory_bytes", (int64_t)(device ? device : host));
     if (device) json_add_int(o, "host_memory_bytes", (int64_t)host);
     add_preference(o, "", &r->preference);
+    add_teacher(o, "", &r->teacher);
     if (r->loss_scale > 1) json_add_number(o, "loss_scale", DIGITS, r->loss_scale);
     if (r->ranks > 1) json_add_int(o, "ranks", r->ranks);
     if (r->ranks > 1 && r->compute > 0) { // unknown in the first step
@@ -169,6 +177,7 @@ void train_log_eval(TrainLog *log, int64_t step, const EvalResult *r) {
     if (v->records)
         json_add_number(o, v->ranked ? "eval_accuracy" : "eval_spearman", DIGITS,
                         v->ranked ? v->accuracy : v->spearman);
+    add_teacher(o, "eval_", &r->teacher);
     if (r->labels) add_classes(o, r);
     if (!isfinite(r->loss)) cJSON_AddTrueToObject(o, "nonfinite");
     write_line(log, o);

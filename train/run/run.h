@@ -27,6 +27,7 @@ typedef struct Run {
     Model *model;
     RunData data;
     Adapter *adapter, *reference; // reference: NULL: the base alone
+    Teacher *teacher;             // NULL: none
     Trainer *trainer;
     TrainLog *log;     // rank 0
     EventFile *events; // rank 0's, NULL: none

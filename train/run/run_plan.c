@@ -4,6 +4,7 @@
 
 #include "run_device.h"
 #include "run_model.h"
+#include "run_teacher.h"
 #include "spawn.h"
 #include "verify.h"
 
@@ -36,12 +37,14 @@ static int set_up_run(RunPlan *p, PlanRun *r, const Config *c, Err *err) {
     RunLabels labels = run_labels(r->data.train);
     if (run_adapter_new(&r->adapter, c, p->model, labels.names ? &labels : NULL, err)) return -1;
     if (run_reference_new(&r->reference, c, p->model, err)) return -1;
+    if (run_teacher_open(&r->teacher, c, p->model, &r->data, err)) return -1;
     TrainerInputs in = {.config = c,
                         .model = p->model,
                         .adapter = r->adapter,
                         .data = &r->data,
                         .end_bytes = adapter_verify_bytes(p->model, r->adapter),
-                        .reference = r->reference};
+                        .reference = r->reference,
+                        .teacher = r->teacher};
     if (p->count > 1 && p->backend->host_memory) in.team = &p->team;
     r->trainer = trainer_new(&in, rows);
     return 0;
@@ -106,7 +109,7 @@ static void plan_levels(RunPlan *p, Trainer *const *trainers, const Roof *roof) 
     trainer_levels(trainers[0], &from, &to);
     p->budget = trainers_memory_budget(trainers, p->count);
     p->base = model_memory_bytes(p->model);
-    p->others = p->budget.held - p->base - p->adapter_state;
+    p->others = p->budget.held - p->base - p->teacher - p->adapter_state;
     for (Recompute level = RECOMPUTE_NONE; level <= RECOMPUTE_OFFLOAD; level++) {
         PlanLevel *l = &p->levels[level];
         plan_level(p, trainers, level, roof);
@@ -128,6 +131,8 @@ int run_plan_open(RunPlan *p, const Config *runs, size_t count, const GpuSpec *g
     p->gpu = gpu ? gpu : b->host_memory ? NULL : gpu_by_name(b->name);
     for (size_t i = 0; i < count; i++)
         p->adapter_state += (size_t)p->runs[i].adapter->count * (4 * sizeof(float) + sizeof(int64_t));
+    for (size_t i = 0; i < count; i++)
+        if (p->runs[i].teacher) p->teacher += teacher_bytes(p->runs[i].teacher);
     Roof roof = b->host_memory ? roof_of_cpu(b) : p->gpu ? roof_of_gpu(p->gpu, b) : (Roof){0};
     bool known = b->host_memory || p->gpu;
     plan_levels(p, trainers, known ? &roof : NULL);
@@ -140,6 +145,7 @@ void run_plan_close(RunPlan *p) {
         trainer_free(p->runs[i].trainer);
         adapter_free(p->runs[i].adapter);
         adapter_free(p->runs[i].reference);
+        teacher_free(p->runs[i].teacher);
         run_data_close(&p->runs[i].data);
     }
     mem_free(p->runs);

@@ -18,6 +18,7 @@ enum { PLAN_LEVELS = RECOMPUTE_OFFLOAD + 1 };
 typedef struct PlanRun { // one run over the base model
     const Config *config;
     Adapter *adapter, *reference;
+    Teacher *teacher;
     RunData data;
     Trainer *trainer;
 } PlanRun;
@@ -33,6 +34,7 @@ typedef struct RunPlan {
     int gpus;           // num_gpus, each with the memory below; 1 on the CPU
     bool assumed_rows;  // without data, or without the tokenizer to read it: rows of max_seq_length, all supervised
     size_t base, adapter_state, others; // others: tokens, inputs and workspaces; on the CPU the process itself
+    size_t teacher;                     // of its own model
     MemoryBudget budget;
     PlanLevel levels[PLAN_LEVELS];
     int chosen; // the lightest that is allowed and fits; -1: none

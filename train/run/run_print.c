@@ -110,6 +110,16 @@ static void print_data(const RunData *d, const Config *c, const Tokenizer *t) {
                  s->ignored_members, plural(s->ignored_members));
 }
 
+static void print_teacher(const TrainerInputs *in) {
+    const Teacher *t = in->teacher;
+    const Config *c = in->config;
+    if (!t) return;
+    const char *model = t->model ? t->model->name : "the base model", *adapter = t->adapter ? c->teacher_adapter : NULL;
+    say("teacher  %s%s%s; %ld token%s at a position, temperature %g, %g ce + %g kd\n",
+        t->file ? c->teacher_logits : model, adapter ? " with " : "", adapter ? adapter : "", t->pass.loss.k,
+        plural(t->pass.loss.k), c->kd_temperature, c->kd_ce_alpha, c->kd_alpha);
+}
+
 static void print_ranks(const Group *g, const TrainerPlan *p) {
     int64_t passes = (p->rows_per_step + p->rows_per_pass - 1) / p->rows_per_pass, rows = p->rows_per_pass;
     int64_t least = passes / g->ranks * rows, most = (passes + g->ranks - 1) / g->ranks * rows;
@@ -130,6 +140,7 @@ void run_print_plan(const Trainer *t) {
     const TrainerPlan *p = trainer_plan(t);
     print_model(t);
     print_data(in->data, in->config, in->model->tokenizer);
+    print_teacher(in);
     say("steps    %ld, batch size %ld (%ld row%s, %ld step%s per epoch)\n", p->total_steps, p->rows_per_step,
         in->data->rows->count, plural(in->data->rows->count), p->steps_per_epoch, plural(p->steps_per_epoch));
     print_ranks(in->ranks->group, p);

@@ -4,6 +4,7 @@
 #include "path.h"
 #include "run.h"
 #include "run_model.h"
+#include "run_teacher.h"
 #include "say.h"
 #include "snapshot.h"
 #include "verify.h"
@@ -48,6 +49,7 @@ int run_open_adapter(Run *r, Err *err) {
     RunLabels labels = run_labels(r->data.train);
     int rc = run_adapter_new(&r->adapter, c, r->model, labels.names ? &labels : NULL, err);
     if (!rc) rc = run_reference_new(&r->reference, c, r->model, err);
+    if (!rc) rc = run_teacher_open(&r->teacher, c, r->model, &r->data, err);
     if (run_agree(r, rc, err)) return -1;
     bool of_config = c->chat_template || !r->model->tokenizer->chat_template;
     const char *own = of_config ? chat_template_source(r->data.chat) : NULL;
@@ -96,7 +98,8 @@ int run_open_trainer(Run *r, Err *err) {
                         .ranks = &r->ranks,
                         .end_bytes = adapter_verify_bytes(r->model, r->adapter),
                         .team = r->team,
-                        .reference = r->reference};
+                        .reference = r->reference,
+                        .teacher = r->teacher};
     r->trainer = trainer_new(&in, rows);
     plan_events(r);
     return 0;

@@ -206,6 +206,7 @@ static void close_run(Run *r) {
     trainer_free(r->trainer);
     adapter_free(r->adapter);
     adapter_free(r->reference);
+    teacher_free(r->teacher);
     run_data_close(&r->data);
     output_dir_close(&r->dir);
 }

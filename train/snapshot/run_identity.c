@@ -61,6 +61,13 @@ static void identify_preference(RunIdentity *id, const TrainerInputs *in) {
              hash);
 }
 
+static void identify_teacher(RunIdentity *id, const TrainerInputs *in) {
+    char text[128];
+    if (!in->teacher) return;
+    teacher_identity(text, in->teacher, in->model);
+    identify(id, IDENTITY_TEACHER, "%s", text);
+}
+
 RunIdentity run_identity(const Trainer *t) {
     RunIdentity id = {0};
     const TrainerInputs *in = trainer_inputs(t);
@@ -73,6 +80,7 @@ RunIdentity run_identity(const Trainer *t) {
     identify_layers(&id, a);
     if (a->labels) identify(&id, IDENTITY_LABELS, "%ld", a->labels);
     identify_preference(&id, in);
+    identify_teacher(&id, in);
     identify(&id, IDENTITY_DEVICE, "%s", in->model->backend->k->name); // with the CPU's instruction set
     identify(&id, IDENTITY_DTYPE, "%s", run_device_dtype(in->model->backend));
     identify(&id, IDENTITY_ROWS_PER_STEP, "%ld", p->rows_per_step);

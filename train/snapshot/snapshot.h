@@ -26,6 +26,7 @@
     X(LAYERS, "layers")                                                                                                \
     X(LABELS, "labels")                                                                                                \
     X(PREFERENCE, "preference")                                                                                        \
+    X(TEACHER, "teacher")                                                                                              \
     X(DEVICE, "device")                                                                                                \
     X(DTYPE, "dtype")                                                                                                  \
     X(ROWS_PER_STEP, "rows_per_step")                                                                                  \

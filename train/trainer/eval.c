@@ -72,11 +72,14 @@ static void run_passes(PassRunner *r, const EvalRun *run, bool (*stop)(void), Ev
     b->k->download(b, &sums->heads, r->tally, sizeof sums->heads);
 }
 
-static EvalResult result_of(const EvalSums *sums, const EvalRun *run, const PassPreference *p, ClassShape c) {
+static EvalResult result_of(const EvalSums *sums, const EvalRun *run, const PassRunner *runner, ClassShape c) {
+    const PassPreference *p = runner->preference;
     int64_t units = run->samples.samples ? run->samples.samples : run->tokens;
     double n = units ? (double)units : 1, loss = pass_runner_loss(&sums->heads) / n;
     EvalResult r = {.loss = loss, .perplexity = exp(loss), .tokens = run->tokens, .labels = c.labels};
     r.accuracy = (double)sums->heads.correct / n;
+    r.teacher = teacher_report(runner->teacher, &sums->heads, run->tokens);
+    if (r.teacher.given) r.perplexity = exp(r.teacher.hard);
     r.problem = c.problem;
     if (c.labels) r.classes = class_metrics_of(sums->classes, c, sums->heads.correct, run->tokens);
     if (p) r.preference = preference_report(p, &sums->heads, &run->samples, (double)run->state.kl);
@@ -115,7 +118,7 @@ int evaluate(PassRunner *r, const Dataset *d, const RowPlan *p, bool (*stop)(voi
     if (!rc && sums->scored != run.tokens)
         rc = err_runtime(err, "evaluation: %ld token%s were scored; expected %ld: rows were lost or counted twice",
                          sums->scored, plural(sums->scored), run.tokens);
-    if (!rc) *result = result_of(sums, &run, r->preference, shape);
+    if (!rc) *result = result_of(sums, &run, r, shape);
     return rc;
 }
 
@@ -126,7 +129,8 @@ EvalResult evaluate_model(const Model *m, Adapter *a, const RunData *d, int64_t 
                            .adapter = a,
                            .eval_rows = rows_in_pass(m->backend, rows),
                            .ranks = {.group = &alone},
-                           .preference = loss ? loss->preference : NULL};
+                           .preference = loss ? loss->preference : NULL,
+                           .teacher = loss ? loss->teacher : NULL};
     const RowPlan *const plans[2] = {d->eval_rows, NULL};
     if (loss && loss->vectors) o.vectors = vectors_new(m->backend, loss->vectors, plans, loss->batch, m->config.hidden);
     pass_bounds_add(&o.bounds, d->eval_rows, o.eval_rows);

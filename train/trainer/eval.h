@@ -24,6 +24,7 @@ typedef struct EvalResult {
     ClassMetrics classes;
     PreferenceReport preference;
     VectorReport vectors;
+    TeacherReport teacher; // the perplexity is then that of the hard loss
 } EvalResult;
 
 // Collective over the runner's ranks. 0; 1: stopped, because `stop` (NULL: never) became true on any rank, *result is
@@ -35,5 +36,6 @@ typedef struct EvalLoss {
     const PassPreference *preference; // NULL: none
     const VectorLoss *vectors;        // of embeddings; NULL: none
     int64_t batch;                    // of vectors: rows of a batch
+    const Teacher *teacher;           // NULL: none
 } EvalLoss;
 EvalResult evaluate_model(const Model *m, Adapter *a, const RunData *d, int64_t rows, const EvalLoss *loss);

@@ -61,7 +61,9 @@ PassRunner *pass_runner_new(const PassRunnerOptions *o) {
     if (o->preference) r->kl = *o->preference;
     r->kl.loss.kind = PREFERENCE_KL;
     bool each = r->adapter && problem_is_each(r->adapter->config.problem);
-    PassExtras extras = {o->preference != NULL, each ? r->adapter->config.labels : 0, r->bounds.scored};
+    PassExtras extras = {o->preference != NULL, each ? r->adapter->config.labels : 0, r->bounds.scored, {0, false}};
+    r->teacher = o->teacher;
+    if (r->teacher) extras.soft = teacher_inputs(r->teacher);
     r->vectors = o->vectors;
     r->inputs = o->vectors ? pass_inputs_new_embeddings(r->model, r->bounds.tokens, r->bounds.samples)
                            : pass_inputs_new_with(r->model, r->bounds.tokens, r->bounds.samples, extras);
@@ -104,6 +106,7 @@ void pass_runner_free(PassRunner *r) {
 static size_t build(PassRunner *r, const PassOptions *o, TapeMode mode) {
     PassOptions all = *o;
     all.preference = r->packed.mismatched ? &r->kl : r->preference;
+    all.teacher = r->teacher ? &r->teacher->pass : NULL;
     tape_reset(r->tape);
     (r->vectors ? graph_build_vectors : graph_build_loss)(r->tape, r->model, r->adapter, r->inputs, &all);
     return tape_plan(r->tape, mode);
@@ -156,6 +159,13 @@ HeartbeatPhase pass_runner_phase(const PassRunner *r) {
     return r->model->backend->host_memory ? PHASE_COMPUTING_ON_CPU : PHASE_COMPUTING;
 }
 
+static void fill_soft(const PassRunner *r, const PassRows *p) {
+    int32_t *ids;
+    float *values;
+    pass_inputs_soft(r->inputs, &ids, &values);
+    teacher_logits_fill(r->teacher->file, p->dataset, p->plan, p->rows, p->count, ids, values);
+}
+
 void pass_runner_pack(PassRunner *r, const PassRows *p) {
     if (is_packed(r, p)) return;
     profile_begin(r->model->backend, PROFILE_DATA);
@@ -168,6 +178,7 @@ void pass_runner_pack(PassRunner *r, const PassRows *p) {
         row_fill_several(&r->row, p->dataset, p->plan, p->rows, p->count, p->epoch);
     PassShape shape = p->mismatched || p->dataset->masked ? shape_of_row(r) : pass_runner_shape(r, p);
     pass_inputs_pack(r->inputs, &r->row, shape, r->model->config.hidden, p->first);
+    if (r->teacher && r->teacher->file) fill_soft(r, p);
     profile_end(r->model->backend);
 }
 

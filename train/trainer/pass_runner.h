@@ -9,6 +9,7 @@
 #include "pass.h"
 #include "ranks.h"
 #include "rows.h"
+#include "teacher.h"
 #include "vectors.h"
 
 typedef struct PassRunner PassRunner;
@@ -30,6 +31,7 @@ typedef struct PassRunnerOptions { // all borrowed
     RankContext ranks;                // evaluations are divided over them
     PassTeam *team;                   // NULL: alone
     const PassPreference *preference; // of all passes; NULL: none
+    const Teacher *teacher;           // of all passes; NULL: none
     Vectors *vectors;                 // of embeddings: their table, owned then; NULL: none
 } PassRunnerOptions;
 

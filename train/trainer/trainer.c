@@ -60,7 +60,8 @@ static PassRunner *new_runner(Trainer *t) {
                            .eval_rows = eval_rows_per_pass(in->config, in->model->backend),
                            .ranks = *in->ranks,
                            .team = in->team,
-                           .preference = preference ? &t->preference : NULL};
+                           .preference = preference ? &t->preference : NULL,
+                           .teacher = in->teacher};
     const RowPlan *const plans[2] = {in->data->rows, in->data->eval_rows};
     t->vector_loss = vector_loss_of(in->config, in->data->normalize);
     if (in->config->task == TASK_EMBEDDING)

@@ -25,6 +25,7 @@ typedef struct TrainerInputs {
     size_t end_bytes;         // host memory needed after trainer_end, besides the model (adapter_verify_bytes)
     PassTeam *team;           // of trainers whose passes run together; NULL: none
     const Adapter *reference; // of preferences (PassPreference); NULL: the base alone
+    const Teacher *teacher;   // NULL: none
 } TrainerInputs;
 
 // How a run is divided into steps.
@@ -126,6 +127,7 @@ typedef struct StepReport {
     bool error_on_all_ranks;    // trainer_step failed with the same error on every rank
     double loss_scale;          // of this step
     PreferenceReport preference;
+    TeacherReport teacher;
     double data; // time this rank has waited for the rows of its passes
     int ranks, slowest_rank;
     double compute;                  // of the slowest rank

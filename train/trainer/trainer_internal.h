@@ -16,6 +16,7 @@ struct PassRunner {
     const PassPreference *preference;
     PassPreference kl; // the same for mismatched sequences
     Vectors *vectors;  // of embeddings; else NULL
+    const Teacher *teacher;
     Tape *tape;
     PassInputs *inputs;
     Row row;

@@ -14,9 +14,12 @@ PassPlan trainer_build_level(Trainer *t, Recompute level) {
     return p;
 }
 
-// Gradients, moments and their sum, the table of vectors: reserved, but not touched before the first step.
+// Gradients, moments and their sum, soft targets, the table of vectors: reserved, but not touched before the first
+// step.
 static size_t untouched_bytes(const Trainer *t) {
-    return (size_t)t->in.adapter->count * (3 * sizeof(float) + sizeof(int64_t)) + vectors_bytes(t->runner->vectors);
+    size_t soft = t->in.teacher ? pass_inputs_soft_bytes(teacher_inputs(t->in.teacher), t->runner->bounds.scored) : 0;
+    return (size_t)t->in.adapter->count * (3 * sizeof(float) + sizeof(int64_t)) + soft +
+           vectors_bytes(t->runner->vectors);
 }
 
 // Code of libraries and buffers of threads that a process touches only when it computes: measured on x86-64 with 1 to 8
@@ -40,6 +43,8 @@ MemoryBudget trainers_memory_budget(Trainer *const *trainers, size_t n) {
     for (size_t i = 0; i < n && b->host_memory; i++) r.held += untouched_bytes(trainers[i]);
     // The pages of a streamed model were dropped when it was loaded.
     if (model->outline || (b->host_memory && model->stream)) r.held += model_memory_bytes(model);
+    for (size_t i = 0; i < n && model->outline; i++)
+        if (trainers[i]->in.teacher) r.held += teacher_bytes(trainers[i]->in.teacher);
     if (b->host_memory) asked /= ranks, left /= ranks;
     r.limit = asked ? asked : left ? resident + left / 10 * 9 : SIZE_MAX;
     if (!b->host_memory && r.limit > m.used + m.free) r.limit = m.used + m.free;

@@ -322,6 +322,7 @@ int trainer_step_end(Trainer *t, bool stopped, StepReport *report, Err *err) {
     if (t->runner->vectors) report->loss = t->now.vectors.loss / (double)t->now.vectors.records;
     if (t->runner->preference)
         report->preference = preference_report(&t->preference, &all->heads, &t->now.samples, t->now.kl);
+    report->teacher = teacher_report(t->in.teacher, &all->heads, report->supervised);
     report_ranks(t, all, report);
     count_step(t, report, t->now.start);
     if (report->skipped) return note_skipped(t, &t->now.rows, report, err);
