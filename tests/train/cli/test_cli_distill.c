@@ -206,7 +206,11 @@ static void test_distill_eval(void **state) {
 static void test_distill_refusals(void **state) {
     (void)state;
     put_models();
-    put_model("gpt2");
+    mem_free(command_output("cp -r gemma2-0 other-0 && sed -i 's/\"A\": 32/\"A\": 57/; s/\"Z\": 57/\"Z\": 32/' "
+                            "other-0/tokenizer.json",
+                            0));
+    check_has(TRAIN "--output_dir out --teacher_model other-0", 2,
+              "token 32 is \"Z\" there and \"A\" in llama3-0; expected the same tokens");
     check_has(TRAIN "--output_dir out --kd_alpha 0.9", 2,
               "kd_alpha: needs teacher_model, teacher_adapter or teacher_logits");
     check_has(TRAIN "--output_dir out " TEACHER "--label_smoothing_factor 0.1", 2, "not with a teacher");

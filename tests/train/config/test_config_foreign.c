@@ -25,6 +25,10 @@ static void test_foreign_common_keys(void **state) {
         {"lr_scheduler: cosine_with_min_lr\nlr_scheduler_kwargs: {min_lr_rate: 0.1}", "min_lr_ratio", "0.1"},
         {"use_cpu: true", "device", "\"cpu\""},
         {"load_in_8bit: true\nload_in_4bit: false", "quantize_base", "\"int8\""},
+        {"plugins: [axolotl.integrations.kd.KDPlugin]\nkd_trainer: true\nkd_alpha: 0.9\nkd_ce_alpha: 0.1\nkd_beta: "
+         "0.0\n"
+         "teacher_logits: t",
+         "kd_alpha", "0.9"},
         {"load_in_8bit: false\nload_in_4bit: true", "quantize_base", "\"nf4\""},
         {"special_tokens: {eos_token: </s>, pad_token: x}", "eos_token", "\"</s>\""},
         {"max_samples: 100\ntrain_file: [a, {path: b, max_samples: 5}]", "train_file",
@@ -399,6 +403,9 @@ static void test_foreign_refused_keys(void **state) {
          ":1: lr_scheduler_kwargs: {\"num_cycles\": 2}; expected min_lr_rate only"},
         {"special_tokens: {additional_special_tokens: [x]}", ":1: special_tokens: "},
         {"plugins: [x.MyPlugin]", ":1: plugins: \"x.MyPlugin\"; the plugin may change the result"},
+        {"kd_trainer: true", ":1: kd_trainer: true; expected teacher_model, or teacher_logits"},
+        {"kd_alpha: 0.9", ":1: kd_alpha: needs teacher_model, teacher_adapter or teacher_logits"},
+        {"kd_trainer: true\nteacher_model: t\nkd_beta: 0.5", ":3: kd_beta: 0.5; the divergence is the forward KL"},
         {"rope_scaling: {type: linear}", ":1: rope_scaling: {\"type\": \"linear\"}; expected rope_scaling_type"},
         {"processor_type: AutoProcessor", "models of images and sound are not in this version"},
     };
