@@ -1,6 +1,6 @@
-// Bytes as a data file: read, rendered, tokenised, masked, audited, as text, as classification and as preference data;
-// of the last also as rows. What kind of file is told by its first bytes, as its writer would have named it: .jsonl,
-// .jsonl.gz, .jsonl.zst or a .tar shard.
+// Bytes as a data file: read, rendered, tokenised, masked, audited, as text, as classification, preference and
+// embedding data; of the last two also as rows. What kind of file is told by its first bytes, as its writer would have
+// named it: .jsonl, .jsonl.gz, .jsonl.zst or a .tar shard.
 #include "audit.h"
 #include "dataset.h"
 #include "fuzz.h"
@@ -33,11 +33,14 @@ static Bench make_bench(void) {
 typedef struct Task {
     bool classification;
     PreferenceData preference;
+    EmbeddingData embedding;
 } Task;
 
 static void check_sample(const Bench *b, const Dataset *d, Sample s, int64_t max) {
     int64_t first = d->preference ? s.second : s.count;
-    CHECK(first <= max && s.count - first <= max && s.supervised_count <= s.count);
+    CHECK(d->embedding || first <= max);
+    CHECK(d->embedding || s.count - first <= max);
+    CHECK(s.supervised_count <= s.count);
     for (int64_t k = 0; k < s.count; k++) CHECK(s.ids[k] >= 0 && s.ids[k] < b->t->vocab_size);
 }
 
@@ -48,7 +51,8 @@ static void fill_rows(const Dataset *d, int64_t max) {
         row_fill_several(&row, d, p, &r, 1, 0);
         CHECK(row.samples == row_plan_row(p, r).samples && row.scored == row_plan_row(p, r).supervised);
         if (d->preference == PREFERENCE_LABELS) row_fill_mismatched(&row, d, p, &r, 1);
-        CHECK(row_plan_chosen(d, p, r) <= row_plan_row(p, r).supervised);
+        if (d->preference) CHECK(row_plan_chosen(d, p, r) <= row_plan_row(p, r).supervised);
+        for (int64_t i = 0; i < row.samples; i++) CHECK(row.start[i + 1] - row.start[i] <= max);
     }
     row_clear(&row);
     row_plan_free(p);
@@ -61,6 +65,8 @@ static void read_data(const Bench *b, const char *path, Task task) {
                         .truncation = TRUNCATION_TRUNCATE,
                         .classification = task.classification,
                         .preference = task.preference,
+                        .embedding = task.embedding,
+                        .pooling = POOLING_MEAN,
                         .learn_chosen_prompt = true,
                         .kl_group = 2,
                         .cache_dir = b->cache};
@@ -68,7 +74,7 @@ static void read_data(const Bench *b, const char *path, Task task) {
     Err err;
     if (dataset_open(&d, &o, b->t, b->chat, &err) == 0) {
         for (int64_t i = 0; i < d->count; i++) check_sample(b, d, dataset_sample(d, i), o.max_seq_length);
-        if (d->preference) fill_rows(d, o.max_seq_length);
+        if (d->preference || d->embedding) fill_rows(d, o.max_seq_length);
         dataset_close(d);
     }
     dir_remove(b->cache, &err);
@@ -76,8 +82,11 @@ static void read_data(const Bench *b, const char *path, Task task) {
 
 static void audit_data(const char *path, Task task) {
     Err err;
-    Audit *a = audit_new(&(AuditOptions){
-        .has_template = true, .classification = task.classification, .preference = task.preference, .any_task = true});
+    Audit *a = audit_new(&(AuditOptions){.has_template = true,
+                                         .classification = task.classification,
+                                         .preference = task.preference,
+                                         .embedding = task.embedding,
+                                         .any_task = true});
     audit_read(a, AUDIT_TRAIN, path, NULL, &err);
     audit_read(a, AUDIT_VALIDATION, path, NULL, &err);
     audit_compare(a);
@@ -97,7 +106,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     static Bench b; // kept for the whole process
     if (!b.t) b = make_bench();
     char *path = fuzz_put(file_name(data, size), data, size);
-    static const Task tasks[] = {{0}, {.classification = true}, {false, PREFERENCE_PAIRS}, {false, PREFERENCE_LABELS}};
+    static const Task tasks[] = {{0},
+                                 {.classification = true},
+                                 {.preference = PREFERENCE_PAIRS},
+                                 {.preference = PREFERENCE_LABELS},
+                                 {.embedding = EMBEDDING_RANKED},
+                                 {.embedding = EMBEDDING_COSINES}};
     for (size_t i = 0; i < sizeof tasks / sizeof *tasks; i++) {
         read_data(&b, path, tasks[i]);
         audit_data(path, tasks[i]);

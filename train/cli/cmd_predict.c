@@ -194,7 +194,7 @@ static int open_classifier(Loaded *l, int64_t *limit, const LoadOptions *load, c
         return err_input(err, "--adapter_name_or_path is missing; expected a classifier's adapter, or its run");
     if (model_options(&m, limit, l, load, o, err) || loaded_open(l, load, &m, err)) return -1;
     if (l->adapter->config.labels) return 0;
-    return err_input(err, "%s: found an adapter that generates text; expected a classifier (task classification)",
+    return err_input(err, "%s: found an adapter without a classifier; expected one of task classification",
                      load->adapter_name_or_path);
 }
 

@@ -118,11 +118,13 @@ static int read_modules(SentenceFolder *s, const char *dir, Err *err) {
 }
 
 static int read_settings(SentenceFolder *s, const char *dir, Err *err) {
-    AUTO_JSON JsonDoc *transformer = NULL, *settings = NULL;
+    AUTO_JSON JsonDoc *transformer = NULL, *settings = NULL, *tokenizer = NULL;
     if (read_json(&transformer, dir, "sentence_bert_config.json", err) ||
+        read_json(&tokenizer, dir, "tokenizer_config.json", err) ||
         read_json(&settings, dir, "config_sentence_transformers.json", err))
         return -1;
     const Json *most = transformer ? json_given(json_root(transformer), "max_seq_length") : NULL;
+    if (!most && tokenizer) most = json_given(json_root(tokenizer), "model_max_length"); // 1e30: unknown
     int64_t n;
     if (most && json_whole(most, &n) && n > 0) s->max_tokens = n;
     const Json *name = settings ? json_given(json_root(settings), "default_prompt_name") : NULL;

@@ -1,6 +1,6 @@
 // sentence_folder: how sentence-transformers makes vectors of texts with a model: modules.json, 1_Pooling/config.json
-// (old and new keys), sentence_bert_config.json and config_sentence_transformers.json of its folder; the pooling type
-// of a GGUF file.
+// (old and new keys), sentence_bert_config.json, tokenizer_config.json and config_sentence_transformers.json of its
+// folder; the pooling type of a GGUF file.
 #pragma once
 
 #include "model.h"

@@ -139,7 +139,7 @@ static void print_next(const TrainerInputs *in, const char *output_dir) {
                         : " lorac chat %s;",
             output_dir);
     if (in->data->eval_rows) say(" lorac eval %s%s;", output_dir, answers ? " --generate" : "");
-    if (classifier || masked)
+    if (classifier || in->model->config.arch->encoder)
         say(" lorac verify %s\n", output_dir);
     else
         say(" lorac merge %s --out MODEL\n", output_dir);

@@ -224,7 +224,7 @@ static void test_cli_classify_refusals(void **state) {
     check_has("eval out --validation_file null", 2, "found no validation data; expected --validation_file FILE");
     mem_free(run("train --model_name_or_path m.gguf --train_file d.jsonl --output_dir lm --max_steps 1", 0));
     check_has("eval lm --validation_file d.jsonl", 0, "perplexity="); // the default length, of the saved config
-    check_has("predict lm A", 2, "lm/adapter: found an adapter that generates text; expected a classifier");
+    check_has("predict lm A", 2, "lm/adapter: found an adapter without a classifier; expected one");
     check_has("generate --prompt A" ADAPTER, 2, "a classifier of 3 classes; expected an adapter that generates text");
     check_has("chat --model m.gguf --adapter a=out/adapter", 2, "a classifier of 3 classes");
     check_has("merge --out merged.gguf" ADAPTER, 2, "a classifier of 3 classes");

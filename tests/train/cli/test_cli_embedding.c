@@ -116,6 +116,9 @@ static void test_embedding_bits(void **state) {
                           "--gradient_checkpointing blocks --output_dir blocks",
                  0));
     check_same("four", "blocks");
+    mem_free(run(TRIPLETS "--lora_dropout 0.1 --max_steps 2 --per_device_train_batch_size 4 --output_dir grown", 0));
+    mem_free(run(TRIPLETS "--lora_dropout 0.1 --max_steps 4 --per_device_train_batch_size 4 --output_dir grown", 0));
+    check_same("four", "grown");
     // Rows 0 and 1, 2 and 3, ... are compared with each other, whatever a step is.
     mem_free(run(TRIPLETS "--contrastive_batch_size 2 --max_steps 1 --per_device_train_batch_size 6 --shuffle false "
                           "--output_dir parts",
@@ -197,6 +200,10 @@ static void test_embed_folder(void **state) {
     put("model/1_P/config.json", "{\"pooling_mode\": [\"mean\", \"max\"]}");
     check_has("embed model texts.txt --out d.npy", 2, "its pooling is mean + max; expected cls, mean or last");
     check_has("embed model texts.txt --out d.npy --pooling mean", 0, "(pooling mean, normalised)");
+    put("model/tokenizer_config.json", "{\"model_max_length\": 1000000000000000019884624838656}");
+    check_has("embed model texts.txt --out f.npy --pooling mean", 0, "2 vectors");
+    put("model/tokenizer_config.json", "{\"model_max_length\": 2}");
+    check_has("embed model texts.txt --out g.npy --pooling mean", 0, "2 texts longer than max_seq_length, 2 tokens");
     put("model/sentence_bert_config.json", "{\"max_seq_length\": 3}");
     put("model/config_sentence_transformers.json", "{\"prompts\": {\"q\": \"A:\"}, \"default_prompt_name\": \"q\"}");
     check_has("embed model texts.txt --pooling cls --out e.npy", 0, "2 texts longer than max_seq_length, 3 tokens");
