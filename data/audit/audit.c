@@ -6,6 +6,7 @@
 #include "dataset_build.h"
 #include "duplicates.h"
 #include "embedding_record.h"
+#include "tagged.h"
 
 enum { BATCH_RECORDS = 512, BATCH_BYTES = 8 << 20 };
 
@@ -150,6 +151,7 @@ static bool is_labelled(const Json *record) {
 
 static DatasetFormat format_of(const Json *record, bool any_task) {
     if (any_task && (dialog_is_pair(record) || is_labelled(record))) return FORMAT_PREFERENCE;
+    if (any_task && tagged_fits(record)) return FORMAT_TOKEN_CLASSIFICATION;
     if (any_task && classify_fits(record)) return FORMAT_CLASSIFICATION;
     DatasetFormat f = dialog_detect(record, NULL);
     return f == FORMAT_AUTO && any_task && embedding_kind(record) ? FORMAT_EMBEDDING : f;
@@ -218,7 +220,8 @@ int audit_read(Audit *a, AuditPart part, const char *path, const FileRule *rule,
     if (dataset_record_range(&range, path, rule, err) || records_open(&r, path, err)) return -1;
     RecordPlace place = {.path = path, .number = range.from + 1, .is_text = records_are_text(r), .rule = rule};
     place.format = rule && rule->format != FORMAT_AUTO ? rule->format : a->options.format;
-    if (a->options.classification) place.format = FORMAT_CLASSIFICATION;
+    bool tokens = a->options.problem == PROBLEM_TOKENS;
+    if (a->options.classification) place.format = tokens ? FORMAT_TOKEN_CLASSIFICATION : FORMAT_CLASSIFICATION;
     if (a->options.preference) place.format = FORMAT_PREFERENCE;
     if (a->options.embedding) place.format = FORMAT_EMBEDDING;
     if (place.is_text) place.format = FORMAT_TEXT;

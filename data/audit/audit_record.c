@@ -8,6 +8,7 @@
 
 #include "embedding_record.h"
 #include "record_faults.h"
+#include "tagged.h"
 
 typedef struct Reading {
     AuditRecord *r;
@@ -150,6 +151,18 @@ static int read_embedded(Reading *g, const AuditOptions *o, const Json *record, 
     return 0;
 }
 
+// Words and their tags, or a text and its entities.
+static int read_tagged(Reading *g, const AuditOptions *o, const Json *record, Err *err) {
+    if (tagged_read_labels(&g->r->labels, record, o->named, err)) return -1;
+    const char *const keys[] = {"tokens", "words", "text"};
+    for (size_t i = 0; i < 3; i++) {
+        const Json *v = json_given(record, keys[i]);
+        if (v) add_value(g, v, true);
+    }
+    tagged_note_keys(&g->r->used, &g->r->unread, record);
+    return 0;
+}
+
 static int read_dialog(Reading *g, const AuditOptions *o, const Json *record, const RecordPlace *place, Err *err) {
     AUTO_CALL(dialog_clear)
     Dialog d = {.template = o->template,
@@ -178,9 +191,10 @@ static int read_json(Reading *g, const AuditOptions *o, const RecordPlace *place
     if (!rc && place->format == FORMAT_AUTO) // no record so far has a known format
         rc = dialog_detect(&record, err) == FORMAT_AUTO ? -1 : 0;
     else if (!rc)
-        rc = place->format == FORMAT_CLASSIFICATION ? read_classified(g, o, &record, err)
-             : place->format == FORMAT_EMBEDDING    ? read_embedded(g, o, &record, err)
-                                                    : read_dialog(g, o, &record, place, err);
+        rc = place->format == FORMAT_CLASSIFICATION         ? read_classified(g, o, &record, err)
+             : place->format == FORMAT_TOKEN_CLASSIFICATION ? read_tagged(g, o, &record, err)
+             : place->format == FORMAT_EMBEDDING            ? read_embedded(g, o, &record, err)
+                                                            : read_dialog(g, o, &record, place, err);
     if (!rc) return 0;
     file_rule_explain(json_root(doc), place->rule, err);
     return err_context(err, "%s:%zu", span.name, span.line);

@@ -23,7 +23,9 @@
       "answers with a verdict: {\"prompt\", \"chosen\", \"rejected\"}; task preference")                               \
     X(FORMAT_EMBEDDING, "embedding",                                                                                   \
       "texts that belong together: {\"anchor\", \"positive\", \"negative\"}, {\"sentence1\", \"sentence2\", "          \
-      "\"score\"}; task embedding")
+      "\"score\"}; task embedding")                                                                                    \
+    X(FORMAT_TOKEN_CLASSIFICATION, "token_classification",                                                             \
+      "{\"tokens\", \"tags\"} or {\"text\", \"entities\"}; task token_classification")
 typedef enum { DATASET_FORMATS(ENUM_CONSTANT) FORMAT_COUNT } DatasetFormat;
 static inline const char *dataset_format_name(int64_t f) { // as in the config: "auto", "messages", ...
     return ENUM_WORDS(DATASET_FORMATS)[f].word;

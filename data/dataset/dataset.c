@@ -67,13 +67,15 @@ static int make_key(char key[TOKEN_KEY_LEN + 1], const DatasetInput *in, Err *er
 // The format of the task's records; AUTO: one of several.
 static DatasetFormat own_format(const DatasetOptions *o) {
     if (o->embedding) return FORMAT_EMBEDDING;
+    if (o->problem == PROBLEM_TOKENS) return FORMAT_TOKEN_CLASSIFICATION;
     return o->classification ? FORMAT_CLASSIFICATION : o->preference ? FORMAT_PREFERENCE : FORMAT_AUTO;
 }
 
 static int check_format(DatasetFormat f, const DatasetOptions *o, Err *err) {
     DatasetFormat own = own_format(o);
     const char *task = own == FORMAT_AUTO ? "causal_lm" : dataset_format_name(own); // formats are named as tasks
-    bool other = own == FORMAT_AUTO && (f == FORMAT_CLASSIFICATION || f == FORMAT_PREFERENCE || f == FORMAT_EMBEDDING);
+    bool other = own == FORMAT_AUTO && (f == FORMAT_CLASSIFICATION || f == FORMAT_PREFERENCE || f == FORMAT_EMBEDDING ||
+                                        f == FORMAT_TOKEN_CLASSIFICATION);
     if (f == FORMAT_AUTO || f == own || (own == FORMAT_AUTO && !other)) return 0;
     return err_input(err, "dataset_format: found \"%s\", but the task is %s%s", dataset_format_name(f), task,
                      own == FORMAT_AUTO ? "" : "; expected \"auto\"");
@@ -164,9 +166,14 @@ static const TokenEntry *entry_at(const Dataset *d, int64_t i) {
     return &d->image->entries[i];
 }
 
+// value: of its TokenEntry.
+static int64_t dataset_scored(const Dataset *d, uint32_t value) {
+    return d->problem && d->problem != PROBLEM_TOKENS ? 1 : value;
+}
+
 SampleSize dataset_size(const Dataset *d, int64_t i) {
     const TokenEntry *e = entry_at(d, i);
-    return (SampleSize){e->count, d->labels ? 1 : e->value};
+    return (SampleSize){e->count, dataset_scored(d, e->value)};
 }
 
 Sample dataset_sample(const Dataset *d, int64_t i) {
@@ -174,12 +181,12 @@ Sample dataset_sample(const Dataset *d, int64_t i) {
     const TokenHead *head = (const TokenHead *)(d->image->data + e->offset);
     const int32_t *ids = (const int32_t *)(head + 1);
     const uint8_t *supervised = (const uint8_t *)(ids + e->count);
-    bool single = d->problem == PROBLEM_SINGLE_LABEL, each = problem_is_each(d->problem);
+    bool single = d->problem == PROBLEM_SINGLE_LABEL, each = d->problem && !single;
     const void *labels = each ? token_labels(supervised, e->count) : NULL;
     return (Sample){.ids = ids,
                     .supervised = supervised,
                     .count = e->count,
-                    .supervised_count = d->labels ? 1 : e->value,
+                    .supervised_count = dataset_scored(d, e->value),
                     .record = head->record,
                     .preference = d->preference,
                     .desirable = d->preference && head->value,

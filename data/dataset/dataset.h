@@ -88,8 +88,9 @@ typedef struct Sample { // borrowed from the dataset
     int64_t supervised_count; // classification: 1, the label
     int64_t record;           // 0-based record number over all files
     int32_t label;            // single label: index into Dataset.labels; -1: none
-    const int32_t *labels;    // multi-label: [n_labels] numbers of its labels, see dataset_label
-    const float *values;      // regression: [n_labels]
+    const int32_t *labels; // multi-label: [n_labels] numbers of its labels, see dataset_label; of tokens: those of its
+                           // supervised tokens, which are scored where they are
+    const float *values;   // regression: [n_labels]
     int64_t n_labels;
     PreferenceData preference;
     bool desirable;          // PREFERENCE_LABELS: the verdict on the answer

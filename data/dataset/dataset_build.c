@@ -42,7 +42,8 @@ static void add_sample(Build *b, const RecordTokens *e, size_t begin, size_t cou
     uint8_t *supervised = e->supervised + begin;
     Problem problem = e->labels.problem;
     bool two = problem || b->o->preference || b->o->embedding;
-    if (b->o->mlm.probability == 0) supervised[0] = 0; // nothing predicts a window's first token
+    bool first = b->o->mlm.probability > 0 || problem == PROBLEM_TOKENS;
+    if (!first) supervised[0] = 0; // nothing predicts a window's first token
     token_sink_add(b->sink, &(Sample){.ids = e->ids + begin,
                                       .supervised = supervised,
                                       .count = (int64_t)count,
@@ -51,13 +52,13 @@ static void add_sample(Build *b, const RecordTokens *e, size_t begin, size_t cou
                                       .embedding = b->o->embedding,
                                       .score = e->score,
                                       .label = problem == PROBLEM_SINGLE_LABEL ? (int32_t)b->ids[0] : -1,
-                                      .labels = problem == PROBLEM_MULTI_LABEL ? (const int32_t *)b->ids : NULL,
+                                      .labels = token_has_place(problem) ? (const int32_t *)b->ids : NULL,
                                       .values = problem == PROBLEM_REGRESSION ? e->labels.values : NULL,
                                       .n_labels = (int64_t)e->labels.count,
                                       .second = two ? (int64_t)e->second : (int64_t)count});
     b->stats.samples++;
     b->stats.tokens += (int64_t)count;
-    b->stats.supervised += problem != PROBLEM_AUTO;
+    b->stats.supervised += problem && problem != PROBLEM_TOKENS;
     for (size_t i = 0; i < count; i++) b->stats.supervised += supervised[i] != 0;
 }
 
@@ -203,17 +204,14 @@ static void count_notes(Build *b, const RecordTokens *e) {
     key_counts_add(&b->unread, &e->unread);
 }
 
-static int fail_numbers(const Build *b, size_t found) {
-    return err_input(b->err, "label: found %zu number%s; expected %zu, as in the records before it", found,
-                     plural(found), b->numbers);
-}
-
 // The numbers of a record's labels, into b->ids.
 static int number_labels(Build *b, const RecordLabels *l) {
     MEM_GROW(b->ids, b->ids_capacity, l->count + 1);
     if (l->problem == PROBLEM_REGRESSION) {
         if (!b->numbers) b->numbers = l->count;
-        return b->numbers == l->count ? 0 : fail_numbers(b, l->count);
+        if (b->numbers == l->count) return 0;
+        return err_input(b->err, "label: found %zu number%s; expected %zu, as in the records before it", l->count,
+                         plural(l->count), b->numbers);
     }
     for (size_t i = 0; i < l->count; i++)
         if (label_table_add(b->labels, l->names[i], l->kind, &b->ids[i], b->err)) return -1;
@@ -232,15 +230,16 @@ static int add_kept(Build *b, const RecordTokens *e, const RecordSpan *span) {
         cut = keep - max;
         keep = max;
     }
-    bool nothing = labelled ? !keep && !cut : !keep || !memchr(e->supervised, 1, keep);
+    bool tokens = e->labels.problem == PROBLEM_TOKENS, none = !keep || !memchr(e->supervised, 1, keep);
+    bool nothing = tokens ? none && !e->lost_labels : labelled ? !keep && !cut : none;
     if (nothing) {
         s->skipped_unsupervised++;
     } else if (e->windows) {
         (b->o->mlm.probability > 0 ? add_framed_windows : add_windows)(b, e);
-    } else if (!keep || keep > max) {
+    } else if (!keep || keep > max || (tokens && none)) {
         return add_too_long(b, e, e->count + e->cut, span);
     } else {
-        count_cut(b, cut, keep < e->count && memchr(e->supervised + keep, 1, e->count - keep));
+        count_cut(b, cut, e->lost_labels || (keep < e->count && memchr(e->supervised + keep, 1, e->count - keep)));
         add_sample(b, e, 0, keep, b->stats.records);
     }
     return 0;
@@ -291,28 +290,27 @@ static int check_columns(const Build *b, RecordSpan first) {
 static int choose_problem(Build *b, RecordSpan first) {
     AUTO_JSON JsonDoc *doc = NULL;
     AUTO_CALL(json_pool_clear) JsonPool pool = {0};
-    AUTO_CALL(record_labels_clear) RecordLabels labels = {0};
     if (!b->o->classification || b->tokenizer.problem) return 0;
     if (record_parse(&doc, first, b->err)) return -1;
     Json record = *json_root(doc);
-    RecordLabelRule rule = {.untyped = first.untyped};
     b->tokenizer.problem = PROBLEM_SINGLE_LABEL; // a record that cannot be read is refused with its number later
     if (b->place.rule && file_rule_rename(&record, b->place.rule, &pool, NULL)) return 0;
-    Problem shown = record.type == JSON_OBJECT ? record_labels_detect(&record, first.untyped) : PROBLEM_SINGLE_LABEL;
-    if (!shown && record_labels_read(&labels, &record, &rule, b->err))
-        return err_context(b->err, "%s:%zu", first.name, first.line);
-    b->tokenizer.problem = shown;
-    return 0;
+    int rc = record_labels_choose(&b->tokenizer.problem, &record, first.untyped, b->err);
+    return rc ? err_context(b->err, "%s:%zu", first.name, first.line) : 0;
 }
 
 static int choose_format(Build *b, RecordSpan first) {
     bool own = b->o->classification || b->o->preference || b->o->embedding; // format
     if (own && b->place.is_text)
         return err_input(b->err, "%s: found plain text; expected records with %s", b->place.path,
-                         b->o->embedding    ? "texts that belong together"
-                         : b->o->preference ? "answers and a verdict"
-                                            : "text and label");
-    b->place.format = b->o->embedding ? FORMAT_EMBEDDING : b->o->preference ? FORMAT_PREFERENCE : FORMAT_CLASSIFICATION;
+                         b->o->embedding                   ? "texts that belong together"
+                         : b->o->preference                ? "answers and a verdict"
+                         : b->o->problem == PROBLEM_TOKENS ? "tokens and tags"
+                                                           : "text and label");
+    b->place.format = b->o->embedding                   ? FORMAT_EMBEDDING
+                      : b->o->preference                ? FORMAT_PREFERENCE
+                      : b->o->problem == PROBLEM_TOKENS ? FORMAT_TOKEN_CLASSIFICATION
+                                                        : FORMAT_CLASSIFICATION;
     if (own) return choose_problem(b, first);
     if (b->place.is_text) {
         b->place.format = FORMAT_TEXT;

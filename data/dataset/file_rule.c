@@ -4,9 +4,9 @@
 
 const char *column_name(RecordKey c) {
     static const char *const names[] = {
-        "messages", "tools",    "system", "prompt", "completion", "instruction", "input",
-        "output",   "history",  "text",   "label",  "chosen",     "rejected",    "anchor",
-        "positive", "negative", "score",  "role",   "content",    "train",       "reasoning_content"};
+        "messages", "tools", "system",  "prompt",   "completion",       "instruction", "input",    "output", "history",
+        "text",     "label", "chosen",  "rejected", "anchor",           "positive",    "negative", "score",  "tokens",
+        "tags",     "role",  "content", "train",    "reasoning_content"};
     return names[c];
 }
 

@@ -87,7 +87,7 @@ int record_labels_add_listed(RecordLabels *out, const Json *v, const ListedLabel
     if (!text && !(whole && n >= 0))
         return err_input(err, "%s: element %zu is %s; expected a text or an integer from 0", at->key, at->index,
                          whole ? v->str.data : json_type_name(v));
-    if (at->index && text != (out->kind == LABEL_TEXT) && !at->named)
+    if (out->count && text != (out->kind == LABEL_TEXT) && !at->named)
         return err_input(err, "%s: element %zu is %s; expected %s, as the first one is", at->key, at->index,
                          json_type_name(v), text ? "an integer" : "a text");
     return text ? add_text(out, v->str, err) : add_integer(out, n, LABEL_INTEGER, at->named, err);
@@ -176,5 +176,13 @@ int record_labels_read(RecordLabels *out, const Json *record, const RecordLabelR
              : out->problem == PROBLEM_REGRESSION ? read_numbers(out, record, r, err)
                                                   : read_single(out, record, r, err);
     if (rc) record_labels_clear(out);
+    return rc;
+}
+
+int record_labels_choose(Problem *problem, const Json *record, bool untyped, Err *err) {
+    RecordLabels unused = {0};
+    *problem = record->type == JSON_OBJECT ? record_labels_detect(record, untyped) : PROBLEM_SINGLE_LABEL;
+    int rc = *problem ? 0 : record_labels_read(&unused, record, &(RecordLabelRule){.untyped = untyped}, err);
+    record_labels_clear(&unused);
     return rc;
 }

@@ -27,12 +27,14 @@ typedef struct RecordLabelRule {
 } RecordLabelRule;
 // The record's `label`, else its `labels`.
 int record_labels_read(RecordLabels *out, const Json *record, const RecordLabelRule *r, Err *err);
-// One label of a list of labels: of kind *kind, unless it is the first one. Integers below `least` are refused.
+// One label of a list of labels: all are texts, or all are integers.
 typedef struct ListedLabel {
     const char *key; // of the list, for messages
     size_t index;
     const LabelList *named;
 } ListedLabel;
 int record_labels_add_listed(RecordLabels *out, const Json *v, const ListedLabel *at, Err *err);
+// Of the first record of the data. An error where it does not show.
+int record_labels_choose(Problem *problem, const Json *record, bool untyped, Err *err);
 // AUTO: it does not show.
 Problem record_labels_detect(const Json *record, bool untyped);

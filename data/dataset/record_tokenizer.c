@@ -6,6 +6,7 @@
 
 #include "embedding_record.h"
 #include "record_faults.h"
+#include "tagged.h"
 
 void record_tokens_clear(RecordTokens *e) {
     mem_free(e->ids);
@@ -318,9 +319,10 @@ int record_tokenize(RecordTokens *out, const RecordTokenizer *e, RecordSpan span
     Json record = *json_root(doc);
     int rc = place->rule ? file_rule_rename(&record, place->rule, &pool, err) : 0;
     if (!rc)
-        rc = place->format == FORMAT_CLASSIFICATION ? classify_record(out, e, &record, span.untyped, err)
-             : place->format == FORMAT_EMBEDDING    ? embedding_record(out, e, &record, span.untyped, err)
-                                                    : tokenize_dialogs_record(out, e, &record, place, err);
+        rc = place->format == FORMAT_CLASSIFICATION         ? classify_record(out, e, &record, span.untyped, err)
+             : place->format == FORMAT_TOKEN_CLASSIFICATION ? tagged_record(out, e, &record, err)
+             : place->format == FORMAT_EMBEDDING            ? embedding_record(out, e, &record, span.untyped, err)
+                                                            : tokenize_dialogs_record(out, e, &record, place, err);
     if (rc == 0) return 0;
     record_tokens_clear(out);
     file_rule_explain(json_root(doc), place->rule, err);

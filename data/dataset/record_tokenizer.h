@@ -6,7 +6,7 @@
 //   text             [BOS] text [EOS], all supervised
 //   segments         each text tokenised on its own, without BOS and EOS; those with label true are supervised
 //   ids              as given; labels and masks decide what is supervised, without them all is
-//   classification   one text or two, and a label (classify.c)
+//   classification   one text or two, and a label (classify.c); words or a text with labels (tagged.c)
 //   embedding        texts that belong together (embedding_record.h)
 //   preference       prompt and chosen answer, prompt and rejected answer; or prompt and answer (preference.c)
 //   mlm              a text with the tokens that the model wants around it, or ids (mlm_record.c)
@@ -46,11 +46,12 @@ typedef struct RecordTokens { // init with {0}; record_tokens_clear frees
     bool windows;         // text: cut into windows when it is too long, not dropped
     size_t before, after; // mlm: tokens at both ends of a text that each of its windows has
     RecordLabels labels;
-    size_t second;   // as in Sample; PREFERENCE_LABELS: where the answer begins
-    bool desirable;  // PREFERENCE_LABELS
-    float score;     // EMBEDDING_SCORED
-    size_t cut;      // tokens that shortening removed
-    KeyNotes unread; // keys of the record that nothing reads
+    bool lost_labels; // of tokens: shortening removed some
+    size_t second;    // as in Sample; PREFERENCE_LABELS: where the answer begins
+    bool desirable;   // PREFERENCE_LABELS
+    float score;      // EMBEDDING_SCORED
+    size_t cut;       // tokens that shortening removed
+    KeyNotes unread;  // keys of the record that nothing reads
 } RecordTokens;
 void record_tokens_clear(RecordTokens *e);
 // Takes the ids of t; those from n_masked on are supervised.

@@ -330,8 +330,14 @@ static void add_values(Row *row, const Dataset *d, const Sample *s, int64_t posi
 static void add_sample(Row *row, const Dataset *d, const Sample *s) {
     int64_t base = row->tokens, scored = d->score_first ? base : base + s->count - 1;
     add_tokens(row, s);
+    int64_t labelled = 0;
+    bool tokens = d->problem == PROBLEM_TOKENS;
     for (int64_t i = 0; i < s->count; i++) {
-        if (s->supervised[i]) add_scored(row, base + i - 1, s->ids[i]); // supervised[0] is 0
+        if (!s->supervised[i]) continue;
+        if (tokens)
+            add_scored(row, base + i, dataset_label(d, s, labelled++));
+        else
+            add_scored(row, base + i - 1, s->ids[i]); // supervised[0] is 0
     }
     if (s->label >= 0) add_scored(row, scored, s->label);
     if (row->width) add_values(row, d, s, scored);

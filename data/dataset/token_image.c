@@ -116,7 +116,8 @@ static int check_sample(const Dataset *d, const TokenEntry *e, uint64_t limit, i
     const int32_t *ids = (const int32_t *)(head + 1);
     const uint8_t *mask = (const uint8_t *)(ids + e->count);
     uint32_t sum = 0, most = d->preference ? LEARNT_PROMPT : d->masked ? MLM_CONTINUES : 1;
-    bool bad = (mask[0] != 0 && !d->masked) || head->record < 0 || head->second > e->count ||
+    bool tokens = d->problem == PROBLEM_TOKENS;
+    bool bad = (mask[0] != 0 && !d->masked && !tokens) || head->record < 0 || head->second > e->count ||
                (!d->embedding && head->value > (d->preference == PREFERENCE_LABELS));
     if (d->preference) bad |= head->second == 0 || head->second >= e->count || mask[head->second] != 0;
     if (d->embedding)
@@ -126,12 +127,12 @@ static int check_sample(const Dataset *d, const TokenEntry *e, uint64_t limit, i
         bad |= ids[i] < 0 || ids[i] >= vocab_size || mask[i] > most;
         sum += mask[i] != 0;
     }
-    bool each = problem_is_each(d->problem);
-    if (bad || (d->labels ? sum != 0 || (!each && e->value >= d->labels->count) : sum != e->value))
+    bool each = tokens || problem_is_each(d->problem);
+    if (bad || (d->labels && !tokens ? sum != 0 || (!each && e->value >= d->labels->count) : sum != e->value))
         return damaged(err, "invalid sample");
     if (each && !labels_are_valid(d, e, mask, limit)) return damaged(err, "invalid labels of a sample");
     if (d->labels && !each) d->label_counts[e->value]++;
-    *supervised += d->labels ? 1 : sum;
+    *supervised += d->labels && !tokens ? 1 : sum;
     return 0;
 }
 

@@ -168,7 +168,7 @@ static void check_classifier(const char *name, FamilyFile kind, Backend *b, Reco
 }
 
 static const char *const classifiers[] = {
-    "../classify/bert",        "../classify/bert-all",      "../classify/llama",
-    "../classify/qwen2",       "../classify/bert-multi",    "../classify/llama-multi",
-    "../classify/bert-number", "../classify/llama-numbers", "../classify/modernbert"};
+    "../classify/bert",       "../classify/bert-all",    "../classify/llama",       "../classify/qwen2",
+    "../classify/bert-multi", "../classify/llama-multi", "../classify/bert-number", "../classify/llama-numbers",
+    "../classify/modernbert", "../classify/bert-tokens", "../classify/llama-tokens"};
 enum { CLASSIFIERS = sizeof classifiers / sizeof *classifiers };

@@ -80,7 +80,7 @@ void adapter_head_start(const Adapter *a, const Model *m, uint64_t seed, float *
                      (const char *)own->segments[0].data +
                          (size_t)r * (size_t)own->cols * (size_t)dtype_info(own->segments[0].dtype)->bytes,
                      (size_t)own->cols);
-    if (head.bias)
+    if (head.bias && own->bias)
         m->backend->k->download(m->backend, host + head.bias->offset, own->bias, (size_t)own->rows * sizeof(float));
 }
 

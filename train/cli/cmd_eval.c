@@ -68,9 +68,9 @@ static int load_adapter(EvalRun *r, Err *err) {
 static int check_task(EvalRun *r, Err *err) {
     Config *c = &r->config;
     if (r->adapter && r->adapter->config.labels)
-        c->task = TASK_CLASSIFICATION;
-    else if (c->task == TASK_CLASSIFICATION)
-        return err_input(err, "task: classification; expected an adapter with a classifier");
+        c->task = r->adapter->config.problem == PROBLEM_TOKENS ? TASK_TOKEN_CLASSIFICATION : TASK_CLASSIFICATION;
+    else if (task_classifies(c->task))
+        return err_input(err, "task: %s; expected an adapter with a classifier", ENUM_WORDS(TASKS)[c->task].word);
     else if (!r->model->head.rows && c->task != TASK_EMBEDDING)
         return err_input(err, "%s: no %slanguage-model head; expected an adapter with a classifier, or task embedding",
                          r->model->path, c->task == TASK_MLM ? "masked " : "");
@@ -88,7 +88,7 @@ static int open_run(EvalRun *r, Err *err) {
     if (model_load(&r->model, r->config.model_name_or_path, r->backend, &o, err)) return -1;
     if (load_adapter(r, err) || check_task(r, err) || run_device_check(r->backend, err)) return -1;
     RunLabels labels = {0};
-    bool classifier = r->config.task == TASK_CLASSIFICATION;
+    bool classifier = task_classifies(r->config.task);
     if (classifier) labels = (RunLabels){&r->adapter->labels, r->adapter->config.problem};
     if (run_data_open(&r->data, &r->config, r->model, classifier ? &labels : NULL, false, err)) return -1;
     return c->task == TASK_CAUSAL_LM ? run_teacher_open(&r->teacher, c, r->model, &r->data, err) : 0;
@@ -199,8 +199,8 @@ static void print_classifier(const EvalRun *r, const Options *o, const EvalResul
     if (!o->json) {
         say("eval_loss=%.4f", e->loss);
         for (int i = 0; i < n; i++) say(" %s=%.4f", list[i].name, list[i].value);
-        say(" (%ld sample%s, %zu %s)\n", e->tokens, plural(e->tokens), labels->count,
-            e->problem == PROBLEM_REGRESSION ? labels->count == 1 ? "number" : "numbers" : "classes");
+        say(" (%ld %s%s, %zu %s)\n", e->tokens, e->problem == PROBLEM_TOKENS ? "label" : "sample", plural(e->tokens),
+            labels->count, e->problem == PROBLEM_REGRESSION ? labels->count == 1 ? "number" : "numbers" : "classes");
         return;
     }
     cJSON *j = cJSON_CreateObject();
@@ -209,7 +209,7 @@ static void print_classifier(const EvalRun *r, const Options *o, const EvalResul
         AUTO_FREE char *key = mem_printf("eval_%s", list[i].name);
         cJSON_AddNumberToObject(j, key, list[i].value);
     }
-    cJSON_AddNumberToObject(j, "samples", (double)e->tokens);
+    cJSON_AddNumberToObject(j, e->problem == PROBLEM_TOKENS ? "labels" : "samples", (double)e->tokens);
     if (!isfinite(e->loss)) cJSON_AddTrueToObject(j, "nonfinite");
     cJSON *names = cJSON_AddObjectToObject(j, "id2label");
     for (size_t i = 0; i < labels->count; i++) {
@@ -301,7 +301,7 @@ static int64_t rows_per_pass(const Config *c) {
 }
 
 static int evaluate_run(EvalRun *r, const Options *o, Err *err) {
-    bool classifier = r->config.task == TASK_CLASSIFICATION;
+    bool classifier = task_classifies(r->config.task);
     MatchResult match[2] = {{0}};
     bool preference = r->config.task == TASK_PREFERENCE, embedding = r->config.task == TASK_EMBEDDING;
     if (o->generate && embedding)

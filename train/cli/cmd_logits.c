@@ -52,11 +52,13 @@ static int write_logits(const Loaded *l, const int32_t *ids, int64_t n, const ch
     int64_t labels = l->adapter ? l->adapter->config.labels : 0;
     if (!labels && !l->model->head.rows)
         return err_input(err, "%s: no language-model head; expected an adapter with a classifier", l->model->path);
-    int64_t rows = labels ? 1 : n, cols = labels ? labels : l->model->config.vocab;
+    bool tokens = labels && l->adapter->config.problem == PROBLEM_TOKENS;
+    int64_t rows = labels && !tokens ? 1 : n, cols = labels ? labels : l->model->config.vocab;
     AUTO_FREE float *logits = mem_alloc((size_t)rows * (size_t)cols, sizeof *logits);
     SafetensorsEntry e = {"logits", DTYPE_F32, 2, {rows, cols}, logits};
-    if ((labels ? model_class_logits(l->model, l->adapter, ids, n, n, logits, err)
-                : model_logits(l->model, l->adapter, ids, n, logits, err)) ||
+    if ((tokens   ? model_token_logits(l->model, l->adapter, ids, n, logits, err)
+         : labels ? model_class_logits(l->model, l->adapter, ids, n, n, logits, err)
+                  : model_logits(l->model, l->adapter, ids, n, logits, err)) ||
         loaded_check(l, err))
         return -1;
     return safetensors_save(path, &e, 1, mark, 1, logits_own, err);

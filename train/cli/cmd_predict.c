@@ -6,6 +6,7 @@
 #include "json_pool.h"
 #include "logits.h"
 #include "predict_print.h"
+#include "predict_tagged.h"
 #include "record_tokenizer.h"
 #include "run_data.h"
 #include "run_folder.h"
@@ -66,7 +67,15 @@ static int classify(Predictor *p, const ClassifiedText *text, const RecordTokens
 
 // ---- texts ----
 
+static int add_tagged(Predictor *p, const Json *record, Err *err) {
+    size_t cut = 0;
+    int rc = predict_tagged(p->l, &p->tokenizer, record, p->o->with_text, &cut, err);
+    p->cut += cut != 0;
+    return rc;
+}
+
 static int add_record(Predictor *p, const Json *record, Err *err) {
+    if (p->l->adapter->config.problem == PROBLEM_TOKENS) return add_tagged(p, record, err);
     AUTO_CALL(record_tokens_clear) RecordTokens t = {0};
     ClassifiedText text;
     return classify_read(&text, record, err) || classify_tokenize(&t, &p->tokenizer, &text, err) ||
@@ -219,13 +228,15 @@ const Verb verb_predict = {
              "       lorac predict --model_name_or_path M --adapter_name_or_path A [TEXT ...]",
     .summary = "Label texts with a trained classifier",
     .help =
-        "RUN is the output_dir of a run with task classification. Without a text and --file, standard input is\n"
+        "RUN is the output_dir of a run with task classification or token_classification. Without a text and --file, "
+        "standard input is\n"
         "read: a text on each line, or records if the first line begins with '{'. For each text, in their order,\n"
         "one line of JSON: {\"label\", \"score\"}, as a text-classification pipeline of transformers gives, and with\n"
         "--top_k or --all \"scores\", a list of such objects. Scores are the softmax of the logits. Where a text\n"
         "may have several labels: {\"labels\": []}, a list of such objects, and scores are the sigmoid of each\n"
-        "logit; of regression: {\"value\"}, or {\"values\": []}. A score does not depend on the other texts. Texts\n"
-        "are cut to max_seq_length, with a warning.",
+        "logit; of regression: {\"value\"}, or {\"values\": []}; of a classifier of tokens: {\"entities\": []}, as a\n"
+        "token-classification pipeline gives with aggregation_strategy \"simple\", and for records of words\n"
+        "{\"tags\": []}. A score does not depend on the other texts. Texts are cut to max_seq_length, with a warning.",
     .example = "lorac predict out/classifier \"switch off the light\" --all\n"
                "  lorac predict out/classifier --file new.jsonl > labels.jsonl",
     OPTIONS(options),

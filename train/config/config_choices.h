@@ -2,6 +2,8 @@
 // declared where they are used: record_format.h, dataset.h, run_device.h, quantize.h.
 #pragma once
 
+#include <stdbool.h>
+
 #include "enum_words.h"
 
 #define TASKS(X)                                                                                                       \
@@ -9,8 +11,10 @@
     X(TASK_CLASSIFICATION, "classification", "predict the label of a text")                                            \
     X(TASK_PREFERENCE, "preference", "prefer the chosen to the rejected completion")                                   \
     X(TASK_MLM, "mlm", "masked language modelling: predict hidden tokens, with an encoder")                            \
-    X(TASK_EMBEDDING, "embedding", "vectors of texts, near for texts that belong together")
+    X(TASK_EMBEDDING, "embedding", "vectors of texts, near for texts that belong together")                            \
+    X(TASK_TOKEN_CLASSIFICATION, "token_classification", "predict the label of each word")
 typedef enum { TASKS(ENUM_CONSTANT) } Task;
+static inline bool task_classifies(Task t) { return t == TASK_CLASSIFICATION || t == TASK_TOKEN_CLASSIFICATION; }
 
 #define PREFERENCE_LOSSES(X)                                                                                           \
     X(LOSS_DPO, "dpo", "both completions against the reference (Rafailov et al. 2023)")                                \

@@ -131,8 +131,7 @@ static void check_saved_modules(Loading *l) {
     const StrList *names = &l->c->modules_to_save;
     for (size_t i = 0; i < names->count; i++) {
         const char *name = names->items[i];
-        if (l->c->task == TASK_CLASSIFICATION && (strcmp(name, "score") == 0 || strcmp(name, "classifier") == 0))
-            continue;
+        if (task_classifies(l->c->task) && (strcmp(name, "score") == 0 || strcmp(name, "classifier") == 0)) continue;
         char what[192];
         snprintf(what, sizeof what,
                  "\"%.64s\": only the head of a classifier (score, classifier; task classification) is trained whole; "
@@ -192,6 +191,8 @@ static void check_hot_swap(Loading *l) {
     if (urls->count > 64) refuse_key(l, CONFIG_hot_swap_url, "more than 64 servers");
     if (urls->count && l->c->task == TASK_CLASSIFICATION)
         refuse_key(l, CONFIG_hot_swap_url, "with task classification; engines load adapters of causal_lm");
+    if (urls->count && l->c->task == TASK_TOKEN_CLASSIFICATION)
+        refuse_key(l, CONFIG_hot_swap_url, "with task token_classification; engines load adapters of causal_lm");
     if (urls->count && l->c->task == TASK_EMBEDDING)
         refuse_key(l, CONFIG_hot_swap_url, "with task embedding; engines load adapters of causal_lm");
 }
@@ -249,9 +250,9 @@ static void check_labels(Loading *l) {
     const Config *c = l->c;
     const LabelList names = {c->label_list.items, c->label_list.count, c->label_list.count};
     const char *twice = label_list_repeated(&names), *other = "needs task \"classification\"";
-    bool classes = c->task == TASK_CLASSIFICATION;
-    refuse_given(l, CONFIG_problem_type, c->problem_type && !classes, other);
-    refuse_given(l, CONFIG_label_list, names.count && !classes, other);
+    refuse_given(l, CONFIG_problem_type, c->problem_type && c->task != TASK_CLASSIFICATION, other);
+    refuse_given(l, CONFIG_label_list, names.count && !task_classifies(c->task),
+                 "needs task \"classification\" or \"token_classification\"");
     refuse_given(l, CONFIG_label_smoothing_factor, problem_is_each(c->problem_type) && c->label_smoothing_factor > 0,
                  "of one label of several; expected 0 with this problem_type");
     if (twice) refuse_key(l, CONFIG_label_list, "a name twice; expected different ones");

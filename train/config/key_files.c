@@ -26,8 +26,8 @@ static int read_columns(const Reading *r, const Json *e, const Json *columns, Fi
             return key_wrong(
                 r, e,
                 "columns of messages, tools, system, prompt, completion, instruction, input, output, history, "
-                "text, label, chosen, rejected, anchor, positive, negative, score, role, content, train or "
-                "reasoning_content");
+                "text, label, chosen, rejected, anchor, positive, negative, score, tokens, tags, role, content, train "
+                "or reasoning_content");
         if (name->type != JSON_STRING || !name->str.len) return key_wrong(r, e, "names of columns as text");
         rule->columns[c] = mem_strdup(name->str.data);
     }

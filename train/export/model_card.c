@@ -13,9 +13,10 @@ static void front_matter(StrBuf *out, const Model *m, const Adapter *a) {
     str_puts(out, "---\nbase_model: ");
     json_quote(out, base_of(m), strlen(base_of(m)));
     str_printf(out, "\nlibrary_name: peft\npipeline_tag: %s\ntags:\n- lora\n- lorac\n---\n\n",
-               a->config.labels       ? "text-classification"
-               : adapter_generates(a) ? "text-generation"
-                                      : "fill-mask");
+               a->config.problem == PROBLEM_TOKENS ? "token-classification"
+               : a->config.labels                  ? "text-classification"
+               : adapter_generates(a)              ? "text-generation"
+                                                   : "fill-mask");
 }
 
 static bool is_like(const AdapterSegment *s, const AdapterSegment *like) {
@@ -96,9 +97,10 @@ static char *base_in_python(const Model *m) {
 
 static void describe_use(StrBuf *out, const Model *m, const Adapter *a) {
     bool classifies = a->config.labels > 0;
-    const char *class = classifies             ? "AutoModelForSequenceClassification"
-                        : adapter_generates(a) ? "AutoModelForCausalLM"
-                                               : "AutoModelForMaskedLM";
+    const char *class = a->config.problem == PROBLEM_TOKENS ? "AutoModelForTokenClassification"
+                        : classifies                        ? "AutoModelForSequenceClassification"
+                        : adapter_generates(a)              ? "AutoModelForCausalLM"
+                                                            : "AutoModelForMaskedLM";
     AUTO_FREE char *base = base_in_python(m);
     str_printf(out,
                "\n## Use\n\nWith transformers and PEFT%s:\n\n"

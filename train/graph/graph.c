@@ -57,11 +57,12 @@ static Tensor *embed_encoder(const Pass *p, const PassInputs *in) {
     return pass_norm(p, &m->embed_norm, x);
 }
 
-// What an encoder's head reads: the pooler's output for each sample, or for masked language modelling the transformed
-// states of all rows of x.
+// What an encoder's head reads: the states of labelled tokens, the pooler's output for each sample, or for masked
+// language modelling the transformed states of all rows of x.
 static Tensor *encoder_end(const Pass *p, Tensor *x) {
     const Model *m = p->m;
     x = pass_norm(p, &m->final_norm, x);
+    if (p->a && p->a->config.problem == PROBLEM_TOKENS) return x;
     if (p->a && p->a->config.labels && !m->config.arch->masked_pooler)
         return op_activation(p->t, op_linear(p->t, x, &m->pooler, NULL, NULL, 0), ACTIVATION_TANH);
     x = op_activation(p->t, op_linear(p->t, x, &m->masked_dense, NULL, NULL, 0), m->config.masked_activation);

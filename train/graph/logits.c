@@ -22,15 +22,17 @@ static int check_sequence(const Model *m, const int32_t *ids, int64_t n, Err *er
     return model_check_ids(m, ids, n, err);
 }
 
-// Inputs of one sample. second: as for model_class_logits. position: the only scored one; -1: none is.
-static PassInputs *new_inputs(const Model *m, const int32_t *ids, int64_t n, int64_t second, int32_t position) {
+// Inputs of one sample. second: as for model_class_logits. positions: the scored ones.
+static PassInputs *new_inputs(const Model *m, const int32_t *ids, int64_t n, int64_t second, const int32_t *positions,
+                              int64_t scored) {
     PassInputs *in = pass_inputs_new(m, n, 1);
     AUTO_FREE int32_t *pos = mem_alloc((size_t)n, sizeof *pos), *type = mem_alloc((size_t)n, sizeof *type);
     for (int64_t i = 0; i < n; i++) pos[i] = (int32_t)i, type[i] = i >= second;
-    int32_t start[2] = {0, (int32_t)n}, target[1] = {0};
-    Row row = {.tokens = n, .samples = 1, .ids = (int32_t *)ids, .pos = pos, .start = start, .scored = position >= 0};
+    AUTO_FREE int32_t *target = mem_calloc((size_t)scored + 1, sizeof *target);
+    int32_t start[2] = {0, (int32_t)n};
+    Row row = {.tokens = n, .samples = 1, .ids = (int32_t *)ids, .pos = pos, .start = start, .scored = scored};
     row.type = type;
-    row.position = &position;
+    row.position = (int32_t *)positions;
     row.target = target;
     pass_inputs_set(in, &row, m->config.hidden, (PassState){0}); // reads the row only
     return in;
@@ -60,12 +62,13 @@ static int run(const Model *m, const Adapter *a, PassInputs *in, BuildLogits bui
 
 int model_logits(const Model *m, const Adapter *a, const int32_t *ids, int64_t n, float *out, Err *err) {
     if (check_sequence(m, ids, n, err)) return -1;
-    return run(m, a, new_inputs(m, ids, n, n, -1), graph_build_logits, mat_of(out, DTYPE_F32, n, m->config.vocab), err);
+    return run(m, a, new_inputs(m, ids, n, n, NULL, 0), graph_build_logits, mat_of(out, DTYPE_F32, n, m->config.vocab),
+               err);
 }
 
 size_t model_logits_bytes(const Model *m, const Adapter *a, int64_t n) {
     AUTO_FREE int32_t *ids = mem_calloc((size_t)n, sizeof *ids);
-    PassInputs *in = new_inputs(m, ids, n, n, -1);
+    PassInputs *in = new_inputs(m, ids, n, n, NULL, 0);
     Tape *t = tape_new(m->backend);
     graph_build_logits(t, m, a, in, mat_of(ids, DTYPE_F32, n, m->config.vocab)); // planning does not touch it
     size_t bytes = tape_plan(t, TAPE_FORWARD) + (size_t)n * (size_t)m->config.vocab * sizeof(float);
@@ -77,6 +80,15 @@ size_t model_logits_bytes(const Model *m, const Adapter *a, int64_t n) {
 int model_class_logits(const Model *m, const Adapter *a, const int32_t *ids, int64_t n, int64_t second, float *out,
                        Err *err) {
     if (check_sequence(m, ids, n, err)) return -1;
-    PassInputs *in = new_inputs(m, ids, n, second, m->config.arch->encoder ? 0 : (int32_t)(n - 1));
+    int32_t position = m->config.arch->encoder ? 0 : (int32_t)(n - 1);
+    PassInputs *in = new_inputs(m, ids, n, second, &position, 1);
     return run(m, a, in, graph_build_class_logits, mat_of(out, DTYPE_F32, 1, a->config.labels), err);
+}
+
+int model_token_logits(const Model *m, const Adapter *a, const int32_t *ids, int64_t n, float *out, Err *err) {
+    if (check_sequence(m, ids, n, err)) return -1;
+    AUTO_FREE int32_t *positions = mem_alloc((size_t)n, sizeof *positions);
+    for (int64_t i = 0; i < n; i++) positions[i] = (int32_t)i;
+    PassInputs *in = new_inputs(m, ids, n, n, positions, n);
+    return run(m, a, in, graph_build_class_logits, mat_of(out, DTYPE_F32, n, a->config.labels), err);
 }

@@ -14,3 +14,5 @@ size_t model_logits_bytes(const Model *m, const Adapter *a, int64_t n);
 // second text (BERT's token type 1); n: there is none.
 int model_class_logits(const Model *m, const Adapter *a, const int32_t *ids, int64_t n, int64_t second, float *out,
                        Err *err);
+// Of an adapter that labels tokens: out [n, labels], the logits of each position.
+int model_token_logits(const Model *m, const Adapter *a, const int32_t *ids, int64_t n, float *out, Err *err);

@@ -127,8 +127,9 @@ static void print_counts(const Dataset *d, const Tokenizer *t) {
 static void print_labels(const Dataset *d, const Sample *s) {
     say("=>");
     if (s->label >= 0) say(" %s", d->labels->names[s->label]);
+    const char *between = d->problem == PROBLEM_TOKENS ? " " : ", ";
     for (int64_t i = 0; s->labels && i < s->n_labels; i++)
-        say("%s%s", i ? ", " : " ", d->labels->names[dataset_label(d, s, i)]);
+        say("%s%s", i ? between : " ", d->labels->names[dataset_label(d, s, i)]);
     for (int64_t i = 0; s->values && i < s->n_labels; i++) say("%s%g", i ? ", " : " ", (double)s->values[i]);
     if (s->labels && !s->n_labels) say(" none of the labels");
     say("\n");
@@ -194,8 +195,8 @@ static void print_names(const Dataset *d, const char *title, const FileList *giv
 
 AuditOptions inspect_audit_options(const Config *c) {
     return (AuditOptions){.format = (DatasetFormat)c->dataset_format,
-                          .classification = c->task == TASK_CLASSIFICATION,
-                          .problem = c->problem_type,
+                          .classification = task_classifies(c->task),
+                          .problem = run_problem(c),
                           .raw_pairs = c->raw_pairs,
                           .preference = run_preference(c),
                           .embedding = run_embedding(c),

@@ -71,6 +71,8 @@ static void print_file(const Audit *a, const Config *c, const char *path, const 
         say("  task      classification (--task classification); another task does not read label\n");
     if (n->format == FORMAT_EMBEDDING && c->task != TASK_EMBEDDING)
         say("  task      embedding (--task embedding, of texts with a score --embedding_loss cosent)\n");
+    if (n->format == FORMAT_TOKEN_CLASSIFICATION && c->task != TASK_TOKEN_CLASSIFICATION)
+        say("  task      token_classification (--task token_classification); another task refuses these records\n");
     if (n->format == FORMAT_PREFERENCE && !config_is_set(c, CONFIG_task))
         say("  task      preference (--task preference, of answers with a label --preference_loss kto); another task "
             "refuses these records\n");

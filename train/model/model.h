@@ -111,6 +111,8 @@ void model_keep(Model *m, size_t most);
 int model_check_unchanged(const Model *m, Err *err);
 // Reads only the metadata (no weights, no tokenizer): for checks before the load.
 int model_read_config(ModelConfig *c, const char *path, const ModelOptions *options, Err *err);
+// The model has what the head of a text's classifier reads: a pooler, where it is an encoder.
+int model_check_pooler(const Model *m, Err *err);
 // What config.json says of the head of a ...ForSequenceClassification or ...ForTokenClassification that the model has
 // (class_head): its classes, empty where they have only transformers' names LABEL_0, ..., and its problem_type
 // (PROBLEM_AUTO: none). The caller clears *names.

@@ -203,25 +203,25 @@ static int check_masked_pooler(const Model *m, Err *err) {
                      m->config.arch->hf.masked.dense, m->config.arch->model_types[0]);
 }
 
-// The heads that the task needs.
-static int check_heads(const Model *m, const ModelOptions *o, Err *err) {
+int model_check_pooler(const Model *m, Err *err) {
     const char *family = m->config.arch->model_types[0];
-    if (o->embedder) return 0;
-    if (!o->classifier && m->head.rows == 0)
-        return err_input(err,
-                         "%s: a %s model without a language-model head; expected task classification, mlm or embedding",
-                         m->path, family);
-    if (o->masked_lm) return 0;
+    if (!m->config.arch->encoder) return 0;
     if (m->config.arch->masked_pooler) return check_masked_pooler(m, err);
-    if (m->config.arch->encoder && !m->config.arch->hf.pooler)
+    if (!m->config.arch->hf.pooler)
         return err_input(err,
                          "%s: a classifier of %s trains a layer before its head, which is not in this version; "
                          "expected task mlm, or a bert model",
                          m->path, family);
-    if (m->config.arch->encoder && (m->pooler.rows == 0 || !m->pooler.bias))
-        return err_input(err, "%s: pooler.dense is missing; a %s classifier reads the pooler's output", m->path,
-                         family);
-    return 0;
+    if (m->pooler.rows && m->pooler.bias) return 0;
+    return err_input(err, "%s: pooler.dense is missing; a %s classifier reads the pooler's output", m->path, family);
+}
+
+// The heads that the task needs; what a classifier reads is checked with its head (adapter_config_check).
+static int check_heads(const Model *m, const ModelOptions *o, Err *err) {
+    if (o->embedder || o->classifier || m->head.rows) return 0;
+    return err_input(err,
+                     "%s: a %s model without a language-model head; expected task classification, mlm or embedding",
+                     m->path, m->config.arch->model_types[0]);
 }
 
 // NULL if each pass has its own (PassArrays).

@@ -140,7 +140,8 @@ static bool list_class_head(Loader *l) {
     if (!t) return false;
     int64_t classes = t->n_dims == 2 && t->shape[0] > 0 ? t->shape[0] : 1;
     add_matrix(l, &m->class_head, classes, m->config.hidden, name)->dense = true; // adapter_head.c reads it
-    if (m->config.arch->encoder) add_bias(l, &m->class_head, classes, name);      // only BERT's has one
+    AUTO_FREE char *bias = mem_printf("%s.bias", name); // a decoder's has one in ...ForTokenClassification alone
+    if (m->config.arch->encoder || weight_source_get(m->file->source, bias)) add_bias(l, &m->class_head, classes, name);
     return true;
 }
 

@@ -119,7 +119,7 @@ static int check_snapshots(const Config *c, const InputSet *inputs, Err *err) {
 int output_dir_check_end(const Config *c, Err *err) {
     AUTO_INPUTS InputSet inputs = {0};
     AUTO_FREE char *adapter = path_join(c->output_dir, "adapter");
-    bool folder_only = c->task == TASK_CLASSIFICATION || c->task == TASK_MLM || c->task == TASK_EMBEDDING;
+    bool folder_only = task_classifies(c->task) || c->task == TASK_MLM || c->task == TASK_EMBEDDING;
     add_inputs(&inputs, c);
     input_set_add(&inputs, c->file);
     if (overwrite_folder(adapter, &adapter_peft_own, &inputs, err) ||

@@ -32,7 +32,7 @@ int run_model_options(ModelOptions *o, const Config *c, int64_t *max_tokens, Err
                         .eos_token = c->eos_token,
                         .revision = strcmp(c->model_revision, "main") == 0 ? NULL : c->model_revision,
                         .embedder = c->task == TASK_EMBEDDING,
-                        .classifier = c->task == TASK_CLASSIFICATION,
+                        .classifier = task_classifies(c->task),
                         .masked_lm = c->task == TASK_MLM};
     ModelConfig m;
     if (model_read_config(&m, c->model_name_or_path, o, err) || run_max_tokens(c, &m, max_tokens, err)) return -1;

@@ -29,8 +29,9 @@ static int set_up_run(RunPlan *p, PlanRun *r, const Config *c, Err *err) {
     bool assumed = !c->train_file.count || !p->model->tokenizer;
     r->config = c;
     p->assumed_rows |= assumed;
-    if (assumed && c->task == TASK_CLASSIFICATION)
-        return err_input(err, "task: classification; expected train_file, which names the classes, and a tokenizer");
+    if (assumed && task_classifies(c->task))
+        return err_input(err, "task: %s; expected train_file, which names the classes, and a tokenizer",
+                         ENUM_WORDS(TASKS)[c->task].word);
     if (assumed ? run_data_assume(&r->data, c, p->model, rows, err)
                 : run_data_open(&r->data, c, p->model, NULL, true, err))
         return -1;

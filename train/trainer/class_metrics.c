@@ -99,10 +99,98 @@ static double pearson(const NumberSums *s) {
     return yy > 0 && pp > 0 ? (n * number_sum(s, NUMBER_YP) - y * p) / (sqrt(yy) * sqrt(pp)) : NAN;
 }
 
+// ---- entities, as seqeval.metrics.sequence_labeling has them ----
+
+typedef struct EntityCounts {
+    int64_t right, predicted, actual;
+} EntityCounts;
+
+// What a label says: its letter, and the type of its entity.
+typedef struct Tag {
+    char letter;
+    const char *type;
+} Tag;
+
+static Tag tag_of(const LabelList *names, int32_t label) {
+    if (label < 0) return (Tag){'O', "_"}; // the end of a sample, or NaN
+    const char *name = names->names[label], *type = strchr(name + 1, '-');
+    type = type ? type + 1 : name + 1;
+    return (Tag){name[0], *type ? type : "_"};
+}
+
+static bool tags_are_of_entities(const LabelList *names) {
+    for (size_t i = 0; names && i < names->count; i++) {
+        const char *name = names->names[i];
+        if (strcmp(name, "O") != 0 && !(strchr("BIES", name[0]) && name[1] == '-' && name[2])) return false;
+    }
+    return names && names->count;
+}
+
+static bool ends(Tag before, Tag now) {
+    if (strchr("ES", before.letter)) return true;
+    if (strchr("BI", before.letter) && strchr("BSO", now.letter)) return true;
+    return before.letter != 'O' && strcmp(before.type, now.type) != 0;
+}
+
+static bool starts(Tag before, Tag now) {
+    if (strchr("BS", now.letter)) return true;
+    if (strchr("ESO", before.letter) && strchr("EI", now.letter)) return true;
+    return now.letter != 'O' && strcmp(before.type, now.type) != 0;
+}
+
+typedef struct Chunk {
+    Tag before;
+    int64_t begin;
+} Chunk;
+
+// Steps to the label at `at`. True if an entity ends before it: that of *of, from *begin on.
+static bool step(Chunk *c, Tag now, int64_t at, const char **of, int64_t *begin) {
+    bool ended = ends(c->before, now);
+    *of = c->before.type;
+    *begin = c->begin;
+    if (starts(c->before, now)) c->begin = at;
+    c->before = now;
+    return ended;
+}
+
+// label -1: the end of a sample.
+static void add_label(EntityCounts *counts, Chunk chunks[2], const LabelList *names, const int32_t labels[2],
+                      int64_t at) {
+    const char *of[2];
+    int64_t begin[2];
+    bool ended[2];
+    for (int k = 0; k < 2; k++) ended[k] = step(&chunks[k], tag_of(names, labels[k]), at, &of[k], &begin[k]);
+    counts->actual += ended[0];
+    counts->predicted += ended[1];
+    counts->right += ended[0] && ended[1] && begin[0] == begin[1] && strcmp(of[0], of[1]) == 0;
+}
+
+static void add_entities(EntityCounts *counts, const LabelList *names, const Row *row, const int32_t *predicted) {
+    static const int32_t end[2] = {-1, -1};
+    if (!tags_are_of_entities(names)) return;
+    int64_t i = 0;
+    for (int64_t s = 0; s < row->samples; s++) {
+        Chunk chunks[2] = {{{'O', ""}, 0}, {{'O', ""}, 0}};
+        for (; i < row->scored && row->position[i] < row->start[s + 1]; i++)
+            add_label(counts, chunks, names, (const int32_t[]){row->target[i], predicted[i]}, i);
+        add_label(counts, chunks, names, end, i);
+    }
+}
+
+static double share(int64_t n, int64_t of) { return of ? (double)n / (double)of : 0; }
+
+static void measure_entities(ClassMetrics *m, const EntityCounts *c) {
+    m->precision = share(c->right, c->predicted);
+    m->recall = share(c->right, c->actual);
+    m->f1 = m->precision + m->recall > 0 ? 2 * m->precision * m->recall / (m->precision + m->recall) : 0;
+}
+
 // ---- all ----
 
 size_t class_sums_count(ClassShape s) {
-    size_t bytes = s.problem == PROBLEM_REGRESSION ? sizeof(NumberSums) : (size_t)s.labels * sizeof(ClassCount);
+    size_t bytes = s.problem == PROBLEM_REGRESSION ? sizeof(NumberSums)
+                   : s.problem == PROBLEM_TOKENS   ? sizeof(EntityCounts)
+                                                   : (size_t)s.labels * sizeof(ClassCount);
     return bytes / sizeof(int64_t);
 }
 
@@ -111,12 +199,15 @@ void class_sums_add(int64_t *sums, ClassShape s, const Row *row, const int32_t *
         add_numbers((NumberSums *)sums, row, logits);
     else if (s.problem == PROBLEM_MULTI_LABEL)
         add_multi((ClassCount *)sums, s.labels, row, logits);
+    else if (s.problem == PROBLEM_TOKENS)
+        add_entities((EntityCounts *)sums, s.names, row, predicted);
     else
         add_single((ClassCount *)sums, row, predicted);
 }
 
 ClassMetrics class_metrics_of(const int64_t *sums, ClassShape s, int64_t correct, int64_t scored) {
-    ClassMetrics m = {NAN, NAN, NAN, NAN, NAN};
+#define UNDEFINED(field, title, problems) .field = NAN,
+    ClassMetrics m = {CLASS_METRICS(UNDEFINED)};
     if (s.problem == PROBLEM_REGRESSION) {
         const NumberSums *numbers = (const NumberSums *)sums;
         if (numbers->bad || !numbers->n) return m;
@@ -126,6 +217,10 @@ ClassMetrics class_metrics_of(const int64_t *sums, ClassShape s, int64_t correct
     }
     const ClassCount *counts = (const ClassCount *)sums;
     m.accuracy = (double)correct / (double)(scored ? scored : 1);
+    if (s.problem == PROBLEM_TOKENS) {
+        if (tags_are_of_entities(s.names)) measure_entities(&m, (const EntityCounts *)sums);
+        return m;
+    }
     m.macro_f1 = macro_f1(counts, s.labels);
     if (s.problem == PROBLEM_MULTI_LABEL) m.micro_f1 = micro_f1(counts, s.labels);
     return m;
@@ -135,7 +230,8 @@ int class_metrics_list(ClassMetric out[CLASS_METRICS_MAX], Problem p, const Clas
     int n = 0;
     p = p ? p : PROBLEM_SINGLE_LABEL;
 #define ADD_METRIC(field, title, problems)                                                                             \
-    if ((problems)&PROBLEM_BIT(p)) out[n++] = (ClassMetric){#field, title, m->field};
+    if (((problems)&PROBLEM_BIT(p)) && !(p == PROBLEM_TOKENS && isnan(m->field)))                                      \
+        out[n++] = (ClassMetric){#field, title, m->field};
     CLASS_METRICS(ADD_METRIC)
     return n;
 }

@@ -4,6 +4,8 @@
 //   single label   accuracy; macro-F1, over the labels that occur or were predicted
 //   multi-label    accuracy: samples with all labels right; micro-F1 over all labels; macro-F1 as above. A label is
 //                  predicted where its score, the sigmoid of its logit, is above 0.5
+//   tokens         accuracy of the labels; precision, recall and F1 of entities, over all of them (micro), as seqeval
+//                  computes them in its default mode for BIO and BIOES tags; not defined for other labels
 //   regression     mean absolute error; Pearson's correlation of all numbers with their predictions
 #pragma once
 
@@ -13,7 +15,10 @@
 // X(field of ClassMetrics, title, problems that have it)
 #define PROBLEM_BIT(p) (1 << (p))
 #define CLASS_METRICS(X)                                                                                               \
-    X(accuracy, "accuracy", PROBLEM_BIT(PROBLEM_SINGLE_LABEL) | PROBLEM_BIT(PROBLEM_MULTI_LABEL))                      \
+    X(accuracy, "accuracy", ~PROBLEM_BIT(PROBLEM_REGRESSION))                                                          \
+    X(precision, "precision", PROBLEM_BIT(PROBLEM_TOKENS))                                                             \
+    X(recall, "recall", PROBLEM_BIT(PROBLEM_TOKENS))                                                                   \
+    X(f1, "F1", PROBLEM_BIT(PROBLEM_TOKENS))                                                                           \
     X(micro_f1, "micro-F1", PROBLEM_BIT(PROBLEM_MULTI_LABEL))                                                          \
     X(macro_f1, "macro-F1", PROBLEM_BIT(PROBLEM_SINGLE_LABEL) | PROBLEM_BIT(PROBLEM_MULTI_LABEL))                      \
     X(mae, "mean absolute error", PROBLEM_BIT(PROBLEM_REGRESSION))                                                     \
@@ -35,6 +40,7 @@ void class_metrics_print(StrBuf *out, Problem p, const ClassMetrics *m);
 typedef struct ClassShape {
     Problem problem;
     int64_t labels;
+    const LabelList *names; // of tokens
 } ClassShape;
 // Of these sums: int64_t, all 0 at first.
 size_t class_sums_count(ClassShape s);

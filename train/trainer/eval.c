@@ -14,7 +14,7 @@ typedef struct EvalSums {
 
 static ClassShape class_shape(const PassRunner *r) {
     const AdapterConfig *c = r->adapter ? &r->adapter->config : NULL;
-    return (ClassShape){c ? c->problem : PROBLEM_AUTO, c ? c->labels : 0};
+    return (ClassShape){c ? c->problem : PROBLEM_AUTO, c ? c->labels : 0, c ? &r->adapter->labels : NULL};
 }
 
 static void count_classes(int64_t *sums, PassRunner *r) {

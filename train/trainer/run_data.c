@@ -145,6 +145,7 @@ EmbeddingData run_embedding(const Config *c) {
            : c->embedding_loss == LOSS_COSINE ? EMBEDDING_COSINES
                                               : EMBEDDING_SCORED;
 }
+Problem run_problem(const Config *c) { return c->task == TASK_TOKEN_CLASSIFICATION ? PROBLEM_TOKENS : c->problem_type; }
 
 DatasetOptions run_dataset_options(const Config *c, const FileList *files, int64_t max_tokens) {
     return (DatasetOptions){.files = (const char *const *)files->items,
@@ -165,8 +166,8 @@ DatasetOptions run_dataset_options(const Config *c, const FileList *files, int64
                             .embedding = run_embedding(c),
                             .pooling = c->pooling ? c->pooling : POOLING_MEAN,
                             .mlm = mlm_rule(c),
-                            .classification = c->task == TASK_CLASSIFICATION,
-                            .problem = c->problem_type};
+                            .classification = task_classifies(c->task),
+                            .problem = run_problem(c)};
 }
 
 // The entries of train_file, interleaved.

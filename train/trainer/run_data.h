@@ -40,6 +40,7 @@ int run_eval_files(FileList *files, CaseChoice *choice, const RunData *d, const 
 // Borrows the list.
 PreferenceData run_preference(const Config *c); // what the task reads
 EmbeddingData run_embedding(const Config *c);
+Problem run_problem(const Config *c); // likewise
 DatasetOptions run_dataset_options(const Config *c, const FileList *files, int64_t max_tokens);
 // The samples of an epoch: those of `from`, weighed by their files. out->items is NULL where all weights are 1.
 int run_weigh(SampleList *out, const Dataset *d, const FileList *files, const Config *c, SampleList from, Err *err);

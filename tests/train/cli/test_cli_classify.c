@@ -215,6 +215,41 @@ static void test_cli_classify_each(void **state) {
     check_has("predict numbers GOOD", 0, "{\"values\": [");
 }
 
+// Labels of words: training on an encoder and a decoder, resuming, evaluation, and what predict prints.
+static void test_cli_classify_tokens(void **state) {
+    (void)state;
+    Family f;
+    family_open(&f, "../classify/bert", FAMILY_HF);
+    family_close(&f);
+    tiny_model_write("m.gguf", &TINY_MODEL);
+    put("d.jsonl", "{\"tokens\": [\"GOOD\", \"FILM\"], \"tags\": [\"O\", \"B-X\"]}\n"
+                   "{\"tokens\": [\"BAD\", \"SONG\", \"BOOK\"], \"tags\": [\"O\", \"B-X\", \"I-X\"]}\n");
+#define TOKENS(model) TRAIN(model) "--task token_classification "
+    check_has(TOKENS("bert-0") "--output_dir bert --lora_target_modules '[\"query\"]'", 0, "precision");
+    check_has(TOKENS("m.gguf") "--output_dir whole", 0, "a classifier of 3 classes");
+    check_file("whole/adapter/adapter_config.json", "\"task_type\":\t\"TOKEN_CLS\"");
+    check_file("whole/adapter/README.md", "AutoModelForTokenClassification");
+    check_file("whole/train_log.jsonl", "\"eval_f1\":");
+    mem_free(run(TOKENS("m.gguf") "--output_dir cut", 0));
+    assert_int_equal(system("rm -rf cut/adapter cut/checkpoint-000006"), 0);
+    check_has(TOKENS("m.gguf") "--output_dir cut", 0, "resuming from cut/checkpoint-000003");
+    assert_int_equal(system("cmp cut/adapter/adapter_model.safetensors whole/adapter/adapter_model.safetensors"), 0);
+    check_has("eval whole", 0, " f1=");
+    check_has("eval bert --json", 0, "\"labels\": 5");
+    check_has("predict bert 'GOOD FILM'", 0, "{\"entities\": [");
+    check_has("predict whole --file d.jsonl", 0, "{\"tags\": [\"");
+    check_has("predict whole --file d.jsonl --max_seq_length 4", 0,
+              ", null]}\nlorac: 2 texts longer than max_seq_length");
+    check_has("inspect bert/config.json --show 1", 0, "=> O B-X\n");
+    check_has("inspect d.jsonl", 0, "task      token_classification (--task token_classification)");
+    check_has("verify whole --model m.gguf", 0, "verified");
+    check_has("generate --prompt A --model m.gguf --adapter_name_or_path whole/adapter", 2,
+              "a classifier of 3 classes");
+    check_has(TRAIN("m.gguf") "--output_dir no", 2, "d.jsonl:1: found a record with the keys {tokens, tags}; expected");
+    put("d.jsonl", "{\"tokens\": [\"GOOD\", \"FILM\"], \"tags\": [\"O\"]}\n");
+    check_has(TOKENS("m.gguf") "--output_dir no", 2, "d.jsonl:1: tags: found 1 tag for 2 words; expected one for each");
+}
+
 static void test_cli_classify_refusals(void **state) {
     (void)state;
     put_data();
@@ -243,4 +278,4 @@ TEST_MAIN(SCRATCH_TEST(test_cli_classify_decoder), SCRATCH_TEST(test_cli_classif
           SCRATCH_TEST(test_cli_classify_encoder), SCRATCH_TEST(test_cli_classify_star_ratings),
           SCRATCH_TEST(test_cli_predict), SCRATCH_TEST(test_cli_predict_reads_columns),
           SCRATCH_TEST(test_cli_predict_pairs_of_bert), SCRATCH_TEST(test_cli_classify_each),
-          SCRATCH_TEST(test_cli_classify_refusals))
+          SCRATCH_TEST(test_cli_classify_tokens), SCRATCH_TEST(test_cli_classify_refusals))
