@@ -1,6 +1,6 @@
 // Bytes as a data file: read, rendered, tokenised, masked, audited, as text, as classification, preference and
-// embedding data; of the last two also as rows. What kind of file is told by its first bytes, as its writer would have
-// named it: .jsonl, .jsonl.gz, .jsonl.zst or a .tar shard.
+// embedding data and for masked language modelling; of the last three also as rows. What kind of file is told by its
+// first bytes, as its writer would have named it: .jsonl, .jsonl.gz, .jsonl.zst or a .tar shard.
 #include "audit.h"
 #include "dataset.h"
 #include "fuzz.h"
@@ -26,6 +26,7 @@ static Bench make_bench(void) {
     CHECK(gguf_open(&b.file, path, &err) == 0, "%s", err.msg);
     CHECK(tokenizer_from_gguf(&b.t, b.file, &err) == 0, "%s", err.msg);
     CHECK(chat_template_new(&b.chat, b.t, NULL, &err) == 0, "%s", err.msg);
+    b.t->mask = b.t->eos;
     mem_free(path);
     return b;
 }
@@ -34,6 +35,7 @@ typedef struct Task {
     bool classification;
     PreferenceData preference;
     EmbeddingData embedding;
+    bool mlm, words;
 } Task;
 
 static void check_sample(const Bench *b, const Dataset *d, Sample s, int64_t max) {
@@ -49,8 +51,11 @@ static void fill_rows(const Dataset *d, int64_t max) {
     Row row = {0};
     for (int64_t r = 0; r < p->count; r++) {
         row_fill_several(&row, d, p, &r, 1, 0);
-        CHECK(row.samples == row_plan_row(p, r).samples && row.scored == row_plan_row(p, r).supervised);
+        CHECK(row.samples == row_plan_row(p, r).samples && row.scored == row_plan_scored(d, p, r, 0));
+        for (int64_t i = 0; i < row.scored && d->masked; i++)
+            CHECK(row.position[i] < row.tokens && (i == 0 || row.position[i - 1] < row.position[i]));
         if (d->preference == PREFERENCE_LABELS) row_fill_mismatched(&row, d, p, &r, 1);
+        CHECK(!d->masked || row.scored > 0);
         if (d->preference) CHECK(row_plan_chosen(d, p, r) <= row_plan_row(p, r).supervised);
         for (int64_t i = 0; i < row.samples; i++) CHECK(row.start[i + 1] - row.start[i] <= max);
     }
@@ -69,12 +74,14 @@ static void read_data(const Bench *b, const char *path, Task task) {
                         .pooling = POOLING_MEAN,
                         .learn_chosen_prompt = true,
                         .kl_group = 2,
+                        .mlm = {.probability = task.mlm ? 0.3f : 0, .replaced = 0.5f, .random = 0.4f},
                         .cache_dir = b->cache};
     Dataset *d;
     Err err;
+    o.mlm.words = task.words;
     if (dataset_open(&d, &o, b->t, b->chat, &err) == 0) {
         for (int64_t i = 0; i < d->count; i++) check_sample(b, d, dataset_sample(d, i), o.max_seq_length);
-        if (d->preference || d->embedding) fill_rows(d, o.max_seq_length);
+        if (d->preference || d->embedding || d->masked) fill_rows(d, o.max_seq_length);
         dataset_close(d);
     }
     dir_remove(b->cache, &err);
@@ -111,7 +118,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
                                  {.preference = PREFERENCE_PAIRS},
                                  {.preference = PREFERENCE_LABELS},
                                  {.embedding = EMBEDDING_RANKED},
-                                 {.embedding = EMBEDDING_COSINES}};
+                                 {.embedding = EMBEDDING_COSINES},
+                                 {.mlm = true},
+                                 {.mlm = true, .words = true}};
     for (size_t i = 0; i < sizeof tasks / sizeof *tasks; i++) {
         read_data(&b, path, tasks[i]);
         audit_data(path, tasks[i]);
