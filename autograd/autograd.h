@@ -67,12 +67,7 @@ Tensor *op_rows(Tape *t, Tensor *x, int64_t first, int64_t n);
 // A copy of the parts, one below the other: [sum of their rows, C].
 enum { TAPE_MAX_STACKED = 8 };
 Tensor *op_stack(Tape *t, Tensor *const *parts, int n);
-// Over the first `rotated` dims of each head in the first `cols` columns; in place. kernels.h has the table.
-typedef struct RopeTable {
-    const float *cos_sin;
-    const int32_t *pos;
-    int64_t head_size, rotated;
-} RopeTable;
+// Over the first `rotated` dims of each head in the first `cols` columns; in place.
 Tensor *op_rope(Tape *t, Tensor *x, int64_t cols, const RopeTable *table);
 Tensor *op_attention(Tape *t, Tensor *q, Tensor *k, Tensor *v, const AttentionShape *shape); // [Tq, H*D]
 Tensor *op_glu(Tape *t, Tensor *gate, Tensor *up, GluKind kind);                             // [T, F]

@@ -241,7 +241,7 @@ Tensor *op_stack(Tape *t, Tensor *const *parts, int n) {
 static void rotate(const Node *n, const Exec *x, Mat m, bool inverse) {
     const RopeTable *r = &n->args.rope.table;
     if (n->args.rope.cols < m.cols) m.stride = mat_stride(m), m.cols = n->args.rope.cols;
-    CALL(x, rope, m, r->cos_sin, r->pos, r->head_size, r->rotated, inverse);
+    CALL(x, rope, m, r, inverse);
 }
 
 static void rope_forward(const Node *n, const Exec *x) { rotate(n, x, mat_out(n, 0), false); }

@@ -46,9 +46,10 @@ static inline Mat host_groups(Mat m, int64_t group) {
     return mat_of(m.data, m.dtype, m.rows * (m.cols / group), group);
 }
 
-static inline void check_rope(Mat x, int64_t head_size, int64_t rotated) {
-    CHECK(head_size > 0 && x.cols % head_size == 0 && rotated > 0 && rotated % 2 == 0 && rotated <= head_size,
-          "rope of %ld dims over %ld columns, heads of %ld", rotated, x.cols, head_size);
+static inline void check_rope(Mat x, const RopeTable *r) {
+    CHECK(r->head_size > 0 && x.cols % r->head_size == 0 && r->rotated > 0 && r->rotated % 2 == 0 &&
+              r->rotated <= r->head_size,
+          "rope of %ld dims over %ld columns, heads of %ld", r->rotated, x.cols, r->head_size);
 }
 
 static inline void host_check_moe(const MoePlan *p) {

@@ -130,6 +130,13 @@ typedef struct Lora {
     float *dmagnitude;      // gradient, same shape; NULL: no gradient
 } Lora;
 
+typedef struct RopeTable { // rotations of the first P = `rotated` dims of each head of D
+    const float *cos_sin;  // [positions, P]: P/2 cosines, then P/2 sines, scaled if the model scales them
+    const int32_t *pos;    // [T], below positions
+    int64_t head_size, rotated;
+    bool interleaved; // pairs are (2i, 2i + 1); else halves: (i, i + P/2)
+} RopeTable;
+
 // Which keys each query sees. Sample s has queries [q_start[s], q_start[s+1]) and keys [k_start[s], k_start[s] +
 // k_len[s]). Query i has position q_pos[i] in its sample and sees its sample's keys j with j <= q_pos[i] (causal) and
 // j > q_pos[i] - window (window 0: no limit); bidirectional: all keys of its sample, with a window those nearer than it
@@ -346,11 +353,10 @@ struct Kernels {
     // dmagnitude += sum over t of dout (y - bias) / norm (0 where norm is 0);  dy = g dout; dy may be dout.
     void (*dora_backward)(Backend *b, Mat dy, Mat dout, Mat y, const float *bias, const Lora *l);
 
-    // ---- rope (Su et al. 2021), halves layout: the first P = `rotated` dims of a head rotate, pairs (i, i + P/2) ----
-    // In place on x [T, heads * D]: x' = x cos + rotate_half(x) sin; inverse: the transpose, which is its backward.
-    // cos_sin [positions, P]: P/2 cosines, then P/2 sines, scaled if the model scales them; pos [T] < positions.
-    void (*rope)(Backend *b, Mat x, const float *cos_sin, const int32_t *pos, int64_t head_size, int64_t rotated,
-                 bool inverse);
+    // ---- rope (Su et al. 2021) ----
+    // In place on x [T, heads * D]: each pair (a, b) of the first P dims of a head becomes (a cos - b sin, b cos + a
+    // sin); inverse: the transpose, which is its backward.
+    void (*rope)(Backend *b, Mat x, const RopeTable *table, bool inverse);
 
     // ---- attention, blocked with an online softmax (Dao et al. 2022); memory linear in T ----
     // q and k: shapes and strides of the call; their data is not read.

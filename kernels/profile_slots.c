@@ -162,9 +162,7 @@ TIMED(dora_forward, 0, IN2(out, y), (Backend *b, Mat out, Mat y, const float *bi
       (b, out, y, bias, l))
 TIMED(dora_backward, 0, IN3(dy, dout, y), (Backend *b, Mat dy, Mat dout, Mat y, const float *bias, const Lora *l),
       (b, dy, dout, y, bias, l))
-TIMED(rope, 0, 2 * mat_bytes(x),
-      (Backend *b, Mat x, const float *cos_sin, const int32_t *pos, int64_t head_size, int64_t rotated, bool inverse),
-      (b, x, cos_sin, pos, head_size, rotated, inverse))
+TIMED(rope, 0, 2 * mat_bytes(x), (Backend *b, Mat x, const RopeTable *table, bool inverse), (b, x, table, inverse))
 TIMED_COST(attention_forward, attention_cost(b, c, false), (Backend *b, const AttentionCall *c), (b, c))
 TIMED_COST(attention_backward, attention_cost(b, c, true), (Backend *b, const AttentionCall *c), (b, c))
 TIMED(glu_forward, 0, IN3(out, gate, up), (Backend *b, Mat out, Mat gate, Mat up, GluKind kind),

@@ -45,7 +45,7 @@ static const Rule RULES[] = {
      .pattern = LLAMA3_WITH("\\p{N}{1,3}")},
     {.family = {.name = "qwen2", .nfc = true}, .aliases = "deepseek-r1-qwen", .pattern = LLAMA3_WITH("\\p{N}")},
     {.family = {.name = "dbrx"}, // cl100k: Phi-4
-     .aliases = "smaug-bpe",
+     .aliases = "smaug-bpe chatglm-bpe",
      .pattern = LLAMA3_WITH("\\p{N}{1,3}"),
      .hf_steps = {CL100K}},
     {.family = {.name = "gpt-4o"}, // o200k: Phi-4-mini
@@ -55,9 +55,14 @@ static const Rule RULES[] = {
      .aliases = "",
      .pattern = CASED_WITH("", "\\p{N}")},
     {.family = {.name = "smollm"},
-     .aliases = "starcoder refact command-r",
+     .aliases = "starcoder refact",
      .pattern = SMOLLM,
      .hf_steps = {"\\p{is_numeric}", GPT2}},
+    {.family = {.name = "command-r", .nfc = true},
+     .aliases = "",
+     .pattern = SMOLLM,
+     .hf_steps = {"\\p{is_numeric}", GPT2}},
+    {.family = {.name = "glm4", .whole_words = true}, .aliases = "", .pattern = LLAMA3_WITH("\\p{N}{1,3}")},
 };
 enum { N_RULES = sizeof RULES / sizeof RULES[0] };
 

@@ -83,7 +83,8 @@ static void rope(OpRun *r, bool inverse) {
     Mat x = op_inout(r, "x", r->size.t, r->size.heads * r->size.d, FEW);
     Mat cos_sin = op_input_f32(r, r->size.t, rotated);
     int32_t *pos = indices(r, r->size.t, r->size.t - 1, -1);
-    OP_CALL(r, rope, x, cos_sin.data, pos, r->size.d, rotated, inverse);
+    RopeTable table = {cos_sin.data, pos, r->size.d, rotated, r->size.interleaved};
+    OP_CALL(r, rope, x, &table, inverse);
 }
 
 static void case_rope(OpRun *r) { rope(r, false); }
@@ -238,6 +239,9 @@ static const OpSize heads[] = {
     {.t = 33, .heads = 3, .d = 128, .rotated = 96},
     {.t = 3, .heads = 5, .d = 7, .rotated = 6},
     {.t = 127, .heads = 2, .d = 80, .rotated = 2},
+    {.t = 127, .heads = 3, .d = 64, .interleaved = true},
+    {.t = 33, .heads = 3, .d = 128, .rotated = 64, .interleaved = true},
+    {.t = 3, .heads = 5, .d = 7, .rotated = 6, .interleaved = true},
 };
 static const OpSize logits[] = {{.t = 1, .n = 49152}, {.t = 3, .n = 100}, {.t = 127, .n = 1001}, {.t = 5, .n = 1}};
 static const OpSize none[] = {{.t = 1}};

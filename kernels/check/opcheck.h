@@ -25,6 +25,7 @@ typedef struct OpSize {
     int scores;               // of their choice: MoeScores
     bool uneven;              // uneven: every token goes to the first experts, the others have no rows
     bool bidirectional;       // attention
+    bool interleaved;         // rope
     DType dtype;              // of the weight
     int segments;             // of the weight; 0: one
     bool row_map, bias, residual, accumulate;
@@ -44,7 +45,7 @@ typedef struct OpSize {
     X(temperature)
 #define OP_SIZE_FLAGS(X) \
     X(uneven) X(bidirectional) X(row_map) X(bias) X(residual) X(accumulate) X(no_dx) X(no_da) X(no_db) \
-    X(kept)
+    X(kept) X(interleaved)
 // clang-format on
 
 // A list of OpSizes, one with each type a weight may have.

@@ -53,17 +53,30 @@ static void rotate(Act *lo, Act *hi, const float *cosines, const float *sines, f
     }
 }
 
-void CPU_FN(rope)(Backend *b, Mat x, const float *cos_sin, const int32_t *pos, int64_t head_size, int64_t rotated,
-                  bool inverse) {
+// The same with neighbours as pairs.
+static void rotate_pairs(Act *x, const float *cosines, const float *sines, float sign, int64_t half) {
+#pragma omp simd
+    for (int64_t i = 0; i < half; i++) {
+        float c = cosines[i], s = sign * sines[i], l = act_load(x[2 * i]), h = act_load(x[2 * i + 1]);
+        x[2 * i] = act_store(l * c - h * s);
+        x[2 * i + 1] = act_store(h * c + l * s);
+    }
+}
+
+void CPU_FN(rope)(Backend *b, Mat x, const RopeTable *table, bool inverse) {
     CHECK_ACT(x, x.rows, x.cols);
-    check_rope(x, head_size, rotated);
-    int64_t half = rotated / 2;
+    check_rope(x, table);
+    int64_t half = table->rotated / 2;
     float sign = inverse ? -1 : 1;
 #pragma omp parallel for schedule(static) num_threads(cpu_threads(b, x.rows *x.cols))
     for (int64_t t = 0; t < x.rows; t++) {
-        const float *cosines = cos_sin + pos[t] * rotated;
-        for (Act *head = act_row(x, t), *end = head + x.cols; head < end; head += head_size)
-            rotate(head, head + half, cosines, cosines + half, sign, half);
+        const float *cosines = table->cos_sin + table->pos[t] * table->rotated;
+        for (Act *head = act_row(x, t), *end = head + x.cols; head < end; head += table->head_size) {
+            if (table->interleaved)
+                rotate_pairs(head, cosines, cosines + half, sign, half);
+            else
+                rotate(head, head + half, cosines, cosines + half, sign, half);
+        }
     }
 }
 

@@ -33,21 +33,20 @@ void ref_neftune(Backend *b, Mat x, const float *magnitude, float alpha, const T
         }
 }
 
-void ref_rope(Backend *b, Mat x, const float *cos_sin, const int32_t *pos, int64_t head_size, int64_t rotated,
-              bool inverse) {
+void ref_rope(Backend *b, Mat x, const RopeTable *table, bool inverse) {
     CHECK_SHAPE(x, x.rows, x.cols);
-    check_rope(x, head_size, rotated);
-    int64_t half = rotated / 2;
+    check_rope(x, table);
+    int64_t half = table->rotated / 2;
     for (int64_t t = 0; t < x.rows; t++) {
-        const float *cosines = cos_sin + pos[t] * rotated, *sines = cosines + half;
-        for (int64_t head = 0; head < x.cols / head_size; head++) {
-            float *lo = f32_row(x, t) + head * head_size, *hi = lo + half;
+        const float *cosines = table->cos_sin + table->pos[t] * table->rotated, *sines = cosines + half;
+        for (int64_t head = 0; head < x.cols / table->head_size; head++)
             for (int64_t i = 0; i < half; i++) {
-                double c = cosines[i], s = inverse ? -sines[i] : sines[i], l = lo[i], h = hi[i];
-                lo[i] = (float)(l * c - h * s);
-                hi[i] = (float)(h * c + l * s);
+                float *first = f32_row(x, t) + head * table->head_size + (table->interleaved ? 2 * i : i);
+                float *second = first + (table->interleaved ? 1 : half);
+                double c = cosines[i], s = inverse ? -sines[i] : sines[i], l = *first, h = *second;
+                *first = (float)(l * c - h * s);
+                *second = (float)(h * c + l * s);
             }
-        }
     }
 }
 

@@ -113,7 +113,7 @@ static AttentionShape toy_attention(bool narrow) {
 }
 
 static Tensor *rope(Tape *t, Tensor *x, const float *cos_sin, const int32_t *pos) {
-    return op_rope(t, x, tensor_cols(x), &(RopeTable){cos_sin, pos, D, D});
+    return op_rope(t, x, tensor_cols(x), &(RopeTable){cos_sin, pos, D, D, false});
 }
 
 static void toy_build(Toy *y) {

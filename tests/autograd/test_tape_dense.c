@@ -101,8 +101,8 @@ static Tensor *gemma_block(Toy *y, Tensor *x) {
     Tensor *h = op_rmsnorm(t, x, y->norms[0], 1e-5f);
     Tensor *k = op_head_rmsnorm(t, project(y, K, h, NULL), y->head_norm, 1e-5f, D), *v = project(y, VAL, h, NULL);
     Tensor *q = op_head_rmsnorm(t, project(y, Q, h, NULL), y->head_norm, 1e-5f, D);
-    k = op_rope(t, k, tensor_cols(k), &(RopeTable){y->cos_sin, POS, D, 2});
-    q = op_rope(t, q, tensor_cols(q), &(RopeTable){y->cos_sin, POS, D, 2});
+    k = op_rope(t, k, tensor_cols(k), &(RopeTable){y->cos_sin, POS, D, 2, true});
+    q = op_rope(t, q, tensor_cols(q), &(RopeTable){y->cos_sin, POS, D, 2, true});
     x = op_add(t, x, op_rmsnorm(t, project(y, O, attend(y, q, k, v), NULL), y->norms[1], 1e-5f));
     h = op_rmsnorm(t, x, y->norms[2], 1e-5f);
     h = project(y, DOWN, op_activation(t, project(y, UP, h, NULL), ACTIVATION_GELU_TANH), NULL);

@@ -271,6 +271,71 @@ SHIPPED = {
         n_layer=12, n_positions=1024, resid_pdrop=0.1, summary_activation=None, summary_first_dropout=0.1,
         summary_proj_to_labels=True, summary_type="cls_index", summary_use_proj=True,
         task_specific_params={"text-generation": {"do_sample": True, "max_length": 50}}, vocab_size=50257),
+    "glm-4-9b-chat-hf": shipped(
+        "GlmForCausalLM", "glm", attention_bias=True, attention_dropout=0.0, eos_token_id=[151329, 151336, 151338],
+        head_dim=128, hidden_act="silu", hidden_size=4096, initializer_range=0.02, intermediate_size=13696,
+        max_position_embeddings=131072, num_attention_heads=32, num_hidden_layers=40, num_key_value_heads=2,
+        pad_token_id=151329, partial_rotary_factor=0.5, rms_norm_eps=1.5625e-07, rope_theta=5000000.0,
+        tie_word_embeddings=False, torch_dtype="bfloat16", use_cache=True, vocab_size=151552),
+    "glm-4-9b-0414": shipped(
+        "Glm4ForCausalLM", "glm4", attention_bias=True, attention_dropout=0.0, eos_token_id=[151329, 151336, 151338],
+        head_dim=128, hidden_act="silu", hidden_size=4096, initializer_range=0.02, intermediate_size=13696,
+        max_position_embeddings=32768, num_attention_heads=32, num_hidden_layers=40, num_key_value_heads=2,
+        pad_token_id=151329, partial_rotary_factor=0.5, rms_norm_eps=1e-05, rope_theta=10000.0,
+        tie_word_embeddings=False, torch_dtype="bfloat16", use_cache=True, vocab_size=151552),
+    "command-r-v01": shipped(
+        "CohereForCausalLM", "cohere", attention_bias=False, attention_dropout=0.0, bos_token_id=5, eos_token_id=255001,
+        hidden_act="silu", hidden_size=8192, initializer_range=0.02, intermediate_size=22528, layer_norm_eps=1e-05,
+        logit_scale=0.0625, max_position_embeddings=8192, model_max_length=131072, num_attention_heads=64,
+        num_hidden_layers=40, num_key_value_heads=64, pad_token_id=0, pretraining_tp=1, rope_theta=8000000.0,
+        torch_dtype="float16", use_cache=True, vocab_size=256000),
+    "aya-expanse-8b": shipped(
+        "CohereForCausalLM", "cohere", attention_bias=False, attention_dropout=0.0, bos_token_id=5, eos_token_id=255001,
+        hidden_act="silu", hidden_size=4096, initializer_range=0.02, intermediate_size=14336, layer_norm_eps=1e-05,
+        logit_scale=0.125, max_position_embeddings=8192, num_attention_heads=32, num_hidden_layers=32,
+        num_key_value_heads=8, pad_token_id=0, rope_theta=10000, torch_dtype="float16", use_cache=True,
+        use_qk_norm=False, vocab_size=256000),
+    "command-r7b": shipped(
+        "Cohere2ForCausalLM", "cohere2", attention_bias=False, attention_dropout=0.0, bos_token_id=5,
+        cache_implementation="hybrid", eos_token_id=255001, head_dim=128, hidden_act="silu", hidden_size=4096,
+        initializer_range=0.02, intermediate_size=14336, layer_norm_eps=1e-05, layer_switch=4, logit_scale=0.25,
+        max_position_embeddings=8192, num_attention_heads=32, num_hidden_layers=32, num_key_value_heads=8,
+        order_of_interleaved_layers="local_attn_first", pad_token_id=0, position_embedding_type="rope_gptj",
+        rope_scaling=None, rope_theta=50000, rotary_pct=1.0, sliding_window=4096, sliding_window_pattern=4,
+        torch_dtype="bfloat16", use_cache=True, use_embedding_sharing=True, use_gated_activation=True,
+        use_parallel_block=True, use_parallel_embedding=False, vocab_size=256000),
+    "falcon3-7b": shipped(
+        "LlamaForCausalLM", "llama", attention_bias=False, attention_dropout=0.0, eos_token_id=11, head_dim=256,
+        hidden_act="silu", hidden_size=3072, initializer_range=0.02, intermediate_size=23040,
+        max_position_embeddings=32768, mlp_bias=False, num_attention_heads=12, num_hidden_layers=28,
+        num_key_value_heads=4, pretraining_tp=1, rms_norm_eps=1e-06, rope_scaling=None, rope_theta=1000042,
+        tie_word_embeddings=False, torch_dtype="bfloat16", use_cache=True, vocab_size=131072),
+    "internlm3-8b": shipped(
+        "InternLM3ForCausalLM", "internlm3", attention_dropout=0.0, bias=False, bos_token_id=1, eos_token_id=[2, 128131],
+        head_dim=128, hidden_act="silu", hidden_size=4096, initializer_range=0.02, intermediate_size=10240,
+        max_position_embeddings=32768, num_attention_heads=32, num_hidden_layers=48, num_key_value_heads=2,
+        pad_token_id=2, qkv_bias=False, rms_norm_eps=1e-05, rope_scaling={"factor": 6.0, "rope_type": "dynamic"},
+        rope_theta=50000000, tie_word_embeddings=False, torch_dtype="bfloat16", use_cache=True, vocab_size=128512),
+    "ministral-3-3b": shipped(
+        "Ministral3ForCausalLM", "ministral3", attention_dropout=0.0, bos_token_id=1, eos_token_id=2, head_dim=128,
+        hidden_act="silu", hidden_size=3072, initializer_range=0.02, intermediate_size=9216,
+        max_position_embeddings=262144, num_attention_heads=32, num_hidden_layers=26, num_key_value_heads=8,
+        rms_norm_eps=1e-05, rope_parameters={
+            "beta_fast": 32.0, "beta_slow": 1.0, "factor": 16.0, "llama_4_scaling_beta": 0.1, "mscale": 1.0,
+            "mscale_all_dim": 1.0, "original_max_position_embeddings": 16384, "rope_theta": 1000000.0,
+            "rope_type": "yarn", "type": "yarn"},
+        sliding_window=None, tie_word_embeddings=True, use_cache=True, vocab_size=131072),
+    "granite-4.0-micro": shipped(
+        "GraniteMoeHybridForCausalLM", "granitemoehybrid", attention_bias=False, attention_dropout=0.0,
+        attention_multiplier=0.015625, bos_token_id=100257, embedding_multiplier=12, eos_token_id=100257,
+        hidden_act="silu", hidden_size=2560, init_method="mup", initializer_range=0.1, intermediate_size=8192,
+        layer_types=["attention"] * 40, logits_scaling=10, mamba_chunk_size=256, mamba_conv_bias=True, mamba_d_conv=4,
+        mamba_d_head=64, mamba_d_state=256, mamba_expand=2, mamba_n_groups=1, mamba_n_heads=80, mamba_proj_bias=False,
+        max_position_embeddings=131072, normalization_function="rmsnorm", num_attention_heads=40, num_experts_per_tok=0,
+        num_hidden_layers=40, num_key_value_heads=8, num_local_experts=0, output_router_logits=False,
+        pad_token_id=100256, position_embedding_type="rope", residual_multiplier=0.22, rms_norm_eps=1e-05,
+        rope_scaling=None, rope_theta=10000000, router_aux_loss_coef=0.01, shared_intermediate_size=8192,
+        tie_word_embeddings=True, use_cache=True, vocab_size=100352),
     "bert-base-uncased": shipped(
         "BertForMaskedLM", "bert", attention_probs_dropout_prob=0.1, gradient_checkpointing=False, hidden_act="gelu",
         hidden_dropout_prob=0.1, hidden_size=768, initializer_range=0.02, intermediate_size=3072,
@@ -299,11 +364,12 @@ SHIPPED = {
 ENCODERS = ("bert", "roberta", "xlm-roberta", "distilbert")
 for name in ["llama", "mistral", "mixtral", "qwen2", "qwen3", "qwen3_moe", "gemma2", "gemma3_text", "phi3", "gpt2",
              "bert", "roberta", "xlm-roberta", "distilbert", "modernbert", "smollm3", "granite", "gemma", "olmo2", "olmo3", "qwen2_moe",
-             "starcoder2", "phi"]:
+             "starcoder2", "phi", "glm", "glm4", "cohere", "cohere2", "internlm3"]:
     SHIPPED["default-" + name] = {"model_type": name}  # every default of the class
 
 ACTIVATIONS = {"silu": "silu", "gelu_pytorch_tanh": "gelu_tanh", "gelu_new": "gelu_tanh", "gelu": "gelu"}
-GGUF = {"mistral": "llama", "mixtral": "llama", "qwen3_moe": "qwen3moe", "qwen2_moe": "qwen2moe", "gemma3_text": "gemma3", "gemma3": "gemma3", "olmo3": "olmo2", "phi": "phi2",
+GGUF = {"mistral": "llama", "mixtral": "llama", "qwen3_moe": "qwen3moe", "qwen2_moe": "qwen2moe", "gemma3_text": "gemma3", "gemma3": "gemma3", "olmo3": "olmo2", "phi": "phi2", "glm": "chatglm",
+        "cohere": "command-r", "internlm3": "llama", "ministral3": "mistral3", "granitemoehybrid": "none",
         "modernbert": "none", **{name: "none" for name in ENCODERS}}
 
 
@@ -315,7 +381,7 @@ def rope_line(parameters, config):
     """The parameters that the type uses, as transformers reads them."""
     kind = parameters["rope_type"]
     head = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-    partial = parameters.get("partial_rotary_factor", 1.0) if config.model_type in ("phi3", "phi") else 1.0
+    partial = parameters.get("partial_rotary_factor", 1.0) if config.model_type in ("phi3", "phi", "glm", "glm4") else 1.0
     words = [kind, "base", number(parameters["rope_theta"]), "rotated", str(int(head * partial))]
     original = parameters.get("original_max_position_embeddings")
     if kind == "dynamic":
@@ -351,7 +417,7 @@ def facts(config):
     o = find("self_attn.o_proj", "self_attn.dense", "attn.c_proj", "attention.output.dense", "attention.out_lin", "attn.Wo")
     sparse = [hasattr(layer, "mlp") and hasattr(layer.mlp, "experts") for layer in layers]
     dense_up = [m for layer in layers for n, m in layer.named_modules()
-                if n in ("mlp.up_proj", "mlp.gate_up_proj", "mlp.c_fc", "mlp.fc1", "intermediate.dense", "ffn.lin1", "mlp.Wi")]
+                if n in ("mlp.up_proj", "mlp.gate_up_proj", "shared_mlp.input_linear", "mlp.c_fc", "mlp.fc1", "intermediate.dense", "ffn.lin1", "mlp.Wi")]
     heads = text.num_attention_heads
     head = getattr(text, "head_dim", None) or text.hidden_size // heads
     attention = find("self_attn", "attn", "attention.self", "attention")
@@ -368,11 +434,14 @@ def facts(config):
     rotated = kind not in ("gpt2", *ENCODERS)
     act = next(getattr(text, k) for k in ("hidden_activation", "hidden_act", "activation_function", "activation") if getattr(text, k, None))
     ffn = getattr(text, "intermediate_size", None) or getattr(text, "n_inner", None) or getattr(text, "hidden_dim", None) or 4 * text.hidden_size
+    ffn = text.shared_intermediate_size if kind == "granitemoehybrid" else ffn
     experts = (getattr(text, "num_experts", None) or text.num_local_experts) if any(sparse) else 0
     yield "architecture", GGUF.get(text.model_type, text.model_type)
     context = text.max_position_embeddings - (text.pad_token_id + 1 if "roberta" in kind else 0)
     if (getattr(text, "rope_parameters", None) or {}).get("rope_type") == "dynamic":
         context = int(context * text.rope_parameters["factor"])  # transformers sets no limit
+    if kind == "cohere":
+        context = getattr(text, "model_max_length", context)  # likewise; vLLM and llama.cpp's converter read this one
     yield "sizes", "layers %d hidden %d heads %d kv %d head %d ffn %d vocab %d context %d" % (
         text.num_hidden_layers, text.hidden_size, heads, getattr(text, "num_key_value_heads", heads), head, ffn,
         text.vocab_size, context)
@@ -383,10 +452,14 @@ def facts(config):
         number(scale),
         number((getattr(text, "attn_logit_softcapping", None) or 0) if kind == "gemma2" else 0),
         number(getattr(text, "final_logit_softcapping", None) or 0))
-    if kind == "granite":
+    if kind in ("granite", "granitemoehybrid"):
         yield "factors", "branch %s logits %s" % (number(layers[0].residual_multiplier), number(1 / text.logits_scaling))
+    if kind in ("cohere", "cohere2"):
+        yield "factors", "branch 1 logits %s" % number(model.logit_scale)
     if not all(getattr(layer.self_attn, "use_rope", True) for layer in layers if hasattr(layer, "self_attn")):
         yield "rotated", "".join("r" if layer.self_attn.use_rope else "n" for layer in layers)
+    if kind == "cohere2":
+        yield "rotated", "".join("r" if layer.self_attn.sliding_window is not None else "n" for layer in layers)
     yield "window", "%d %s" % (window, "".join("s" if t == "sliding_attention" else "f" for t in types))
     yield "head", "tied" if config.tie_word_embeddings else "own"
     yield "mlp", ("glu " if gated else "plain ") + ACTIVATIONS[act]
@@ -427,6 +500,8 @@ def angles(config):
         for length in LENGTHS:
             layer = {"layer_type": kind} if kind else {}
             cos, sin = rotary(torch.zeros(1, 1), torch.arange(length)[None], **layer)
+            if text.model_type in ("cohere", "cohere2"):  # each value twice in a row there
+                cos, sin = (torch.cat((t[..., ::2], t[..., ::2]), -1) for t in (cos, sin))
             pairs = cos.shape[-1] // 2
             picked = [0, pairs // 4, pairs // 2, pairs - 1]
             values = [t[0, ROW, i].item() for t in (cos, sin) for i in picked]

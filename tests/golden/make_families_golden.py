@@ -47,6 +47,8 @@ LLAMA3 = dict(rope_type="llama3", rope_theta=10000.0, factor=8.0, low_freq_facto
               original_max_position_embeddings=16)
 DYNAMIC = dict(rope_type="dynamic", rope_theta=10000.0, factor=2.5)
 YARN = dict(rope_type="yarn", rope_theta=10000.0, factor=4.0, original_max_position_embeddings=16)
+MINISTRAL3 = dict(rope_type="yarn", rope_theta=10000.0, factor=8.0, original_max_position_embeddings=8, mscale=1.0,
+                  mscale_all_dim=1.0, llama_4_scaling_beta=0.1)
 LONGROPE = dict(rope_type="longrope", rope_theta=10000.0, partial_rotary_factor=0.75, short_factor=[1.0, 1.1, 1.3],
                 long_factor=[1.2, 2.5, 6.0])
 GPT2 = dict(vocab_size=V, n_embd=32, n_layer=2, n_head=4, n_positions=64, n_ctx=64, bos_token_id=62, eos_token_id=63,
@@ -91,6 +93,24 @@ FAMILIES = {
                                                                                  rope_theta=1e6),
                                                              sliding_attention=dict(rope_type="default",
                                                                                     rope_theta=1e4))), QV, ""),
+    "glm": ("GlmConfig", dict(SMALL, head_dim=8, rms_norm_eps=1e-5, seq_length=64, layernorm_epsilon=1e-5,
+                              attention_bias=False), QV, ""),
+    "glm4": ("Glm4Config", dict(SMALL, head_dim=16), ["q_proj", "k_proj", "v_proj", "o_proj", "gate_up_proj", "down_proj"],
+             ""),
+    "cohere": ("CohereConfig", dict(SMALL, tie_word_embeddings=True, logit_scale=0.5, layer_norm_eps=0.1), ALL, ""),
+    "cohere2": ("Cohere2Config", dict(SMALL, hidden_size=16, intermediate_size=24, num_hidden_layers=5, sliding_window=8,
+                                      tie_word_embeddings=True, logit_scale=2.0, rotary_pct=1.0), QV, ""),
+    "cohere2-bias": ("Cohere2Config", dict(SMALL, num_hidden_layers=3, sliding_window=8, tie_word_embeddings=False,
+                                           logit_scale=0.75, attention_bias=True, layer_types=[
+                                               "full_attention", "sliding_attention", "sliding_attention"]),
+                     ["o_proj", "down_proj", "q_proj"], ""),
+    "ministral3": ("Ministral3Config", dict(SMALL, head_dim=16, rope_parameters=MINISTRAL3), QV, ""),
+    "granite4": ("GraniteMoeHybridConfig", dict(SMALL, num_local_experts=0, num_experts_per_tok=0, mamba_n_heads=8,
+                                                shared_intermediate_size=40, layer_types=["full_attention"] * 2,
+                                                position_embedding_type="rope", embedding_multiplier=6.0,
+                                                attention_multiplier=0.25, residual_multiplier=0.22, logits_scaling=4.0,
+                                                tie_word_embeddings=True),
+                 ["q_proj", "v_proj", "o_proj", "input_linear", "output_linear"], ""),
     "phi3": ("Phi3Config", dict(PHI3, sliding_window=8), ["qkv_proj"], "k"),
     "phi3-all": ("Phi3Config", dict(PHI3, sliding_window=None), ["qkv_proj", "o_proj", "gate_up_proj", "down_proj"], ""),
     "phi4-mini-short": ("Phi3Config", phi4_mini(32), ["qkv_proj"], ""),
@@ -116,7 +136,7 @@ FAMILIES = {
                                             decoder_sparse_step=2), ALL[:4], ""),
 }
 # A GGUF of the llama architecture has no window and no dynamic RoPE; llama.cpp's converter knows no dense layers among experts.
-NO_GGUF = {"smollm3-window", "starcoder2-window", "qwen2moe-dense", "llama-dynamic", "mistral", "qwen3moe-dense", "gpt2-all", "phi3-all", "mixtral-top1", "qwen3moe-all"}
+NO_GGUF = {"granite4", "smollm3-window", "cohere2-bias", "starcoder2-window", "qwen2moe-dense", "llama-dynamic", "mistral", "qwen3moe-dense", "gpt2-all", "phi3-all", "mixtral-top1", "qwen3moe-all"}
 
 # Families of which a GGUF with fused query, key and value is kept too (convert_hf_to_gguf.py --fuse-qkv).
 FUSED = {"llama-bias"}
@@ -185,7 +205,8 @@ def write_gguf(llama_cpp, folder, path, fuse_qkv=False, f32=False):
     config = ModelBase.load_hparams(Path(folder), False)
     architecture = conversion.get_model_architecture(config, ModelType.TEXT)
     cls = conversion.get_model_class(architecture)
-    for c in cls.__mro__:
+    inner = [c for c in vars(cls).values() if isinstance(c, type)]  # Ministral 3
+    for c in [c for top in [cls, *inner] for c in top.__mro__]:
         if "set_vocab" in c.__dict__:
             c.set_vocab = vocabulary
     with torch.inference_mode():

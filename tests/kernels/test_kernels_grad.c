@@ -11,6 +11,7 @@ typedef struct Context {
     float dx[MAX_ELEMENTS], dy[MAX_ELEMENTS], dz[MAX_ELEMENTS];
     double ws[WORKSPACE_DOUBLES];
     int64_t t, n, k;
+    bool interleaved;
     GluKind glu;
     ActivationKind activation;
     Weight w;
@@ -176,26 +177,26 @@ static const int32_t rope_pos[] = {4, 0, 2};
 
 static double rope_loss(void *context) {
     Context *c = context;
-    int64_t rotated = c->n;
     Backend b = ref();
     memcpy(c->out, c->x, sizeof c->out);
-    kernels_ref.rope(&b, mat(c->out, 3, 16), c->y, rope_pos, 8, rotated, false);
+    kernels_ref.rope(&b, mat(c->out, 3, 16), &(RopeTable){c->y, rope_pos, 8, c->n, c->interleaved}, false);
     return dot(c->out, c->dout, 3 * 16);
 }
 
 static void test_kernels_grad_rope(void **state) {
     (void)state;
-    for (int rotated = 8; rotated > 0; rotated -= 2) {
+    for (int i = 0; i < 8; i++) {
+        int rotated = 8 - i / 2 * 2, half = rotated / 2;
         Context *c = new_context(3, rotated, 16);
         Backend b = ref();
-        int half = rotated / 2;
+        c->interleaved = i % 2;
         for (int pos = 0; pos < 5; pos++)
-            for (int i = 0; i < half; i++) { // scaled, as YaRN does
-                c->y[pos * rotated + i] = 1.2f * cosf((float)(pos + i));
-                c->y[pos * rotated + half + i] = 1.2f * sinf((float)(pos + i));
+            for (int k = 0; k < half; k++) { // scaled, as YaRN does
+                c->y[pos * rotated + k] = 1.2f * cosf((float)(pos + k));
+                c->y[pos * rotated + half + k] = 1.2f * sinf((float)(pos + k));
             }
         memcpy(c->dx, c->dout, sizeof c->dx);
-        kernels_ref.rope(&b, mat(c->dx, 3, 16), c->y, rope_pos, 8, rotated, true);
+        kernels_ref.rope(&b, mat(c->dx, 3, 16), &(RopeTable){c->y, rope_pos, 8, rotated, c->interleaved}, true);
         check_gradient("rope dx", rope_loss, c, c->x, c->dx, 3 * 16);
         mem_free(c);
     }

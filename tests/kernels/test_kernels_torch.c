@@ -93,8 +93,9 @@ static void check_rope(Backend *b, Buffers *m) {
                 table[p * rotated + half + i] = (float)(scale * sin(angle));
             }
         fill(m->out[0], 72, 1), fill(m->out[1], 72, 2);
-        b->k->rope(b, mat(m->out[0], 4, 18), table, pos, 6, rotated, false);
-        b->k->rope(b, mat(m->out[1], 4, 18), table, pos, 6, rotated, true);
+        RopeTable rope = {table, pos, 6, rotated, false};
+        b->k->rope(b, mat(m->out[0], 4, 18), &rope, false);
+        b->k->rope(b, mat(m->out[1], 4, 18), &rope, true);
         check(b, rotated == 4 ? "partial_rope_out" : "rope_out", m->out[0], 72);
         check(b, rotated == 4 ? "partial_rope_dx" : "rope_dx", m->out[1], 72);
     }
@@ -127,6 +128,21 @@ static void check_activation(Backend *b, Buffers *m) {
         b->k->activation_forward(b, mat(m->out[0], 2, 9), x, kind);
         b->k->activation_backward(b, mat(m->out[1], 2, 9), mat(m->in[1], 2, 9), x, kind);
         for (int i = 0; i < 2; i++) check(b, names[kind][i], m->out[i], 18);
+    }
+}
+
+// Pairs of neighbours are halves with the dims of each head in another order.
+static void check_interleaved_rope(Backend *b, Buffers *m) {
+    static const int order[] = {0, 2, 4, 1, 3, 5};
+    static const int32_t pos[] = {5, 0, 1, 7};
+    for (int inverse = 0; inverse <= 1; inverse++) {
+        RopeTable rope = {m->in[1], pos, 6, 6, true};
+        fill(m->out[0], 72, 1), fill(m->in[1], 48, 2);
+        for (int i = 0; i < 72; i++) m->out[1][i] = m->out[0][i / 6 * 6 + order[i % 6]];
+        b->k->rope(b, mat(m->out[0], 4, 18), &rope, inverse);
+        rope.interleaved = false;
+        b->k->rope(b, mat(m->out[1], 4, 18), &rope, inverse);
+        for (int i = 0; i < 72; i++) assert_true(m->out[1][i] == m->out[0][i / 6 * 6 + order[i % 6]]);
     }
 }
 
@@ -247,6 +263,7 @@ static void check_backend(const Kernels *k) {
     check_rmsnorm(&b, &m);
     check_layernorm(&b, &m);
     check_rope(&b, &m);
+    check_interleaved_rope(&b, &m);
     check_glu(&b, &m);
     check_activation(&b, &m);
     check_attentions(&b, &m);

@@ -184,6 +184,8 @@ static uint32_t set_of(const char *target) {
     } fused[] = {{"c_attn", 1u << PROJ_Q | 1u << PROJ_K | 1u << PROJ_V},
                  {"qkv_proj", 1u << PROJ_Q | 1u << PROJ_K | 1u << PROJ_V},
                  {"gate_up_proj", 1u << PROJ_GATE | 1u << PROJ_UP},
+                 {"input_linear", 1u << PROJ_GATE | 1u << PROJ_UP},
+                 {"output_linear", 1u << PROJ_DOWN},
                  {"c_proj", 1u << PROJ_O | 1u << PROJ_DOWN},
                  {"c_fc", 1u << PROJ_UP},
                  {"mlp.c_proj", 1u << PROJ_DOWN},

@@ -45,10 +45,9 @@ static void strided_rmsnorm_backward(Backend *b, Mat dx, Mat dout, Mat x, Mat rs
     unpack(dx, to, true);
 }
 
-static void strided_rope(Backend *b, Mat x, const float *cos_sin, const int32_t *pos, int64_t head_size,
-                         int64_t rotated, bool inverse) {
+static void strided_rope(Backend *b, Mat x, const RopeTable *table, bool inverse) {
     Mat copy = packed(x);
-    kernels_ref.rope(b, copy, cos_sin, pos, head_size, rotated, inverse);
+    kernels_ref.rope(b, copy, table, inverse);
     unpack(x, copy, true);
 }
 

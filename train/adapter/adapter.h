@@ -60,7 +60,9 @@ typedef struct AdapterHead {
 static inline bool adapter_generates(const Adapter *a) {
     return !a->config.labels && !a->config.embedding && !a->model->arch->encoder;
 }
-static inline bool adapter_has_gguf(const Adapter *a) { return adapter_generates(a) && !a->config.dora; }
+static inline bool adapter_has_gguf(const Adapter *a) {
+    return adapter_generates(a) && !a->config.dora && a->model->arch->gguf;
+}
 AdapterHead adapter_head(const Adapter *a);             // of an adapter with labels
 AdapterHead adapter_head(const Adapter *a);             // of an adapter with labels
 void adapter_print_head(StrBuf *out, const Adapter *a); // "a classifier of 3 classes", "a head of 1 number"

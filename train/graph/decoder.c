@@ -17,9 +17,10 @@ static RopeTable rope_of(const Pass *p, int64_t layer, bool last) {
     const ModelConfig *c = &m->config;
     bool local = c->layer_sliding[layer] && c->rope_local.scaling != ROPE_NONE;
     if (p->cos_sin && !local)
-        return (RopeTable){p->cos_sin, last ? p->last_rotation : p->rotation, c->head_size, c->rope.rotated};
+        return (RopeTable){p->cos_sin, last ? p->last_rotation : p->rotation, c->head_size, c->rope.rotated,
+                           c->arch->interleaved_rope};
     return (RopeTable){local ? m->cos_sin_local : m->cos_sin, last ? p->last_pos : p->pos, c->head_size,
-                       local ? c->rope_local.rotated : c->rope.rotated};
+                       local ? c->rope_local.rotated : c->rope.rotated, c->arch->interleaved_rope};
 }
 
 static bool is_rotated(const ModelConfig *c, int64_t layer) {
@@ -32,6 +33,7 @@ static Tensor *heads(const Pass *p, int64_t layer, NormSite site, Tensor *x, boo
     const float *weight = p->m->layers[layer].norms[site].weight;
     RopeTable rope = rope_of(p, layer, last);
     int64_t group = c->arch->wide_qk_norms ? tensor_cols(x) : c->head_size;
+    if (site == NORM_Q && p->m->cos_sin_query) rope.cos_sin = p->m->cos_sin_query;
     if (weight) x = op_head_rmsnorm(p->t, x, weight, c->norm_eps, group);
     return !is_rotated(c, layer) ? x : op_rope(p->t, x, tensor_cols(x), &rope);
 }
@@ -41,7 +43,7 @@ static Tensor *heads(const Pass *p, int64_t layer, NormSite site, Tensor *x, boo
 static void build_qkv(const Pass *p, int64_t layer, Tensor *h, Tensor *qkv[3]) {
     const ModelLayer *l = &p->m->layers[layer];
     bool narrow = pass_is_narrow(p, layer), norms = l->norms[NORM_Q].weight || l->norms[NORM_K].weight;
-    if (l->qkv.rows && !norms && is_rotated(&p->m->config, layer)) {
+    if (l->qkv.rows && !norms && !p->m->cos_sin_query && is_rotated(&p->m->config, layer)) {
         RopeTable rope = rope_of(p, layer, false);
         Tensor *all = pass_stacked(p, layer, PROJ_Q, 3, h, NULL);
         all = op_rope(p->t, all, l->w[PROJ_Q].rows + l->w[PROJ_K].rows, &rope);

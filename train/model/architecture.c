@@ -39,6 +39,16 @@ static const Module llama_modules[] = {
 #define OLMO_NORMS                                                                                                     \
     [NORM_POST_ATTN] = "post_attention_layernorm", [NORM_POST_FFN] = "post_feedforward_layernorm",                     \
     [NORM_Q] = "self_attn.q_norm", [NORM_K] = "self_attn.k_norm"
+#define GLM4_NORMS                                                                                                     \
+    [NORM_ATTN] = "input_layernorm", [NORM_POST_ATTN] = "post_self_attn_layernorm",                                    \
+    [NORM_FFN] = "post_attention_layernorm", [NORM_POST_FFN] = "post_mlp_layernorm"
+#define TEXT_OR_IMAGE_FILES                                                                                            \
+    .hf_prefixes = {{"language_model.model.", "model.language_model.", "language_model.lm_head", true},                \
+                    {"model.language_model.", "model.language_model.", "lm_head", true},                               \
+                    {"model.", "model.", "lm_head", false},                                                            \
+                    {"", "model.", "", false}},                                                                        \
+    .hf_ignored = {".rotary_emb.inv_freq"},                                                                            \
+    .hf_other = {"vision_tower.", "multi_modal_projector.", "model.vision_tower.", "model.multi_modal_projector."}
 #define LLAMA_HF .hf = {LLAMA_NAMES, .norms = {LLAMA_NORMS}}, LLAMA_FILES
 
 // GGUF: llama.cpp has one set of names for all families.
@@ -46,6 +56,8 @@ static const Module gguf_split[] = {{"attn_q", Q},      {"attn_k", K},  {"attn_v
                                     {"ffn_gate", GATE}, {"ffn_up", UP}, {"ffn_down", DOWN}, {0}};
 static const Module gguf_phi3[] = {
     {"attn_qkv", Q | K | V}, {"attn_output", O}, {"ffn_up", GATE | UP}, {"ffn_down", DOWN}, {0}};
+static const Module gguf_glm[] = {
+    {"attn_q", Q}, {"attn_k", K}, {"attn_v", V}, {"attn_output", O}, {"ffn_up", GATE | UP}, {"ffn_down", DOWN}, {0}};
 static const Module gguf_gpt2[] = {
     {"attn_qkv", Q | K | V}, {"attn_output", O}, {"ffn_up", UP}, {"ffn_down", DOWN}, {0}};
 static const Module gguf_plain[] = {
@@ -84,6 +96,20 @@ static const Module phi_modules[] = {{"self_attn.q_proj", Q},
                                      {"mlp.fc1", UP},
                                      {"mlp.fc2", DOWN},
                                      {0}};
+static const Module glm_modules[] = {{"self_attn.q_proj", Q},
+                                     {"self_attn.k_proj", K},
+                                     {"self_attn.v_proj", V},
+                                     {"self_attn.o_proj", O},
+                                     {"mlp.gate_up_proj", GATE | UP},
+                                     {"mlp.down_proj", DOWN},
+                                     {0}};
+static const Module granite4_modules[] = {{"self_attn.q_proj", Q},
+                                          {"self_attn.k_proj", K},
+                                          {"self_attn.v_proj", V},
+                                          {"self_attn.o_proj", O},
+                                          {"shared_mlp.input_linear", GATE | UP},
+                                          {"shared_mlp.output_linear", DOWN},
+                                          {0}};
 static const Module phi3_modules[] = {{"self_attn.qkv_proj", Q | K | V},
                                       {"self_attn.o_proj", O},
                                       {"mlp.gate_up_proj", GATE | UP},
@@ -108,15 +134,22 @@ static const Module distilbert_modules[] = {{"attention.q_lin", Q},
 static const Module modernbert_modules[] = {
     {"attn.Wqkv", Q | K | V}, {"attn.Wo", O}, {"mlp.Wi", GATE | UP}, {"mlp.Wo", DOWN}, {0}};
 
+#define GLM_NAMES                                                                                                      \
+    .embedding = "embed_tokens", .final_norm = "norm", .head = "lm_head", .layer = "layers.%d.", .modules = glm_modules
 #define GGUF_ALL GGUF_NAMES(gguf_split, gguf_fused)
 
 // clang-format off
 static const Architecture table[] = {
-    { // Llama 2 and 3, SmolLM2, TinyLlama, Yi; in GGUF Mistral too
-        .gguf = "llama", .model_types = {"llama"}, LLAMA_HF, GGUF_ALL, .norms = PRE_NORMS, .gguf_permuted_qk = true,
+    { // Llama 2 and 3, SmolLM2, TinyLlama, Yi, Falcon 3, InternLM 3; in GGUF Mistral too
+        .gguf = "llama", .model_types = {"llama", "internlm3"}, LLAMA_HF, GGUF_ALL, .norms = PRE_NORMS,
+        .gguf_permuted_qk = true,
     },
     {
         .gguf = "llama", .model_types = {"mistral"}, LLAMA_HF, GGUF_ALL, .norms = PRE_NORMS, .gguf_permuted_qk = true,
+    },
+    { // Ministral 3; Mistral Small 3.1 and 3.2 in their multimodal form, of which the language model
+        .gguf = "mistral3", .model_types = {"ministral3", "mistral3"}, .hf = {LLAMA_NAMES, .norms = {LLAMA_NORMS}},
+        TEXT_OR_IMAGE_FILES, GGUF_ALL, .norms = PRE_NORMS, .gguf_permuted_qk = true, .grows_queries = true,
     },
     { // with expert_count
         .gguf = "llama", .model_types = {"mixtral"},
@@ -130,6 +163,12 @@ static const Architecture table[] = {
     {
         .gguf = "granite", .model_types = {"granite"}, LLAMA_HF, GGUF_ALL, .norms = PRE_NORMS, .gguf_permuted_qk = true,
         .scales = true,
+    },
+    { // Granite 4 without Mamba layers and experts, in a folder; as a GGUF file it is a "granite"
+        .model_types = {"granitemoehybrid"},
+        .hf = {.embedding = "embed_tokens", .final_norm = "norm", .head = "lm_head", .layer = "layers.%d.",
+               .norms = {LLAMA_NORMS}, .modules = granite4_modules},
+        LLAMA_FILES, .norms = PRE_NORMS, .scales = true,
     },
     {
         .gguf = "qwen2", .model_types = {"qwen2"}, LLAMA_HF, GGUF_ALL, .norms = PRE_NORMS,
@@ -150,30 +189,43 @@ static const Architecture table[] = {
     },
     {
         .gguf = "gemma", .model_types = {"gemma"}, LLAMA_HF, GGUF_ALL, .norms = PRE_NORMS, .hf_norm_plus_one = true,
-        .scaled_embedding = true, .glu = GLU_GELU_TANH,
+        .scaled_embedding = true, .gguf_tied = true, .glu = GLU_GELU_TANH,
     },
     {
         .gguf = "gemma2", .model_types = {"gemma2"}, .hf = {LLAMA_NAMES, .norms = {GEMMA_NORMS}}, LLAMA_FILES, GGUF_ALL,
-        .norms = PRE_NORMS | POST_NORMS, .hf_norm_plus_one = true, .scaled_embedding = true, .glu = GLU_GELU_TANH,
-        .sliding_pattern = 2, .gguf_window = 4096, .gguf_wide_layers = 46,
+        .norms = PRE_NORMS | POST_NORMS, .hf_norm_plus_one = true, .scaled_embedding = true, .gguf_tied = true,
+        .glu = GLU_GELU_TANH, .sliding_pattern = 2, .gguf_window = 4096, .gguf_wide_layers = 46,
         .gguf_attn_softcap = 50.0f, .gguf_final_softcap = 30.0f,
     },
     { // text; of multimodal checkpoints the language model
         .gguf = "gemma3", .model_types = {"gemma3_text", "gemma3"}, .hf = {LLAMA_NAMES, .norms = {GEMMA_NORMS}},
-        .hf_prefixes = {{"language_model.model.", "model.language_model.", "language_model.lm_head", true},
-                        {"model.language_model.", "model.language_model.", "lm_head", true},
-                        {"model.", "model.", "lm_head", false},
-                        {"", "model.", "", false}},
-        .hf_ignored = {".rotary_emb.inv_freq"},
-        .hf_other = {"vision_tower.", "multi_modal_projector.", "model.vision_tower.", "model.multi_modal_projector."},
-        GGUF_ALL,
+        TEXT_OR_IMAGE_FILES, GGUF_ALL,
         .norms = PRE_NORMS | POST_NORMS | QK_NORMS, .hf_norm_plus_one = true, .scaled_embedding = true,
-        .local_rope = true, .glu = GLU_GELU_TANH, .sliding_pattern = 6, .gguf_wide_layers = 62, .gguf_local_base = 1e4f,
+        .gguf_tied = true, .local_rope = true, .glu = GLU_GELU_TANH, .sliding_pattern = 6,
+        .gguf_wide_layers = 62, .gguf_local_base = 1e4f,
     },
     {
         .gguf = "olmo2", .model_types = {"olmo2", "olmo3"}, .hf = {LLAMA_NAMES, .norms = {OLMO_NORMS}}, LLAMA_FILES,
         GGUF_ALL, .norms = POST_NORMS | QK_NORMS, .wide_qk_norms = true, .local_rope = true, .sliding_pattern = 4,
         .gguf_untied = true, .gguf_window_list = true,
+    },
+    { // GLM-4-9B of 2024; in GGUF also its first form, with one matrix of queries, keys and values
+        .gguf = "chatglm", .model_types = {"glm"}, .hf = {GLM_NAMES, .norms = {LLAMA_NORMS}}, LLAMA_FILES,
+        GGUF_NAMES(gguf_glm, gguf_phi3), .norms = PRE_NORMS, .interleaved_rope = true, .gguf_square = true,
+    },
+    { // GLM-4-0414
+        .gguf = "glm4", .model_types = {"glm4"}, .hf = {GLM_NAMES, .norms = {GLM4_NORMS}}, LLAMA_FILES,
+        GGUF_NAMES(gguf_glm, gguf_phi3), .norms = PRE_NORMS | POST_NORMS, .interleaved_rope = true,
+    },
+    { // Command-R, Aya 23, Aya Expanse
+        .gguf = "command-r", .model_types = {"cohere"}, LLAMA_HF, GGUF_ALL, .norm = NORM_KIND_LAYER, .bare_norms = true,
+        .norms = PROJ_BIT(NORM_ATTN), .parallel = true, .interleaved_rope = true, .multiplies_logits = true,
+        .gguf_square = true, .gguf_tied = true,
+    },
+    { // Command-R7B, Command A
+        .gguf = "cohere2", .model_types = {"cohere2"}, LLAMA_HF, GGUF_ALL, .norm = NORM_KIND_LAYER, .bare_norms = true,
+        .norms = PROJ_BIT(NORM_ATTN), .parallel = true, .interleaved_rope = true, .multiplies_logits = true,
+        .sliding_pattern = 4, .unrotated_full = true, .gguf_square = true, .gguf_tied = true,
     },
     { // Phi-3, Phi-3.5, Phi-4, Phi-4-mini
         .gguf = "phi3", .model_types = {"phi3"},

@@ -69,6 +69,7 @@ typedef struct Architecture {
     const char *hf_other[5];   // prefixes of parts of a checkpoint that lorac does not run (vision towers, ...)
     const char *hf_linears[4]; // linear layers that are no targets (heads, poolers)
     NormKind norm;
+    bool bare_norms;        // layer norms without biases
     uint32_t norms;         // bit set of NormSite
     bool wide_qk_norms;     // of all heads together
     bool experts;           // a mixture of experts
@@ -79,14 +80,18 @@ typedef struct Architecture {
     bool hf_conv1d;        // Hugging Face stores linears as [in, out]
     bool gguf_permuted_qk; // GGUF stores q/k rows in llama.cpp's interleaved order
     bool plain_mlp;        // no gate
-    bool parallel;         // the feed-forward has the input of attention; both are added (Phi-2)
+    bool parallel;         // the feed-forward has the input of attention; both are added (Phi-2, Cohere)
     bool head_bias;        // of the language model's head
     bool scaled_embedding; // by sqrt(hidden)
     bool learned_positions; // a table instead of RoPE
     bool bare_first;        // the first layer's attention has no norm, as the embedding has one
     bool masked_pooler;     // a classifier reads the first token's states through the layers before the masked head
+    bool interleaved_rope;  // of pairs of neighbours, in all files
     bool local_rope;        // sliding layers have another RoPE base
     bool scales;            // factors of the embedding, of scores, branches and logits in the configuration (Granite)
+    bool grows_queries;     // with their position (RopeConfig.query_growth)
+    bool multiplies_logits; // by logit_scale of the configuration (Cohere)
+    bool unrotated_full;    // layers without a sliding window have no RoPE (Cohere 2)
     int64_t unrotated_pattern; // every n-th layer has no RoPE, unless the configuration says otherwise; 0: all have
     GluKind glu;               // unless the configuration says otherwise
     ActivationKind activation;
@@ -95,6 +100,8 @@ typedef struct Architecture {
     int64_t gguf_window;      // without attention.sliding_window
     float gguf_local_base;    // of local_rope, without rope.freq_base_swa; 0: that of the other layers
     bool gguf_untied;         // llama.cpp reads a head of its own only
+    bool gguf_tied;           // llama.cpp reads none
+    bool gguf_square;         // all heads together have the hidden size
     bool gguf_window_list;    // its converter lists the sliding layers one by one
     int64_t gguf_wide_layers; // with this many layers queries are scaled by 1 / sqrt(hidden / heads)
     float gguf_attn_softcap, gguf_final_softcap;

@@ -56,6 +56,7 @@ struct Model {
     Norm head_norm; // final_norm times config.logit_scale, for the language model's head
     ModelLayer *layers;
     const float *cos_sin, *cos_sin_local; // [max_positions, rotated] or NULL; local: of sliding layers, may alias
+    const float *cos_sin_query;           // of queries where they differ, else NULL
     int64_t max_positions;                // of a row
     bool outline;                         // no weight was read (ModelOptions)
     bool lacks_weights;                   // of an outline: the files have none

@@ -8,6 +8,7 @@ void model_config_init(ModelConfig *c, const Architecture *a) {
                        .has_glu = !a->plain_mlp,
                        .glu = a->glu,
                        .activation = a->activation,
+                       .no_norm_bias = a->bare_norms,
                        .masked_dense_bias = true,
                        .masked_bias = true,
                        .embed_scale = 1.0f,
@@ -33,6 +34,10 @@ void model_projection_shape(const ModelConfig *c, Projection p, int64_t *rows, i
     *cols = shapes[p][1];
 }
 
+void model_config_unrotate_full(ModelConfig *c) {
+    for (int64_t i = 0; i < c->layers; i++) c->layer_unrotated[i] = !c->layer_sliding[i];
+}
+
 int64_t model_norm_size(const ModelConfig *c, NormSite site) {
     if (site != NORM_Q && site != NORM_K) return c->hidden;
     int64_t heads = !c->arch->wide_qk_norms ? 1 : site == NORM_Q ? c->heads : c->kv_heads;
@@ -45,6 +50,9 @@ int model_config_scale_rope(ModelConfig *c, RopeScaling scaling, float factor, E
         return err_input(err, "rope_scaling_type: this model has learned positions; expected a model with RoPE");
     if (!(factor >= 1) || !isfinite(factor))
         return err_input(err, "rope_scaling_factor is %g; expected a finite number of at least 1", (double)factor);
+    if (c->rope.query_growth != 0)
+        return err_input(err, "rope_scaling_type: this model's queries grow with their position by its own scaling "
+                              "(llama_4_scaling_beta); expected none");
     RopeConfig r = {.scaling = scaling,
                     .base = c->rope.base,
                     .rotated = c->rope.rotated,
@@ -143,6 +151,10 @@ float rope_attention_factor(const RopeConfig *r) {
     if (r->scaling == ROPE_LONGROPE && factor > 1)
         return (float)sqrt(1 + log(factor) / log((double)r->original_context));
     return 1;
+}
+
+float rope_query_scale(const RopeConfig *r, int64_t position) {
+    return 1.0f + r->query_growth * logf(1.0f + floorf((float)position / (float)r->original_context));
 }
 
 void rope_rows(float *out, const RopeConfig *r, int64_t first, int64_t n, int64_t length) {

@@ -28,7 +28,8 @@ typedef struct RopeConfig {
     float attention_factor; // factor of cos and sin; 0: by the scaling's formula
     bool keep_range;        // YaRN "truncate": false
     int64_t original_context;
-    bool of_run; // set by model_config_scale_rope: the files of the base do not have this scaling
+    float query_growth; // queries are times 1 + this * log(1 + floor(position / original_context)) (Llama 4); 0: none
+    bool of_run;        // set by model_config_scale_rope: the files of the base do not have this scaling
     // Frequencies are divided by these: LongRoPE's lists; or, in short_divisor alone, GGUF's rope_freqs.
     bool has_divisor;
     float short_divisor[ROPE_MAX_PAIRS], long_divisor[ROPE_MAX_PAIRS];
@@ -74,6 +75,8 @@ typedef struct ModelConfig {
 void model_config_init(ModelConfig *c, const Architecture *a);
 // Shape of a projection's weight: rows [out], cols [in].
 void model_projection_shape(const ModelConfig *c, Projection p, int64_t *rows, int64_t *cols);
+// For readers: layers without a sliding window have no RoPE.
+void model_config_unrotate_full(ModelConfig *c);
 // Elements of a norm's weight.
 int64_t model_norm_size(const ModelConfig *c, NormSite site);
 // True when the layers have this projection (no gate in a plain MLP; none of the MLP's in a mixture of experts).
@@ -107,7 +110,8 @@ int model_config_hf_training_noise(StrBuf *out, const char *path, Err *err);
 // transformers decides for each sequence). ROPE_DYNAMIC: the table of a sequence of that length. Refused (ERR_INPUT): a
 // table over 1 GiB, frequencies that are not finite. The caller frees.
 int rope_table(float **table, const RopeConfig *r, int64_t positions, Err *err);
-float rope_attention_factor(const RopeConfig *r); // of cosines and sines
+float rope_query_scale(const RopeConfig *r, int64_t position); // of query_growth
+float rope_attention_factor(const RopeConfig *r);              // of cosines and sines
 // Of ROPE_LLAMA3: out [rotated / 2], what the frequencies of plain RoPE are divided by.
 void rope_llama3_divisors(float *out, const RopeConfig *r);
 // The check of rope_table, without the table.

@@ -127,7 +127,10 @@ static int read_sliding_layers(ModelConfig *c, const Reader *r, const char *name
 // Sliding-window pattern n: every n-th layer has full attention; 0: no layer has.
 static int read_window(ModelConfig *c, const Reader *r) {
     int64_t pattern = c->arch->sliding_pattern;
-    if (read_int(r, "attention.sliding_window", c->arch->gguf_window, 0, 1 << 24, &c->window)) return -1;
+    bool optional = !c->arch->unrotated_full;
+    if (read_int(r, "attention.sliding_window", optional ? c->arch->gguf_window : -1, optional ? 0 : 1, 1 << 24,
+                 &c->window))
+        return -1;
     if (c->window == 0) return 0;
     char name[KEY_MAX];
     full_key(name, r, "attention.sliding_window_pattern");
@@ -157,6 +160,7 @@ static int read_factor(const Reader *r, const char *key, float *out) {
 static int read_factors(ModelConfig *c, const Reader *r) {
     float logits;
     bool rotated = true; // llama.cpp's switch of RoPE in this architecture
+    if (c->arch->multiplies_logits) return read_factor(r, "logit_scale", &c->logit_scale);
     if (!c->arch->scales) return 0;
     if (read_factor(r, "embedding_scale", &c->embed_scale) || read_factor(r, "attention.scale", &c->query_scale) ||
         read_factor(r, "residual_scale", &c->residual_scale) || read_positive(r, "logit_scale", 0, &logits))
@@ -210,8 +214,7 @@ static int read_yarn(RopeConfig *rope, const Reader *r) {
     if (read_positive(r, "rope.scaling.yarn_beta_fast", 32, &rope->beta_fast) ||
         read_positive(r, "rope.scaling.yarn_beta_slow", 1, &rope->beta_slow) ||
         read_number(r, "rope.scaling.yarn_attn_factor", &rope->attention_factor) ||
-        expect_number(r, "rope.scaling.yarn_ext_factor", 1) ||
-        expect_number(r, "rope.scaling.yarn_log_multiplier", 0) || expect_number(r, "rope.scaling.attn_factor", 1))
+        expect_number(r, "rope.scaling.yarn_ext_factor", 1) || expect_number(r, "rope.scaling.attn_factor", 1))
         return -1;
     return 0;
 }
@@ -249,15 +252,26 @@ static int read_scaling(RopeConfig *rope, const Reader *r) {
     return read_yarn(rope, r);
 }
 
+// Ministral 3. llama.cpp takes YaRN's mscale as 1 where it has the other factor.
+static int read_growth(RopeConfig *rope, const Reader *r) {
+    if (read_number(r, "rope.scaling.yarn_log_multiplier", &rope->mscale_all_dim) ||
+        read_number(r, "attention.temperature_scale", &rope->query_growth))
+        return -1;
+    rope->mscale = rope->mscale_all_dim > 0;
+    return 0;
+}
+
 static int read_rope(ModelConfig *c, const Reader *r) {
     RopeConfig *rope = &c->rope;
     if (c->arch->learned_positions) return 0;
+    if (c->arch->unrotated_full) model_config_unrotate_full(c);
     for (int64_t i = 0; c->arch->unrotated_pattern && i < c->layers; i++)
         c->layer_unrotated[i] = (i + 1) % c->arch->unrotated_pattern == 0;
     if (read_positive(r, "rope.freq_base", 10000.0f, &rope->base) ||
         read_int(r, "rope.dimension_count", c->head_size, 2, c->head_size, &rope->rotated) || read_scaling(rope, r) ||
         read_int(r, "rope.scaling.original_context_length", c->context, 1, 1 << 24, &rope->original_context) ||
-        expect_number(r, "rope.scaling.alpha", 0))
+        expect_number(r, "rope.scaling.alpha", 0) ||
+        (c->arch->grows_queries ? read_growth(rope, r) : expect_number(r, "rope.scaling.yarn_log_multiplier", 0)))
         return -1;
     if (rope->rotated % 2 != 0 || (c->permuted_qk && rope->rotated != c->head_size))
         return err_input(r->err, "%s.rope.dimension_count is %ld; expected %s %ld", r->architecture, rope->rotated,

@@ -41,9 +41,13 @@ static int check_rope(const RopeConfig *r, const ModelConfig *c, Err *err) {
     bool phi3 = strcmp(c->architecture, "phi3") == 0;
     if (r->scaling == ROPE_DYNAMIC) return err_input(err, "dynamic RoPE scaling has no form in GGUF");
     if (r->scaling == ROPE_LONGROPE && !phi3) return err_input(err, "longrope has a form in GGUF for Phi-3 only");
+    if (r->scaling != ROPE_PLAIN && c->arch->bare_norms)
+        return err_input(err, "RoPE scaling has no form in GGUF for %s", c->arch->model_types[0]);
     if (r->scaling == ROPE_LLAMA3 && strcmp(c->architecture, "llama") != 0)
         return err_input(err, "llama3 RoPE scaling has a form in GGUF for Llama only");
-    if (r->scaling == ROPE_YARN && (r->keep_range || r->mscale != 0 || r->mscale_all_dim != 0))
+    bool plain = r->mscale == 0 && r->mscale_all_dim == 0;
+    bool known = c->arch->grows_queries && r->mscale == 1 && r->mscale_all_dim > 0;
+    if (r->scaling == ROPE_YARN && (r->keep_range || !(plain || known)))
         return err_input(err, "YaRN with truncate false, mscale or mscale_all_dim has no form in GGUF");
     return 0;
 }
@@ -61,6 +65,7 @@ static int check_experts(const ModelConfig *c, Err *err) {
 
 static int check_unrotated(const ModelConfig *c, Err *err) {
     int64_t pattern = c->arch->unrotated_pattern;
+    if (c->arch->unrotated_full) return 0;
     for (int64_t i = 0; i < c->layers; i++)
         if (c->layer_unrotated[i] != (pattern && (i + 1) % pattern == 0))
             return err_input(err, "layer %ld has %sRoPE; llama.cpp computes %s with none in every %ldth layer", i,
@@ -85,13 +90,19 @@ int model_config_gguf_check(const ModelConfig *c, Err *err) {
     if (!a->gguf) return err_input(err, "%s has no form in GGUF that lorac writes", a->model_types[0]);
     if (c->has_glu ? c->glu != a->glu : c->activation != a->activation)
         return err_input(err, "another activation than that of %s in llama.cpp", a->model_types[0]);
-    if (a->scaled_embedding && !c->tied_head)
+    if (a->gguf_tied && !c->tied_head)
         return err_input(err, "a head of its own (lm_head), which llama.cpp does not compute for %s",
                          a->model_types[0]);
+    if (a->bare_norms && (c->qkv_bias || c->o_bias))
+        return err_input(err, "biases of attention, which llama.cpp does not compute for %s", a->model_types[0]);
     bool has_local = c->rope_local.scaling != ROPE_NONE;
     if (has_local && a->gguf_local_base == 0 && c->rope_local.base != c->rope.base)
         return err_input(err, "layers with a sliding window have rope_theta %g; llama.cpp computes all with %g",
                          (double)c->rope_local.base, (double)c->rope.base);
+    if (a->gguf_square && c->heads * c->head_size != c->hidden)
+        return err_input(err,
+                         "%ld heads of size %ld over a hidden size of %ld, which llama.cpp does not compute for %s",
+                         c->heads, c->head_size, c->hidden, a->model_types[0]);
     if (a->gguf_untied && c->tied_head)
         return err_input(err, "a tied head, which llama.cpp does not compute for %s", a->model_types[0]);
     return check_attention(c, err) || check_unrotated(c, err) || check_rope(&c->rope, c, err) || check_experts(c, err)
@@ -139,6 +150,7 @@ static void put_string(const Keys *k, const char *key, const char *value) {
 static bool is_llama(const ModelConfig *c) { return c->arch->gguf_permuted_qk; }
 
 static void put_factors(const Keys *k, const ModelConfig *c) {
+    if (c->arch->multiplies_logits) put_float(k, "logit_scale", c->logit_scale);
     if (!c->arch->scales) return;
     put_float(k, "attention.scale", c->query_scale);
     put_float(k, "embedding_scale", c->embed_scale);
@@ -152,6 +164,10 @@ static void put_scaling(const Keys *k, const RopeConfig *r) {
         put_float(k, "rope.scaling.factor", r->factor);
     }
     if (r->scaling != ROPE_YARN) return;
+    if (r->query_growth != 0) {
+        put_float(k, "rope.scaling.yarn_log_multiplier", r->mscale_all_dim);
+        put_float(k, "attention.temperature_scale", r->query_growth);
+    }
     put_int(k, "rope.scaling.original_context_length", r->original_context);
     if (r->attention_factor != 0) put_float(k, "rope.scaling.yarn_attn_factor", r->attention_factor);
     if (r->beta_fast != 32) put_float(k, "rope.scaling.yarn_beta_fast", r->beta_fast);
@@ -161,12 +177,14 @@ static void put_scaling(const Keys *k, const RopeConfig *r) {
 static void put_rope(const Keys *k, const ModelConfig *c) {
     const RopeConfig *r = &c->rope;
     if (r->scaling == ROPE_NONE) return;
-    bool plain = c->arch->parallel || (c->arch->scaled_embedding && !c->arch->local_rope); // Phi-2, Gemma 1 and 2
+    bool plain = c->arch->head_bias || (c->arch->scaled_embedding && !c->arch->local_rope); // Phi-2, Gemma 1 and 2
     bool phi3 = strcmp(c->architecture, "phi3") == 0;
+    if (c->arch->bare_norms) put_string(k, "rope.scaling.type", "none");
     put_scaling(k, r);
     if (!plain || r->base != 10000.0f) put_float(k, "rope.freq_base", r->base);
     if (c->rope_local.scaling != ROPE_NONE) put_float(k, "rope.freq_base_swa", c->rope_local.base);
-    if (phi3 || is_llama(c) || c->arch->parallel) put_int(k, "rope.dimension_count", r->rotated);
+    if (phi3 || is_llama(c) || c->arch->unrotated_full || c->arch->head_bias || r->rotated < c->head_size)
+        put_int(k, "rope.dimension_count", r->rotated);
     if (phi3)
         put_int(k, "rope.scaling.original_context_length", r->original_context ? r->original_context : c->context);
     if (r->scaling == ROPE_LONGROPE) put_float(k, "rope.scaling.attn_factor", rope_attention_factor(r));
@@ -198,7 +216,7 @@ void model_config_gguf_write(GgufWriter *w, const ModelConfig *c) {
     put_int(&k, "context_length", model_config_gguf_context(c));
     put_int(&k, "embedding_length", c->hidden);
     put_int(&k, "feed_forward_length", c->ffn);
-    if (is_llama(c)) put_int(&k, "vocab_size", c->vocab);
+    if (is_llama(c) || c->arch->unrotated_full) put_int(&k, "vocab_size", c->vocab);
     put_attention(&k, c);
     put_factors(&k, c);
     put_rope(&k, c);

@@ -12,7 +12,15 @@ enum { MAX_CONTEXT = 1 << 24, MAX_HIDDEN = 1 << 18, MAX_HEADS = 1024 };
 
 // Switches of computations that lorac does not do: each must be off in the families whose class in transformers reads
 // it (in others it has no effect).
-enum { READ_BY_BERT = 1, READ_BY_GPT2 = 2, READ_BY_OTHERS = 4, READ_BY_MIXTURES = 8, READ_BY_ALL = 15 };
+enum {
+    READ_BY_BERT = 1,
+    READ_BY_GPT2 = 2,
+    READ_BY_OTHERS = 4,
+    READ_BY_ALL = READ_BY_BERT | READ_BY_GPT2 | READ_BY_OTHERS,
+    READ_BY_MIXTURES = 8,
+    READ_BY_PHI = 16,
+    READ_BY_COHERE = 32
+};
 static const struct {
     const char *key;
     bool expected;
@@ -27,6 +35,8 @@ static const struct {
     {"scale_attn_by_inverse_layer_idx", false, READ_BY_GPT2},
     {"use_bidirectional_attention", false, READ_BY_ALL},
     {"scale_attn_weights", true, READ_BY_GPT2},
+    {"qk_layernorm", false, READ_BY_PHI},
+    {"use_qk_norm", false, READ_BY_COHERE},
 };
 // Likewise; off: null, false or an empty list.
 static const char *const foreign_keys[] = {"quantization_config", "quantization", "per_layer_config", "pruned_heads"};
@@ -34,6 +44,7 @@ static const char *const foreign_keys[] = {"quantization_config", "quantization"
 static int refuse_switches(const JsonReader *j, const Architecture *a) {
     unsigned reader = a->encoder ? READ_BY_BERT : a->hf_conv1d ? READ_BY_GPT2 : READ_BY_OTHERS;
     if (a->experts) reader |= READ_BY_MIXTURES;
+    if (a->parallel) reader |= a->bare_norms ? READ_BY_COHERE : READ_BY_PHI;
     for (size_t i = 0; i < sizeof switches / sizeof *switches; i++) {
         bool value;
         if (!(switches[i].readers & reader)) continue;
@@ -42,11 +53,6 @@ static int refuse_switches(const JsonReader *j, const Architecture *a) {
             return json_refuse(j, switches[i].key, NULL, "%s", switches[i].expected ? "true" : "false");
     }
     const char *positions;
-    if (a->parallel) {
-        bool norms;
-        if (json_read_flag(j, "qk_layernorm", false, &norms)) return -1;
-        if (norms) return json_refuse(j, "qk_layernorm", NULL, "false");
-    }
     if (!a->encoder || !a->learned_positions) return 0;
     if (json_read_string(j, "position_embedding_type", "absolute", &positions)) return -1;
     if (strcmp(positions, "absolute") == 0) return 0;
@@ -84,9 +90,13 @@ static int read_sizes(ModelConfig *c, const JsonReader *j, const HfFamily *f) {
                             JSON_AS_ABSENT, sizes[i].min,     sizes[i].max};
         if (json_read_int(j, &size, sizes[i].out)) return -1;
     }
+    if (f->context_key &&
+        json_read_int(j, &(JsonIntRule){f->context_key, NULL, c->context, JSON_AS_ABSENT, 1, MAX_CONTEXT}, &c->context))
+        return -1;
     static const char *const ffn_keys[] = {"intermediate_size", "n_inner", "hidden_dim"};
     int64_t ffn = f->ffn ? f->ffn : 4 * c->hidden, null = f->keys == KEYS_GPT2 ? ffn : JSON_AS_ABSENT;
-    return json_read_int(j, &(JsonIntRule){ffn_keys[f->keys], NULL, ffn, null, 1, MAX_HIDDEN * 4}, &c->ffn);
+    return json_read_int(
+        j, &(JsonIntRule){f->ffn_key ? f->ffn_key : ffn_keys[f->keys], NULL, ffn, null, 1, MAX_HIDDEN * 4}, &c->ffn);
 }
 
 static int read_heads(ModelConfig *c, const JsonReader *j, const HfFamily *f) {
@@ -155,6 +165,9 @@ static int read_biases(ModelConfig *c, const JsonReader *j, const HfFamily *f) {
         (f->qkv_bias_key && json_read_flag(j, f->qkv_bias_key, true, &c->qkv_bias)) ||
         read_bias(&c->o_bias, j, f->o_bias, "attention_bias") || read_bias(&c->mlp_bias, j, f->mlp_bias, "mlp_bias"))
         return -1;
+    static const char *const aliases[] = {"qkv_bias", "bias"};
+    for (int i = 0; f->bias_aliases && i < 2; i++)
+        if (!json_is_off(json_get(j->object, aliases[i]))) return json_refuse(j, aliases[i], NULL, "false");
     if (f->o_bias == BIAS_OF_QKV) c->o_bias = c->qkv_bias;
     if (f->mlp_bias == BIAS_OF_QKV) c->mlp_bias = c->qkv_bias;
     return 0;
@@ -180,6 +193,8 @@ static int read_scales(ModelConfig *c, const JsonReader *j, const HfFamily *f) {
     c->query_scale = (float)(1 / sqrt((double)scalar));
     if (c->arch->scaled_embedding) c->embed_scale = (float)sqrt((double)c->hidden);
     if (c->arch->scales) return read_factors(c, j);
+    if (c->arch->multiplies_logits)
+        return json_read_positive(j, &(JsonPositiveRule){"logit_scale", f->logit_scale, 0}, &c->logit_scale);
     if (!f->query_scalar) return 0; // the Gemmas have soft-caps too
     if (json_read_positive(j, &(JsonPositiveRule){"attn_logit_softcapping", f->attn_softcap, 0}, &c->attn_softcap) ||
         json_read_positive(j, &(JsonPositiveRule){"final_logit_softcapping", f->final_softcap, 0}, &c->final_softcap))
@@ -207,6 +222,26 @@ static int read_unrotated(ModelConfig *c, const JsonReader *j) {
         if (list && (!json_whole(&list->items[i], &rotated) || rotated < 0 || rotated > 1))
             return json_refuse(j, "no_rope_layers", &list->items[i], "1 (RoPE) or 0 (none) for each layer");
         c->layer_unrotated[i] = !rotated;
+    }
+    return 0;
+}
+
+// ---- hybrid families without their other layers ----
+
+static int read_attention_alone(ModelConfig *c, const JsonReader *j) {
+    const Json *types, *v;
+    const char *positions;
+    int64_t experts = 8;
+    if (json_read_int(j, &(JsonIntRule){"num_local_experts", NULL, 8, JSON_AS_ABSENT, 0, 4096}, &experts) ||
+        json_read_array(j, "layer_types", &types) || json_read_string(j, "position_embedding_type", "nope", &positions))
+        return -1;
+    if (experts) return json_refuse(j, "num_local_experts", NULL, "0: experts of this family are not computed");
+    for (int64_t i = 0; i < c->layers; i++) {
+        v = types && i < (int64_t)types->count ? &types->items[i] : NULL;
+        if (!v || (!json_is_string(v, "attention") && !json_is_string(v, "full_attention")))
+            return json_refuse(j, "layer_types", v,
+                               "attention in every layer: Mamba layers are not computed (layer %ld)", i);
+        c->layer_unrotated[i] = strcmp(positions, "rope") != 0; // as transformers takes the key
     }
     return 0;
 }
@@ -258,7 +293,9 @@ static int read_window(ModelConfig *c, const JsonReader *j, const HfFamily *f) {
     if (f->window_rule == WINDOW_LOCAL) c->window = c->window / 2 + 1;
     if (json_read_array(j, "layer_types", &types) || read_layers_of_rule(c, j, f)) return -1;
     bool all = f->window_rule == WINDOW_ALL; // such a family has no layer_types
-    return types && !all ? read_layer_types(c, j, types) : 0;
+    if (types && !all && read_layer_types(c, j, types)) return -1;
+    if (c->arch->unrotated_full) model_config_unrotate_full(c);
+    return 0;
 }
 
 // ---- experts ----
@@ -336,7 +373,8 @@ static int read_family(ModelConfig *c, const JsonReader *j, const HfFamily *f) {
     if (read_sizes(c, j, f) || read_heads(c, j, f) || read_activation(c, j, f) || read_scales(c, j, f) ||
         json_read_positive(j, &(JsonPositiveRule){f->eps_key, f->eps, f->eps}, &c->norm_eps) ||
         json_read_flag(j, "tie_word_embeddings", f->tied_head, &c->tied_head) || read_biases(c, j, f) ||
-        read_unrotated(c, j) || read_window(c, j, f) || read_experts(c, j, f) || read_masked_head(c, j, f))
+        read_unrotated(c, j) || (f->attention_alone && read_attention_alone(c, j)) || read_window(c, j, f) ||
+        read_experts(c, j, f) || read_masked_head(c, j, f))
         return -1;
     if (f->rope.base > 0) return model_config_hf_read_rope(c, j, &f->rope);
     c->positions_table = c->context;
@@ -345,17 +383,18 @@ static int read_family(ModelConfig *c, const JsonReader *j, const HfFamily *f) {
     return json_read_int(j, &(JsonIntRule){"type_vocab_size", NULL, 2, JSON_AS_ABSENT, 1, 1024}, &c->token_types);
 }
 
-// Multimodal Gemma 3 has its language model's configuration in text_config, but tie_word_embeddings outside.
-static int read_nested(ModelConfig *c, const JsonReader *j) {
+// A multimodal model has its language model's configuration in text_config, but tie_word_embeddings outside.
+static int read_nested(ModelConfig *c, const JsonReader *j, bool gemma) {
+    const char *usual = gemma ? "gemma3_text" : "mistral";
     JsonReader text = {NULL, NULL, "text_config.", j->err};
     const char *type;
     bool tied;
     if (json_read_object(j, "text_config", &text.object)) return -1;
     if (!text.object) return json_refuse(j, "text_config", NULL, "an object");
-    if (json_read_string(&text, "model_type", "gemma3_text", &type) ||
-        json_read_flag(j, "tie_word_embeddings", true, &tied))
+    if (json_read_string(&text, "model_type", usual, &type) || json_read_flag(j, "tie_word_embeddings", gemma, &tied))
         return -1;
-    if (strcmp(type, "gemma3_text") != 0) return json_refuse(&text, "model_type", NULL, "\"gemma3_text\"");
+    if (strcmp(type, usual) != 0 && (gemma || strcmp(type, "ministral3") != 0))
+        return json_refuse(&text, "model_type", NULL, gemma ? "\"gemma3_text\"" : "\"mistral\" or \"ministral3\"");
     if (refuse_foreign(&text, c->arch) || read_family(c, &text, model_config_hf_family(type))) return -1;
     c->tied_head = tied;
     return 0;
@@ -374,7 +413,8 @@ static int read_config(ModelConfig *c, const JsonReader *j) {
                            json_get(j->object, "auto_map") ? " (the code of a model, auto_map, is never run)" : "");
     model_config_init(c, a);
     if (refuse_foreign(j, a)) return -1;
-    if (strcmp(type, "gemma3") == 0) return read_nested(c, j);
+    if (strcmp(type, "gemma3") == 0 || strcmp(type, "mistral3") == 0)
+        return read_nested(c, j, strcmp(type, "gemma3") == 0);
     const HfFamily *f = model_config_hf_family(type);
     CHECK(f, "%s has a row in architecture.c and none in model_config_hf_families.c", type);
     return read_family(c, j, f);

@@ -7,6 +7,7 @@
 #define SIZES(VOCAB, HIDDEN, FFN, LAYERS, HEADS, CONTEXT)                                                              \
     .vocab = (VOCAB), .hidden = (HIDDEN), .ffn = (FFN), .layers = (LAYERS), .heads = (HEADS), .context = (CONTEXT)
 #define RMS(EPS) .eps_key = "rms_norm_eps", .eps = (EPS)
+#define LAYER_NORM .eps_key = "layer_norm_eps", .eps = 1e-5
 #define SILU .activation_key = "hidden_act", .activation = "silu"
 #define GELU_TANH .activation_key = "hidden_activation", .activation = "gelu_pytorch_tanh"
 #define ATTENTION_BIAS_KEY .qkv_bias = BIAS_KEY, .o_bias = BIAS_KEY
@@ -20,6 +21,15 @@ static const HfFamily families[] = {
     {
         .model_type = "llama", SIZES(32000, 4096, 11008, 32, 32, 2048), RMS(1e-6), SILU,
         ATTENTION_BIAS_KEY, .mlp_bias = BIAS_KEY, .rope = {.base = 1e4f},
+    },
+    {
+        .model_type = "internlm3", SIZES(128512, 4096, 10240, 48, 32, 32768), .kv_heads = 2, .head_size = 128,
+        RMS(1e-5), SILU, ATTENTION_BIAS_KEY, .mlp_bias = BIAS_KEY, .bias_aliases = true,
+        .rope = {.base = 1e4f},
+    },
+    {
+        .model_type = "ministral3", SIZES(131072, 4096, 14336, 34, 32, 262144), .kv_heads = 8, .head_size = 128,
+        RMS(1e-5), SILU, .window_rule = WINDOW_ALL, .rope = {.base = 1e6f, .growth = true},
     },
     {
         .model_type = "mistral", SIZES(32000, 4096, 14336, 32, 32, 131072), .kv_heads = 8, RMS(1e-6), SILU,
@@ -39,6 +49,10 @@ static const HfFamily families[] = {
     {
         .model_type = "granite", SIZES(32000, 4096, 11008, 32, 32, 2048), RMS(1e-6), SILU,
         ATTENTION_BIAS_KEY, .mlp_bias = BIAS_KEY, .rope = {.base = 1e4f},
+    },
+    {
+        .model_type = "granitemoehybrid", SIZES(32000, 4096, 1024, 32, 32, 2048), .ffn_key = "shared_intermediate_size",
+        RMS(1e-6), SILU, ATTENTION_BIAS_KEY, .attention_alone = true, .rope = {.base = 1e4f},
     },
     {
         .model_type = "qwen2", SIZES(151936, 4096, 22016, 32, 32, 32768), .kv_heads = 32, RMS(1e-6), SILU,
@@ -87,6 +101,23 @@ static const HfFamily families[] = {
         .window_rule = WINDOW_PATTERN, .window = 4096, .window_pattern = 4, .rope = {.base = 5e5f, .local_base = 5e5f},
     },
     {
+        .model_type = "glm", SIZES(151552, 4096, 13696, 40, 32, 131072), .kv_heads = 2, .head_size = 128,
+        RMS(1.5625e-7), SILU, .qkv_bias_key = "attention_bias", .rope = {.base = 1e4f, .part = 0.5f},
+    },
+    {
+        .model_type = "glm4", SIZES(151552, 4096, 13696, 40, 32, 131072), .kv_heads = 2, .head_size = 128,
+        RMS(1.5625e-7), SILU, .qkv_bias_key = "attention_bias", .rope = {.base = 1e4f, .part = 0.5f},
+    },
+    {
+        .model_type = "cohere", SIZES(256000, 8192, 22528, 40, 64, 8192), LAYER_NORM, SILU, .tied_head = true,
+        ATTENTION_BIAS_KEY, .rope = {.base = 5e5f}, .logit_scale = 0.0625, .context_key = "model_max_length",
+    },
+    {
+        .model_type = "cohere2", SIZES(256000, 8192, 22528, 40, 64, 8192), LAYER_NORM, SILU, .tied_head = true,
+        ATTENTION_BIAS_KEY, .window_rule = WINDOW_PATTERN, .window = 4096, .window_pattern = 4,
+        .window_pattern_key = "sliding_window_pattern", .rope = {.base = 1e4f}, .logit_scale = 0.0625,
+    },
+    {
         .model_type = "phi3", SIZES(32064, 3072, 8192, 32, 32, 4096), RMS(1e-5), SILU, .window_rule = WINDOW_ALL,
         .rope = {.base = 1e4f, .phi3 = true}, .noises = {{"embd_pdrop", 0}, {"resid_pdrop", 0}},
     },
@@ -98,8 +129,8 @@ static const HfFamily families[] = {
         .noises = {{"embedding_dropout", 0}, {"residual_dropout", 0}},
     },
     {
-        .model_type = "phi", SIZES(51200, 2048, 8192, 24, 32, 2048),
-        .eps_key = "layer_norm_eps", .eps = 1e-5, .activation_key = "hidden_act", .activation = "gelu_new",
+        .model_type = "phi", SIZES(51200, 2048, 8192, 24, 32, 2048), LAYER_NORM,
+        .activation_key = "hidden_act", .activation = "gelu_new",
         BIAS_EVERYWHERE, .rope = {.base = 1e4f, .part = 0.5f}, .noises = {{"embd_pdrop", 0}, {"resid_pdrop", 0}},
     },
     {

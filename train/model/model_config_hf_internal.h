@@ -8,8 +8,9 @@ typedef struct HfRope {
     float base;                  // rope_theta when the file has none; 0: learned positions
     float local_base;            // of the sliding layers; 0: the family has one kind of rope
     const char *key, *local_key; // NULL: rope_theta, rope_local_base_freq
-    float part; // partial_rotary_factor, the share of a head that rotates; 0: all of it, in every model
-    bool phi3;  // Phi-3: partial rotation, "su", original_max_position_embeddings outside the object
+    float part;  // partial_rotary_factor, the share of a head that rotates; 0: all of it, in every model
+    bool growth; // of queries with their position: YaRN and llama_4_scaling_beta, both required
+    bool phi3;   // Phi-3: partial rotation, "su", original_max_position_embeddings outside the object
 } HfRope;
 
 // Which layers have sliding-window attention.
@@ -50,6 +51,11 @@ typedef struct HfFamily {
     bool no_token_types;      // an encoder's
     bool masked_gelu;         // of the head of masked language modelling, whatever the activation is
     const char *qkv_bias_key; // true by default, instead of attention_bias; NULL: none
+    double logit_scale;       // where logit_scale is absent
+    const char *ffn_key;      // instead of intermediate_size; NULL: none
+    bool bias_aliases;        // qkv_bias and bias, which must be off (InternLM 3)
+    bool attention_alone;     // of a hybrid family without its other layers and experts (Granite 4)
+    const char *context_key;  // replaces max_position_embeddings where it is given; NULL: none
     WindowRule window_rule;
     int64_t window, window_pattern;
     const char *window_pattern_key; // NULL: the pattern is fixed

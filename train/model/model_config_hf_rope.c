@@ -31,13 +31,15 @@ static int read_type(RopeScaling *type, const RopeReader *r) {
     for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
         if (strcmp(name, types[i].name) != 0 || (types[i].phi3_only && !r->family->phi3)) continue;
         *type = types[i].scaling;
+        if (r->family->growth && *type != ROPE_YARN) break;
         if (r->family->phi3 ? *type == ROPE_PLAIN || *type == ROPE_LONGROPE : !r->local || *type != ROPE_DYNAMIC)
             return 0;
     }
     return json_refuse(j, key, NULL, "%s",
-                       r->family->phi3 ? "default or longrope"
-                       : r->local      ? "default, linear, llama3, yarn or longrope"
-                                       : "default, linear, dynamic, llama3, yarn or longrope");
+                       r->family->growth ? "yarn"
+                       : r->family->phi3 ? "default or longrope"
+                       : r->local        ? "default, linear, llama3, yarn or longrope"
+                                         : "default, linear, dynamic, llama3, yarn or longrope");
 }
 
 // In other families than those with HfRope.part and Phi-3 transformers ignores the key or fails.
@@ -108,7 +110,9 @@ static int read_yarn(RopeConfig *rope, const RopeReader *r) {
         json_read_flag(j, "truncate", true, &truncate))
         return -1;
     rope->keep_range = !truncate;
-    return 0;
+    if (!r->family->growth) return 0;
+    if (require(r, "llama_4_scaling_beta") || require(r, "original_max_position_embeddings")) return -1;
+    return json_read_positive(j, &(JsonPositiveRule){"llama_4_scaling_beta", 0, 0}, &rope->query_growth);
 }
 
 // One divisor for each rotated pair of dimensions.

@@ -235,9 +235,22 @@ static int make_table(const float **out, Model *m, const RopeConfig *r, Err *err
     return 0;
 }
 
+// The rotation of queries is followed by their scale.
+static void make_query_table(Model *m) {
+    const RopeConfig *r = &m->config.rope;
+    if (r->query_growth == 0 || m->max_positions <= r->original_context) return;
+    AUTO_FREE float *table = mem_alloc((size_t)(m->max_positions * r->rotated), sizeof *table);
+    for (int64_t p = 0; p < m->max_positions; p++) {
+        float scale = rope_query_scale(r, p);
+        for (int64_t i = p * r->rotated; i < (p + 1) * r->rotated; i++) table[i] = m->cos_sin[i] * scale;
+    }
+    m->cos_sin_query = model_own_floats(m, table, (size_t)(m->max_positions * r->rotated));
+}
+
 static int make_tables(Model *m, Err *err) {
     const ModelConfig *c = &m->config;
     if (c->rope.scaling != ROPE_NONE && make_table(&m->cos_sin, m, &c->rope, err)) return -1;
+    make_query_table(m);
     m->cos_sin_local = m->cos_sin;
     return c->rope_local.scaling != ROPE_NONE ? make_table(&m->cos_sin_local, m, &c->rope_local, err) : 0;
 }

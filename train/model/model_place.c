@@ -157,6 +157,7 @@ static void place_others(Placer *p) {
         m->head_norm = m->final_norm;
     for (int64_t i = 0; i < c->layers; i++) place_norms(p, &m->layers[i]);
     bool local = m->cos_sin_local != m->cos_sin;
+    place_floats(p, &m->cos_sin_query, m->max_positions * c->rope.rotated);
     if (m->cos_sin) place_floats(p, &m->cos_sin, m->max_positions * c->rope.rotated);
     if (local)
         place_floats(p, &m->cos_sin_local, m->max_positions * c->rope_local.rotated);

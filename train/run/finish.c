@@ -169,6 +169,8 @@ void finish_report(const Trainer *t, const char *output_dir, bool did_steps, Eve
         say("adapter: %s/adapter (PEFT with DoRA: for PEFT and lorac serve; vLLM, SGLang and llama.cpp do not compute "
             "it: merge it for them)\n",
             output_dir);
+    else if (!adapter_has_gguf(in->adapter))
+        say("adapter: %s/adapter (PEFT; this kind of folder has no form in llama.cpp)\n", output_dir);
     else
         say("adapter: %s/adapter (PEFT), %s/adapter.gguf (llama.cpp)\n", output_dir, output_dir);
     if (in->model->config.rope.of_run)

@@ -47,8 +47,9 @@ static void test_pretokenize_cuts_every_character_as_reference(void **state) {
 
 static void test_pretokenize_aliases(void **state) {
     (void)state;
-    const char *pairs[][2] = {{"llama3", "llama-bpe"}, {"llama-v3", "llama-bpe"}, {"deepseek-r1-qwen", "qwen2"}};
-    for (int i = 0; i < 3; i++) {
+    const char *pairs[][2] = {{"llama3", "llama-bpe"},       {"llama-v3", "llama-bpe"}, {"glm4", "glm4"},
+                              {"deepseek-r1-qwen", "qwen2"}, {"chatglm-bpe", "dbrx"},   {"command-r", "command-r"}};
+    for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++) {
         PretokenizerFamily family;
         Pretokenizer *p = pretokenizer(pairs[i][0], &family);
         assert_string_equal(family.name, pairs[i][1]);

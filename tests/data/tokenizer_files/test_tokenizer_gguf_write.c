@@ -164,6 +164,32 @@ static void test_written_tokenizers_give_the_same_ids(void **state) {
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) check_corpus(kinds[i][0], kinds[i][1]);
 }
 
+// Command-R's differs from SmolLM's by its normaliser.
+static void test_written_command_r(void **state) {
+    (void)state;
+    tokenizer_free(kind_tokenizer("smollm2"));
+    char *text;
+    size_t size;
+    Err err;
+    ASSERT_OK(file_read(&text, &size, "folder/tokenizer.json", 1 << 24, &err), &err);
+    char *changed = replaced(text, "\"normalizer\":null", "\"normalizer\":{\"type\":\"NFC\"}");
+    scratch_put("folder/tokenizer.json", changed, strlen(changed));
+    Written w = {.hf = folder_tokenizer()};
+    ASSERT_OK(write_gguf(w.hf, "command-r", &(TokenizerGguf){.rows = w.hf->vocab_size}, &err), &err);
+    ASSERT_OK(gguf_open(&w.file, "t.gguf", &err), &err);
+    ASSERT_OK(tokenizer_from_gguf(&w.gguf, w.file, &err), &err);
+    assert_key(&w, "tokenizer.ggml.pre", "command-r");
+    static const char decomposed[] = "cafe\xCC\x81 in 2024";
+    AUTO_IDS TokenIds want = {0}, got = {0};
+    tokenizer_encode(w.hf, decomposed, sizeof decomposed - 1, NULL, false, &want);
+    tokenizer_encode(w.gguf, decomposed, sizeof decomposed - 1, NULL, false, &got);
+    assert_int_equal(got.count, want.count);
+    assert_memory_equal(got.ids, want.ids, want.count * sizeof *want.ids);
+    clear(&w);
+    mem_free(changed);
+    mem_free(text);
+}
+
 // Types as llama.cpp's converter chooses them; ids without a token; a template in place of the tokenizer's own.
 static void test_written_tokens(void **state) {
     (void)state;
@@ -230,4 +256,4 @@ static void test_refused_tokenizers(void **state) {
 }
 
 TEST_MAIN(SCRATCH_TEST(test_written_tokenizers_give_the_same_ids), SCRATCH_TEST(test_written_tokens),
-          SCRATCH_TEST(test_refused_tokenizers))
+          SCRATCH_TEST(test_written_command_r), SCRATCH_TEST(test_refused_tokenizers))

@@ -21,7 +21,8 @@ static const char *const names[] = {
     "gemma2",       "gemma3",     "phi3",       "phi3-all",     "phi4-mini-short", "phi4-mini-long",
     "gpt2",         "gpt2-all",   "mixtral",    "mixtral-top1", "qwen3moe",        "qwen3moe-dense",
     "qwen3moe-all", "smollm3",    "granite",    "olmo2",        "olmo3",           "qwen2moe",
-    "starcoder2",   "phi"};
+    "starcoder2",   "phi",        "glm",        "glm4",         "cohere",          "cohere2",
+    "ministral3"};
 
 static void test_cuda_families_f32(void **state) {
     (void)state;

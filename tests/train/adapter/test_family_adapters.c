@@ -409,10 +409,19 @@ static void check_decode(const char *name) {
 
 static void test_family_adapters_decode_as_the_full_pass(void **state) {
     (void)state;
-    static const char *const names[] = {
-        "llama3",   "llama-yarn",        "qwen2",   "qwen3",          "gemma2",  "gemma3", "phi3",  "phi4-mini-long",
-        "gpt2",     "mixtral",           "smollm3", "smollm3-window", "granite", "gemma",  "olmo2", "olmo3",
-        "qwen2moe", "starcoder2-window", "phi"};
+    static const char *const names[] = {"llama3",   "llama-yarn",
+                                        "qwen2",    "qwen3",
+                                        "gemma2",   "gemma3",
+                                        "phi3",     "phi4-mini-long",
+                                        "gpt2",     "mixtral",
+                                        "smollm3",  "smollm3-window",
+                                        "granite",  "gemma",
+                                        "olmo2",    "olmo3",
+                                        "qwen2moe", "starcoder2-window",
+                                        "phi",      "glm",
+                                        "glm4",     "cohere",
+                                        "cohere2",  "ministral3",
+                                        "granite4"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) check_decode(names[i]);
 }
 

@@ -12,9 +12,10 @@
 #include "test.h"
 
 static const char *const FAMILIES[] = {
-    "llama3",  "llama-bias", "llama-yarn",     "qwen2",           "qwen3",    "gemma2",     "gemma3",
-    "phi3",    "gpt2",       "phi4-mini-long", "phi4-mini-short", "mixtral",  "qwen3moe",   "smollm3",
-    "granite", "gemma",      "olmo2",          "olmo3",           "qwen2moe", "starcoder2", "phi"};
+    "llama3",  "llama-bias", "llama-yarn",     "qwen2",           "qwen3",     "gemma2",     "gemma3",
+    "phi3",    "gpt2",       "phi4-mini-long", "phi4-mini-short", "mixtral",   "qwen3moe",   "smollm3",
+    "granite", "gemma",      "olmo2",          "olmo3",           "qwen2moe",  "starcoder2", "phi",
+    "glm",     "glm4",       "cohere",         "cohere2",         "ministral3"};
 
 typedef struct Case {
     Family family;
@@ -172,6 +173,7 @@ static void check_family_refused(const char *name, const char *want) {
 static void test_convert_refuses(void **state) {
     (void)state;
     check_family_refused("llama-dynamic", "dynamic RoPE scaling has no form in GGUF");
+    check_family_refused("cohere2-bias", "a head of its own (lm_head), which llama.cpp does not compute for cohere2");
     check_family_refused("qwen3moe-dense", "layer 1 of a mixture of experts is dense");
     Case c;
     open_case(&c, "gemma2");

@@ -72,10 +72,11 @@ static const double SAME = 1e-4; // float32 on both sides
 
 static void test_merge_folders(void **state) {
     (void)state;
-    static const char *const names[] = {"llama3",          "llama-bias", "mistral",    "qwen2",    "qwen3",
-                                        "gemma2",          "gemma3",     "phi3",       "gpt2",     "gpt2-all",
-                                        "phi4-mini-short", "mixtral",    "qwen3moe",   "phi3-all", "granite",
-                                        "olmo3",           "qwen2moe",   "starcoder2", "phi"};
+    static const char *const names[] = {
+        "llama3",   "llama-bias", "mistral", "qwen2",    "qwen3",           "gemma2",
+        "gemma3",   "phi3",       "gpt2",    "gpt2-all", "phi4-mini-short", "mixtral",
+        "qwen3moe", "phi3-all",   "granite", "olmo3",    "qwen2moe",        "starcoder2",
+        "phi",      "glm",        "glm4",    "cohere",   "cohere2",         "ministral3"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) check_family(names[i], FAMILY_HF, keep, SAME);
 }
 
@@ -83,7 +84,8 @@ static void test_merge_gguf_files(void **state) {
     (void)state;
     static const char *const names[] = {"llama3", "llama-bias", "qwen2",      "qwen3",    "gemma2",  "gemma3",
                                         "phi3",   "gpt2",       "mixtral",    "qwen3moe", "smollm3", "granite",
-                                        "olmo3",  "qwen2moe",   "starcoder2", "phi"};
+                                        "olmo3",  "qwen2moe",   "starcoder2", "phi",      "glm",     "glm4",
+                                        "cohere", "cohere2",    "ministral3"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) check_family(names[i], FAMILY_GGUF, to_f32, SAME);
     check_family("llama-bias", FAMILY_GGUF_FUSED, to_f32, SAME);
 }
@@ -353,7 +355,8 @@ static void test_merge_refuses(void **state) {
     ASSERT_REFUSED(model_merge(c.base, c.adapter, "x", &(MergeOptions){.dtype = DTYPE_Q8_0}, &err), &err,
                    "Q8_0 is a type of GGUF files");
     c.adapter->config.labels = 3;
-    ASSERT_REFUSED(model_merge(c.base, c.adapter, "x", &keep, &err), &err, "a classifier of 3 classes: its head");
+    ASSERT_REFUSED(model_merge(c.base, c.adapter, "x", &keep, &err), &err,
+                   "a classifier of 3 classes: it has no place");
     c.adapter->config.labels = 0;
     g.adapter->params[0] = 1e6f; // A of the first pair: a product that halves do not hold
     for (int64_t i = 0; i < g.adapter->segments[1].rows * g.adapter->segments[1].cols; i++)

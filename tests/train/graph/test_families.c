@@ -28,7 +28,7 @@ static void test_families_gguf(void **state) {
     (void)state;
     CHECK_FAMILIES(FAMILY_GGUF, "llama3", "llama-bias", "llama-yarn", "qwen2", "qwen3", "gemma2", "gemma3", "phi3",
                    "phi4-mini-short", "phi4-mini-long", "gpt2", "mixtral", "qwen3moe", "smollm3", "granite", "gemma",
-                   "olmo2", "olmo3", "qwen2moe", "starcoder2", "phi");
+                   "olmo2", "olmo3", "qwen2moe", "starcoder2", "phi", "glm", "glm4", "cohere", "cohere2", "ministral3");
     CHECK_FAMILIES(FAMILY_GGUF_FUSED, "llama-bias");
 }
 
@@ -46,7 +46,8 @@ static void test_families_hugging_face(void **state) {
     CHECK_FAMILIES(FAMILY_HF, "llama3", "llama-bias", "llama-yarn", "llama-dynamic", "mistral", "qwen2", "qwen3",
                    "gemma2", "gemma3", "phi3", "phi3-all", "phi4-mini-short", "phi4-mini-long", "gpt2", "gpt2-all",
                    "smollm3", "smollm3-window", "granite", "gemma", "olmo2", "olmo3", "qwen2moe", "starcoder2",
-                   "starcoder2-window", "phi");
+                   "starcoder2-window", "phi", "glm", "glm4", "cohere", "cohere2", "cohere2-bias", "ministral3",
+                   "granite4");
 }
 
 // Shards and their index, F16 (GPT-2: transposed at load).

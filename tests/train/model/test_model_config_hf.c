@@ -43,7 +43,7 @@ static void print_config(StrBuf *out, const ModelConfig *c) {
                (intmax_t)c->head_size, (intmax_t)c->ffn, (intmax_t)c->vocab, (intmax_t)c->context);
     str_printf(out, "scales eps %.9g embed %.9g query %.9g attn_cap %.9g final_cap %.9g\n", (double)c->norm_eps,
                (double)c->embed_scale, (double)c->query_scale, (double)c->attn_softcap, (double)c->final_softcap);
-    if (c->arch->scales)
+    if (c->arch->scales || c->arch->multiplies_logits)
         str_printf(out, "factors branch %.9g logits %.9g\n", (double)c->residual_scale, (double)c->logit_scale);
     if (memchr(c->layer_unrotated, 1, (size_t)c->layers)) {
         str_puts(out, "rotated ");
@@ -201,7 +201,8 @@ static void test_config_hf_takes_switches_without_effect(void **state) {
         "is_encoder_decoder", "output_router_logits", "use_bidirectional_attention"};
     static const char *const types[] = {"qwen2_moe", "olmo2",       "olmo3",   "smollm3", "granite", "gemma",
                                         "llama",     "mistral",     "mixtral", "qwen2",   "qwen3",   "qwen3_moe",
-                                        "gemma2",    "gemma3_text", "phi3",    "gpt2",    "bert"};
+                                        "gemma2",    "gemma3_text", "phi3",    "gpt2",    "bert",    "glm",
+                                        "glm4",      "cohere",      "cohere2"};
     for (size_t k = 0; k < sizeof keys / sizeof *keys; k++)
         for (size_t t = 0; t < sizeof types / sizeof *types; t++) {
             char *off = mem_printf("{\"model_type\":\"%s\",\"%s\":false}", types[t], keys[k]);
@@ -344,7 +345,7 @@ static void test_config_hf_refuses_what_is_no_config(void **state) {
         {"", "found the end"},
         {"[]", "found an array; expected an object"},
         {"{\"model_type\":\"llama\",\"model_type\":\"gpt2\"}", "key \"model_type\" twice"},
-        {"{}", "model_type is missing; expected one of llama, mistral"},
+        {"{}", "model_type is missing; expected one of llama, internlm3"},
         {"{\"model_type\":1}", "model_type is 1; expected a string"},
         {"{\"model_type\":\"t5\"}", "model_type is \"t5\"; expected one of llama"},
         {"{\"model_type\":\"x\",\"auto_map\":{\"AutoConfig\":\"a.B\"}}", "(the code of a model, auto_map, is"},
@@ -434,6 +435,7 @@ static void test_config_hf_refuses_bad_windows_and_experts(void **state) {
          "residual_multiplier is 0; expected a finite number"},
         {"{\"model_type\":\"qwen2_moe\",\"use_sliding_window\":true}", "use_sliding_window is true; expected false"},
         {"{\"model_type\":\"phi\",\"qk_layernorm\":true}", "qk_layernorm is true; expected false"},
+        {"{\"model_type\":\"cohere\",\"use_qk_norm\":true}", "use_qk_norm is true; expected false"},
         {"{\"model_type\":\"phi\",\"partial_rotary_factor\":1.5}", "partial_rotary_factor is 1.5; expected at most 1"},
         {"{\"model_type\":\"mistral\",\"sliding_window\":0}", "sliding_window is 0; expected an integer from 1"},
         {"{\"model_type\":\"gemma2\",\"sliding_window\":null}", "sliding_window is null; expected an integer from 1"},
