@@ -336,6 +336,12 @@ SHIPPED = {
         pad_token_id=100256, position_embedding_type="rope", residual_multiplier=0.22, rms_norm_eps=1e-05,
         rope_scaling=None, rope_theta=10000000, router_aux_loss_coef=0.01, shared_intermediate_size=8192,
         tie_word_embeddings=True, use_cache=True, vocab_size=100352),
+    "ernie-4.5-0.3b": shipped(
+        "Ernie4_5ForCausalLM", "ernie4_5", bos_token_id=1, compression_ratio=1.0, eos_token_id=2, head_dim=128,
+        hidden_act="silu", hidden_size=1024, intermediate_size=3072, max_position_embeddings=131072,
+        num_attention_heads=16, num_hidden_layers=18, num_key_value_heads=2, pad_token_id=0, rms_norm_eps=1e-05,
+        rope_theta=500000, tie_word_embeddings=True, torch_dtype="bfloat16", use_bias=False, use_cache=False,
+        vocab_size=103424),
     "bert-base-uncased": shipped(
         "BertForMaskedLM", "bert", attention_probs_dropout_prob=0.1, gradient_checkpointing=False, hidden_act="gelu",
         hidden_dropout_prob=0.1, hidden_size=768, initializer_range=0.02, intermediate_size=3072,
@@ -364,12 +370,13 @@ SHIPPED = {
 ENCODERS = ("bert", "roberta", "xlm-roberta", "distilbert")
 for name in ["llama", "mistral", "mixtral", "qwen2", "qwen3", "qwen3_moe", "gemma2", "gemma3_text", "phi3", "gpt2",
              "bert", "roberta", "xlm-roberta", "distilbert", "modernbert", "smollm3", "granite", "gemma", "olmo2", "olmo3", "qwen2_moe",
-             "starcoder2", "phi", "glm", "glm4", "cohere", "cohere2", "internlm3"]:
+             "starcoder2", "phi", "glm", "glm4", "cohere", "cohere2", "internlm3", "ernie4_5",
+             "helium"]:
     SHIPPED["default-" + name] = {"model_type": name}  # every default of the class
 
 ACTIVATIONS = {"silu": "silu", "gelu_pytorch_tanh": "gelu_tanh", "gelu_new": "gelu_tanh", "gelu": "gelu"}
 GGUF = {"mistral": "llama", "mixtral": "llama", "qwen3_moe": "qwen3moe", "qwen2_moe": "qwen2moe", "gemma3_text": "gemma3", "gemma3": "gemma3", "olmo3": "olmo2", "phi": "phi2", "glm": "chatglm",
-        "cohere": "command-r", "internlm3": "llama", "ministral3": "mistral3", "granitemoehybrid": "none",
+        "cohere": "command-r", "internlm3": "llama", "ministral3": "mistral3", "granitemoehybrid": "none", "helium": "none",
         "modernbert": "none", **{name: "none" for name in ENCODERS}}
 
 

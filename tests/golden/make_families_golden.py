@@ -111,6 +111,8 @@ FAMILIES = {
                                                 attention_multiplier=0.25, residual_multiplier=0.22, logits_scaling=4.0,
                                                 tie_word_embeddings=True),
                  ["q_proj", "v_proj", "o_proj", "input_linear", "output_linear"], ""),
+    "ernie4_5": ("Ernie4_5Config", dict(SMALL, head_dim=16, use_bias=False), QV, ""),
+    "helium": ("HeliumConfig", dict(SMALL, hidden_size=16, intermediate_size=24, head_dim=4), ["k_proj", "gate_proj"], ""),
     "phi3": ("Phi3Config", dict(PHI3, sliding_window=8), ["qkv_proj"], "k"),
     "phi3-all": ("Phi3Config", dict(PHI3, sliding_window=None), ["qkv_proj", "o_proj", "gate_up_proj", "down_proj"], ""),
     "phi4-mini-short": ("Phi3Config", phi4_mini(32), ["qkv_proj"], ""),
@@ -136,7 +138,7 @@ FAMILIES = {
                                             decoder_sparse_step=2), ALL[:4], ""),
 }
 # A GGUF of the llama architecture has no window and no dynamic RoPE; llama.cpp's converter knows no dense layers among experts.
-NO_GGUF = {"granite4", "smollm3-window", "cohere2-bias", "starcoder2-window", "qwen2moe-dense", "llama-dynamic", "mistral", "qwen3moe-dense", "gpt2-all", "phi3-all", "mixtral-top1", "qwen3moe-all"}
+NO_GGUF = {"granite4", "helium", "smollm3-window", "cohere2-bias", "starcoder2-window", "qwen2moe-dense", "llama-dynamic", "mistral", "qwen3moe-dense", "gpt2-all", "phi3-all", "mixtral-top1", "qwen3moe-all"}
 
 # Families of which a GGUF with fused query, key and value is kept too (convert_hf_to_gguf.py --fuse-qkv).
 FUSED = {"llama-bias"}

@@ -52,6 +52,8 @@ CASES = {
     "cohere2": (QV, families.ALL),
     "ministral3": (["all-linear"], QV),
     "granite4": (["all-linear"], None),
+    "ernie4_5": (["all-linear"], QV),
+    "helium": (QV, None),
     "gemma": (QV, QV),
     "gemma2": (QV, families.ALL),
     "gemma3": (["all-linear"], families.ALL),
@@ -64,7 +66,7 @@ CASES = {
     "qwen3moe": (["all-linear"], QV),
     "gemma3-multimodal": (QV, None),
 }
-NO_GGUF = {"granite4", "mistral", "gemma3-multimodal"}  # no window in a llama GGUF; llama.cpp's converter wants a real tokenizer
+NO_GGUF = {"granite4", "helium", "mistral", "gemma3-multimodal"}  # no window in a llama GGUF; llama.cpp's converter wants a real tokenizer
 IDS = [5, 9, 33, 60, 1, 17, 44, 23, 8, 51, 2, 39, 12, 7, 58, 30, 21, 49, 3, 26, 11, 40, 55, 19]
 failures = []
 

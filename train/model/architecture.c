@@ -227,6 +227,13 @@ static const Architecture table[] = {
         .norms = PROJ_BIT(NORM_ATTN), .parallel = true, .interleaved_rope = true, .multiplies_logits = true,
         .sliding_pattern = 4, .unrotated_full = true, .gguf_square = true, .gguf_tied = true,
     },
+    { // dense
+        .gguf = "ernie4_5", .model_types = {"ernie4_5"}, LLAMA_HF, GGUF_ALL, .norms = PRE_NORMS,
+        .interleaved_rope = true,
+    },
+    { // Hugging Face only
+        .model_types = {"helium"}, LLAMA_HF, .norms = PRE_NORMS, .interleaved_rope = true,
+    },
     { // Phi-3, Phi-3.5, Phi-4, Phi-4-mini
         .gguf = "phi3", .model_types = {"phi3"},
         .hf = {.embedding = "embed_tokens", .final_norm = "norm", .head = "lm_head", .layer = "layers.%d.",

@@ -162,7 +162,7 @@ static int read_bias(bool *out, const JsonReader *j, BiasRule rule, const char *
 
 static int read_biases(ModelConfig *c, const JsonReader *j, const HfFamily *f) {
     if (read_bias(&c->qkv_bias, j, f->qkv_bias, "attention_bias") ||
-        (f->qkv_bias_key && json_read_flag(j, f->qkv_bias_key, true, &c->qkv_bias)) ||
+        (f->qkv_bias_key && json_read_flag(j, f->qkv_bias_key, !f->bias_is_off, &c->qkv_bias)) ||
         read_bias(&c->o_bias, j, f->o_bias, "attention_bias") || read_bias(&c->mlp_bias, j, f->mlp_bias, "mlp_bias"))
         return -1;
     static const char *const aliases[] = {"qkv_bias", "bias"};

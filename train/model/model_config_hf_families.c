@@ -118,6 +118,15 @@ static const HfFamily families[] = {
         .window_pattern_key = "sliding_window_pattern", .rope = {.base = 1e4f}, .logit_scale = 0.0625,
     },
     {
+        .model_type = "ernie4_5", SIZES(103424, 1024, 3072, 18, 16, 131072), .kv_heads = 2, .head_size = 128, RMS(1e-5),
+        SILU, .tied_head = true, .qkv_bias_key = "use_bias", .bias_is_off = true, .o_bias = BIAS_OF_QKV,
+        .mlp_bias = BIAS_OF_QKV, .rope = {.base = 5e5f},
+    },
+    {
+        .model_type = "helium", SIZES(48000, 2560, 7040, 24, 20, 4096), .kv_heads = 20, .head_size = 128, RMS(1e-8),
+        SILU, .qkv_bias = BIAS_KEY, .mlp_bias = BIAS_KEY, .rope = {.base = 1e5f},
+    },
+    {
         .model_type = "phi3", SIZES(32064, 3072, 8192, 32, 32, 4096), RMS(1e-5), SILU, .window_rule = WINDOW_ALL,
         .rope = {.base = 1e4f, .phi3 = true}, .noises = {{"embd_pdrop", 0}, {"resid_pdrop", 0}},
     },

@@ -51,6 +51,7 @@ typedef struct HfFamily {
     bool no_token_types;      // an encoder's
     bool masked_gelu;         // of the head of masked language modelling, whatever the activation is
     const char *qkv_bias_key; // true by default, instead of attention_bias; NULL: none
+    bool bias_is_off;         // qkv_bias_key is false by default
     double logit_scale;       // where logit_scale is absent
     const char *ffn_key;      // instead of intermediate_size; NULL: none
     bool bias_aliases;        // qkv_bias and bias, which must be off (InternLM 3)
