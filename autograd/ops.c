@@ -102,8 +102,8 @@ static double linear_flops(const Node *n, bool backward) {
     for (int i = 0; i < n->args.linear.n_loras; i++) {
         const Lora *l = &n->args.linear.loras[i];
         double down = 2 * t * k * (double)l->rank, up = 2 * t * (double)l->rank * (double)l->rows;
-        // backward: dxa and dB as up; dA and dx as down
-        flops += backward ? 2 * up + (wants_dx ? 2 : 1) * down : up + down;
+        int ups = 1 + (l->db != NULL), downs = (l->da != NULL) + wants_dx; // dxa and dB; dA and dx
+        flops += backward ? ups * up + downs * down : up + down;
     }
     return flops;
 }

@@ -95,7 +95,7 @@ typedef struct WeightSegment {
     const float *row_scale; // NF4: [rows] of the stored rows; F8_E4M3: [1]; else NULL
     DTypeGroups groups;     // of the stored rows, of a type that has them (dtype_is_grouped); else all 0
 } WeightSegment;
-enum { WEIGHT_MAX_SEGMENTS = 4, LORA_MAX_PAIRS = 3 };
+enum { WEIGHT_MAX_SEGMENTS = 4, LORA_MAX_PAIRS = 6 };
 typedef struct Weight {
     const char *name; // for messages: the tensor's name in the file
     WeightSegment segments[WEIGHT_MAX_SEGMENTS];
@@ -122,7 +122,7 @@ typedef struct Lora {
     float scale;
     float dropout; // 0: none
     TokenKeys keys;
-    int more; // pairs of the same x, y and dropout that follow in an array, for one call; at most LORA_MAX_PAIRS - 1
+    int more; // pairs of the same x and y that follow in an array, for one call; at most LORA_MAX_PAIRS - 1
     // DoRA (Liu et al. 2024): the rows of W + scale B A get lengths of their own (dora_forward). NULL: plain LoRA, as
     // for all slots named lora.
     const float *magnitude; // [rows]

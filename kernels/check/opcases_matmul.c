@@ -134,33 +134,38 @@ static void case_lora_backward(OpRun *r) {
     OP_CALL(r, lora_backward, dx, dy, x, xa, &l, OP_WORKSPACE(r, lora, &l, t, k));
 }
 
-// Several pairs with one x, of different ranks and rows, with gaps between their columns of y; the last has no dA. xa
-// is each backend's own.
+// Several pairs with one x, of different ranks and rows, with gaps between their columns of y; the third has no dA. The
+// others have the columns of these, no gradients and no dropout. xa is each backend's own.
 static void case_lora_pairs(OpRun *r) {
+    enum { TRAINED = 3 };
     int64_t t = r->size.t, k = r->size.k, offset = r->size.row_offset, rank = r->size.rank, n = r->size.n;
     Lora l[LORA_MAX_PAIRS];
-    for (int i = 0; i < LORA_MAX_PAIRS; i++) {
+    for (int i = 0; i < TRAINED; i++) {
         l[i] = lora_of(r);
         l[i].row_offset = offset;
         l[i].scale = 0.5f / (float)(1 + i);
         l[i].keys.key.module += (uint32_t)i;
+        l[TRAINED + i] = lora_of(r);
+        l[TRAINED + i].row_offset = offset;
+        l[TRAINED + i].scale = -0.25f;
+        l[TRAINED + i].dropout = 0;
         offset += l[i].rows + 2;
         r->size.rank += 3, r->size.n += 5;
     }
     r->size.rank = rank, r->size.n = n;
     l->more = LORA_MAX_PAIRS - 1;
     Mat x = op_input(r, t, k), dy = op_input(r, t, offset);
-    Mat y = op_inout(r, "y", t, offset, OP_SUM(k));
-    op_rounded(r, TWO_PRODUCTS);
+    Mat y = op_inout(r, "y", t, offset, OP_SUM(2 * k));
+    op_rounded(r, 2 * TWO_PRODUCTS);
     Mat xa = mat_of(op_workspace(r, (size_t)(t * lora_ranks(l)) * sizeof(float)), x.dtype, t, lora_ranks(l));
     static const char *const das[] = {"da 0", "da 1"}, *const dbs[] = {"db 0", "db 1", "db 2"};
-    for (int i = 0; i < LORA_MAX_PAIRS; i++) {
+    for (int i = 0; i < TRAINED; i++) {
         if (i < 2)
             l[i].da = op_inout_f32(r, das[i], l[i].rank, k, OP_SUM(t + l[i].rows)).data, op_rounded(r, TWO_PRODUCTS);
         l[i].db = op_inout_f32(r, dbs[i], l[i].rows, l[i].rank, OP_SUM(t + k)).data, op_rounded(r, TWO_PRODUCTS);
     }
-    Mat dx = op_inout(r, "dx", t, k, OP_SUM(3 * (n + rank))); // of three pairs
-    op_rounded(r, TWO_PRODUCTS);
+    Mat dx = op_inout(r, "dx", t, k, OP_SUM(LORA_MAX_PAIRS * (n + rank)));
+    op_rounded(r, 2 * TWO_PRODUCTS);
     void *ws = OP_WORKSPACE(r, lora, l, t, k);
     OP_CALL(r, lora_forward, y, xa, x, l, ws);
     OP_CALL(r, lora_backward, dx, dy, x, xa, l, ws);

@@ -238,6 +238,7 @@ static void backward_a(const Backward *c, Act *scratch, Part *left) {
 static void backward_pair(const Backend *b, Backward c, void *ws) {
     const Lora *l = c.l;
     int64_t t = c.x.rows, r = l->rank, k = c.x.cols;
+    if (!c.dx.data && !l->da && !l->db) return;
     CHECK_ACT(c.xa, t, r);
     CHECK_ACT(c.dy, t, c.dy.cols);
     CHECK(l->row_offset >= 0 && l->row_offset + l->rows <= c.dy.cols);

@@ -119,13 +119,15 @@ static size_t next_part(size_t *bytes, int64_t elements, size_t size) {
 LoraSizes cuda_lora_sizes(DType activation, const Lora *l, int64_t t, int64_t k) {
     size_t size = cuda_element(activation);
     int64_t ranks = lora_ranks(l);
-    bool rounded = activation != DTYPE_F32;
+    bool rounded = activation != DTYPE_F32, drops = false;
+    int plain = 0; // pairs without dropout
+    for (int i = 0; i <= l->more; i++) drops |= l[i].dropout != 0, plain += l[i].dropout == 0;
     LoraSizes p = {0};
     p.a = next_part(&p.bytes, rounded || l->more ? ranks * k : 0, size);
     for (int i = 0; i <= l->more; i++) p.b[i] = next_part(&p.bytes, rounded ? l[i].rows * l[i].rank : 0, size);
     p.dxa = next_part(&p.bytes, t * ranks, size);
-    p.da = next_part(&p.bytes, l->more && l->dropout == 0 ? ranks * k : 0, sizeof(float));
-    p.dropped = next_part(&p.bytes, l->dropout != 0 ? t * k : 0, size);
+    p.da = next_part(&p.bytes, plain > 1 ? ranks * k : 0, sizeof(float));
+    p.dropped = next_part(&p.bytes, drops ? t * k : 0, size);
     return p;
 }
 

@@ -14,12 +14,15 @@ a Hugging Face folder (float32); without it smollm2.safetensors is left as it is
                        grad.<tensor>         its gradient by every adapter matrix
                        step_loss             of STEPS AdamW steps, each on two samples
                        final.<tensor>        the adapter after them
+  pissa/golden.safetensors, olora/...      ids, start, step_loss as above, of r 4 with init_lora_weights pissa and olora;
+                       logits_adapter.1      after the steps, the same with what PEFT converts to plain LoRA
   dora/adapter/, dora/golden.safetensors   the same with use_dora, r 2; logits_adapter.1 only, no final
   smollm2.safetensors  ids.N, columns, logits.N [T, columns], logsumexp.N [T], argmax.N [T]
 """
 import math
 import os
 import sys
+import tempfile
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 import gguf
@@ -160,6 +163,45 @@ def golden(model, path, small=False, **options):
     save_file(result, os.path.join(path, "golden.safetensors"))
 
 
+def step_losses(peft, samples):
+    trained = [p for p in peft.parameters() if p.requires_grad]
+    optimizer, losses = torch.optim.AdamW(trained, **ADAMW), []
+    for step in range(STEPS):
+        a, b = 2 * step % 4, (2 * step + 1) % 4
+        loss = (sum_loss(peft, samples[a]) + sum_loss(peft, samples[b])) / (LENGTHS[a] + LENGTHS[b] - 2)
+        loss.backward()
+        losses.append(float(loss.detach()))
+        torch.nn.utils.clip_grad_norm_(trained, MAX_GRAD_NORM)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+    return torch.tensor(losses)
+
+
+def golden_start(path, init):
+    os.makedirs(path, exist_ok=True)
+    torch.manual_seed(3)
+    samples = [torch.randint(0, V, (n,)) for n in LENGTHS]
+    torch.manual_seed(1)
+    targets = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+    peft = get_peft_model(build_model(), LoraConfig(r=4, lora_alpha=6, target_modules=targets, task_type="CAUSAL_LM",
+                                                    init_lora_weights=init))
+    with tempfile.TemporaryDirectory() as folder:
+        start, plain = os.path.join(folder, "start"), os.path.join(folder, "plain")
+        peft.peft_config["default"].init_lora_weights = True
+        peft.save_pretrained(start)
+        losses = step_losses(peft, samples)
+        with torch.no_grad():
+            logits = peft(input_ids=samples[1][None]).logits[0].clone()
+        peft.save_pretrained(plain, path_initial_model_for_weight_conversion=start)
+        torch.manual_seed(1)
+        converted = PeftModel.from_pretrained(build_model(), plain)
+        with torch.no_grad():
+            difference = (converted(input_ids=samples[1][None]).logits[0] - logits).abs().max()
+        assert difference < 1e-5, difference
+    save_file({"ids": torch.cat(samples).int(), "start": torch.tensor(np.cumsum([0] + LENGTHS)).int(),
+               "step_loss": losses, "logits_adapter.1": logits}, os.path.join(path, "golden.safetensors"))
+
+
 def smollm2(folder, path):
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
     g = torch.Generator().manual_seed(2)
@@ -185,5 +227,7 @@ write_gguf(base, os.path.join(out, "base.gguf"))
 golden(base, out, r=4)
 torch.manual_seed(1)
 golden(build_model(), os.path.join(out, "dora"), small=True, r=2, use_dora=True)
+for init in ("pissa", "olora"):
+    golden_start(os.path.join(out, init), init)
 if len(sys.argv) > 2:
     smollm2(sys.argv[2], out)

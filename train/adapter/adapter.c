@@ -87,6 +87,7 @@ void adapter_reserve(Adapter *a, bool with_grad) {
     size_t bytes = (size_t)a->count * sizeof(float);
     a->params = b->k->alloc(b, bytes);
     if (with_grad) a->grad = b->k->alloc(b, bytes);
+    if (adapter_takes_part(&a->config)) a->start = b->k->alloc(b, bytes);
     adapter_dora_reserve(a);
     if (a->config.labels) adapter_head_point(a);
 }
@@ -104,6 +105,7 @@ void adapter_free_grad(Adapter *a) {
 void adapter_free(Adapter *a) {
     if (!a) return;
     if (a->params) a->backend->k->free(a->backend, a->params, (size_t)a->count * sizeof(float));
+    if (a->start) a->backend->k->free(a->backend, a->start, (size_t)a->count * sizeof(float));
     adapter_free_grad(a);
     adapter_dora_release(a);
     adapter_config_clear(&a->config);
@@ -163,14 +165,17 @@ int adapter_new(Adapter **out, const Model *m, const AdapterConfig *c, uint64_t 
     size_t bytes = (size_t)a->count * sizeof(float);
     AUTO_FREE float *host = mem_calloc((size_t)a->count, sizeof *host);
     for (const AdapterSegment *s = a->segments; s < a->segments + a->n_segments; s++) {
-        if (s->kind != SEGMENT_A) continue;
-        if (c->gaussian)
+        if (s->kind == SEGMENT_A && c->init == ADAPTER_GAUSSIAN)
             adapter_init_normal(s, seed, 1.0 / (double)s->rows, host + s->offset); // as PEFT's "gaussian"
-        else
-            init_uniform(s, seed, host + s->offset);
+        if (s->kind == SEGMENT_A && c->init == ADAPTER_UNIFORM) init_uniform(s, seed, host + s->offset);
+    }
+    if (a->start && adapter_start_new(a, seed, host, err)) {
+        adapter_free(a);
+        return -1;
     }
     if (c->labels) adapter_head_start(a, m, seed, host);
     a->backend->k->upload(a->backend, a->params, host, bytes);
+    if (a->start) a->backend->k->copy(a->backend, a->start, a->params, bytes);
     adapter_start_magnitudes(a);
     *out = a;
     return 0;
@@ -210,7 +215,10 @@ int adapter_upload(Adapter *a, const float *host, const char *path, Err *err) {
     return 0;
 }
 
-static bool all_b_zero(const Adapter *a, const float *host) {
+// Adds nothing to W.
+static bool is_zero(const Adapter *a, const float *host) {
+    AUTO_FREE float *copy = NULL;
+    if (a->start) return memcmp(adapter_on_host(a, a->start, &copy), host, (size_t)a->count * sizeof *host) == 0;
     for (int64_t i = 0; i < a->n_segments; i++) {
         const AdapterSegment *s = &a->segments[i];
         for (int64_t j = 0; s->kind == SEGMENT_B && j < s->rows * s->cols; j++)
@@ -234,8 +242,9 @@ int adapter_check(const Adapter *a, Err *err) {
     const float *host = adapter_on_host(a, a->params, &copy);
     const AdapterSegment *bad = find_nonfinite(a, host);
     if (bad) return err_runtime(err, "the adapter's %s holds a value that is not finite", bad->name);
-    if (all_b_zero(a, host) && !moves_magnitudes(a, host))
-        return err_runtime(err, "every B of the adapter is zero; it has no effect");
+    if (is_zero(a, host) && !moves_magnitudes(a, host))
+        return err_runtime(err, a->start ? "A and B of the adapter are as they began; it has no effect"
+                                         : "every B of the adapter is zero; it has no effect");
     return 0;
 }
 

@@ -7,7 +7,8 @@
 // Files hold the whole module: rows of parts that are not trained are zero there. Canonical order: layer by layer,
 // module by module, A, B, magnitudes, Hugging Face row order; last the weight and bias of a classifier's head, which
 // are trained whole (no low rank, no scaling). Files of this header: adapter.c (parameters), adapter_head.c (a
-// classifier's head), adapter_dora.c (norms of DoRA), adapter_peft.c and adapter_gguf.c (file formats; llama.cpp's q/k
+// classifier's head), adapter_dora.c (norms of DoRA), adapter_start.c (A and B
+// that begin as a part of W), adapter_peft.c and adapter_gguf.c (file formats; llama.cpp's q/k
 // row order exists only in the latter), adapter_own.c (which files may be replaced), adapter_siblings.c.
 #pragma once
 
@@ -39,6 +40,7 @@ typedef struct Adapter {
     int64_t count;  // elements of the flat buffer
     float *params;  // [count] device memory
     float *grad;    // [count] device memory, or NULL (inference)
+    float *start;   // [count] device memory: A and B as they began, which W is without (adapter_start.c); or NULL
     int64_t *index; // [layers * PROJ_COUNT] segment of A, or -1; then B, then the magnitude
     // DoRA: the lengths of the rows of W + scale B A (adapter_update_norms); else NULL
     const Model *base;
@@ -98,8 +100,8 @@ bool adapter_has_patterns(const Adapter *a); // modules differ in rank or alpha
 
 // Number of parameters of adapter_new; 0: it would refuse c.
 int64_t adapter_count_for(const Model *m, const AdapterConfig *c);
-// Checks r, alpha, targets and layers against the model; A is initialised U(-1/sqrt(in), 1/sqrt(in)), or N(0, 1/r) if
-// c->gaussian, from (seed, tensor name), B is 0, as PEFT does. A classifier's head is the model's own where it has one
+// Checks r, alpha, targets and layers against the model; A and B begin as c->init says, as in PEFT; random
+// numbers are those of (seed, tensor name). A classifier's head is the model's own where it has one
 // of as many classes, else N(0, 0.02) from (seed, tensor name) with bias 0. with_grad: for training.
 int adapter_new(Adapter **a, const Model *m, const AdapterConfig *c, uint64_t seed, bool with_grad, Err *err);
 void adapter_free(Adapter *a);
@@ -109,6 +111,12 @@ void adapter_free_grad(Adapter *a); // after training
 void adapter_update_norms(const Adapter *a);
 // The same, and magnitudes are the norms: where B is 0 the model is the base.
 void adapter_start_magnitudes(Adapter *a);
+// Plain LoRA of twice the rank, with the same scales, that computes over W what `a` computes over W without its start:
+// A' = [A; A0], B' = [B, -B0]. As PEFT's save_pretrained with path_initial_model_for_weight_conversion. *out NULL: `a`
+// is plain.
+int adapter_plain(Adapter **out, const Model *m, const Adapter *a, Err *err);
+// Takes A and B out of such an adapter. False: it is of another start, or of other modules.
+bool adapter_take_plain(Adapter *a, const Adapter *plain);
 // False when the projection carries no adapter.
 bool adapter_pair(const Adapter *a, int64_t layer, Projection p, AdapterPair *pair);
 // Drops the parts of fused modules that are not in `projections`, if their rows of B are zero: files hold whole modules

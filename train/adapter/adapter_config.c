@@ -135,8 +135,28 @@ static int check_head(const AdapterConfig *c, const Model *m, Err *err) {
                      m->path, m->config.arch->model_types[0]);
 }
 
+// No part of W has a rank above its smaller side.
+static int check_start(const AdapterConfig *c, const Model *m, Err *err) {
+    if (adapter_takes_part(c) && c->dora)
+        return err_input(err,
+                         "use_dora with init_lora_weights pissa or olora: not in this version; expected one of them");
+    for (int64_t layer = 0; adapter_takes_part(c) && layer < m->config.layers; layer++)
+        for (Projection p = 0; p < PROJ_COUNT; p++) {
+            int64_t rank = adapter_rank_at(c, layer, p).rank, rows, cols;
+            if (!rank) continue;
+            model_projection_shape(&m->config, p, &rows, &cols);
+            if (rank > min64(rows, cols))
+                return err_input(err,
+                                 "lora_r is %ld, and %s of layer %ld [%ld, %ld]; init_lora_weights pissa and olora "
+                                 "expect a rank of at most its smaller side",
+                                 rank, projection_name(p), layer, rows, cols);
+        }
+    return 0;
+}
+
 int adapter_config_check(const AdapterConfig *c, const Model *m, Err *err) {
-    if (check_head(c, m, err) || check_projections(c, m, err) || check_dora(c, m, err)) return -1;
+    if (check_head(c, m, err) || check_projections(c, m, err) || check_dora(c, m, err) || check_start(c, m, err))
+        return -1;
     if (!(c->dropout >= 0 && c->dropout < 1))
         return err_input(err, "lora_dropout is %g; expected 0 <= dropout < 1", (double)c->dropout);
     return check_ranks(c, err) || check_layers(c, m, err) ? -1 : 0;

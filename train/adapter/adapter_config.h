@@ -10,11 +10,21 @@ typedef struct AdapterRank { // of one projection of one layer
     float alpha;
 } AdapterRank;
 
+typedef enum {
+    ADAPTER_UNIFORM,  // A uniform, B 0
+    ADAPTER_GAUSSIAN, // A ~ N(0, 1/r), B 0
+    // A and B are a part of W, and W is without this part while they are trained (adapter_start.c):
+    ADAPTER_PISSA, // the largest singular values (Meng et al. 2024)
+    ADAPTER_OLORA, // the first columns of Q and rows of R, W = Q R (Buyukakyuz 2024)
+} AdapterInit;
+
 typedef struct AdapterConfig {
     int64_t rank;
     float alpha;
     float dropout;
-    bool gaussian;        // A begins as N(0, 1/r) instead of uniform
+    AdapterInit init;     // of a new adapter
+    int64_t svd_steps;    // of ADAPTER_PISSA: iterations of a randomised decomposition; -1: exact
+    int64_t was_rank;     // of an adapter that adapter_plain has made: the rank in training; else 0
     bool rslora;          // scale = alpha / sqrt(r) (Kalajdzievski 2023) instead of alpha / r
     bool dora;            // with a magnitude for each row (Liu et al. 2024)
     uint32_t projections; // bit set of Projection
@@ -30,6 +40,8 @@ typedef struct AdapterConfig {
     int64_t n_each;
 } AdapterConfig;
 void adapter_config_clear(AdapterConfig *c);
+// A and B begin as a part of W.
+static inline bool adapter_takes_part(const AdapterConfig *c) { return c->init >= ADAPTER_PISSA; }
 // Takes ownership of each [m->config.layers * PROJ_COUNT] as c->each, and sets projections and layers; if all modules
 // are alike, c->each is NULL.
 void adapter_config_set_each(AdapterConfig *c, AdapterRank *each, const Model *m);

@@ -11,6 +11,8 @@ void adapter_reserve(Adapter *a, bool with_grad);
 // Norms and their workspace (adapter_dora.c), if there are any.
 void adapter_dora_reserve(Adapter *a);
 void adapter_dora_release(Adapter *a);
+// Computes the start of a new adapter (adapter_start.c); host [count] gets A and B.
+int adapter_start_new(Adapter *a, uint64_t seed, float *host, Err *err);
 // Replaces all parameters; refuses (ERR_INPUT, naming `path` and the tensor) values that are not finite.
 int adapter_upload(Adapter *a, const float *host, const char *path, Err *err);
 

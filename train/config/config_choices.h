@@ -70,7 +70,9 @@ typedef enum { ROPE_CHOICES(ENUM_CONSTANT) } RopeChoice;
 
 #define INIT_LORA(X)                                                                                                   \
     X(INIT_LORA_KAIMING, "true", "uniform within 1 / sqrt(columns), PEFT's default")                                   \
-    X(INIT_LORA_GAUSSIAN, "gaussian", "normal with standard deviation 1 / r")
+    X(INIT_LORA_GAUSSIAN, "gaussian", "normal with standard deviation 1 / r")                                          \
+    X(INIT_LORA_PISSA, "pissa", "A and B are the base's largest singular values, which it is without")                 \
+    X(INIT_LORA_OLORA, "olora", "the same with the first columns of its QR decomposition")
 typedef enum { INIT_LORA(ENUM_CONSTANT) } InitLora;
 
 #define LR_KINDS(X)                                                                                                    \

@@ -202,6 +202,7 @@ static void set_defaults(Loading *l) {
     for (size_t i = 0; i < sizeof defaults / sizeof *defaults; i++)
         if (defaults[i].tool == l->c->tool) foreign_set_default(l, defaults[i].key, defaults[i].json);
     if (l->c->tool != LLAMA_FACTORY) return;
+    if (l->c->init_lora_weights == INIT_LORA_PISSA) foreign_set_default(l, CONFIG_pissa_iter, "16");
     AUTO_FREE char *alpha = mem_printf("%ld", 2 * l->c->lora_r);
     if (!l->wrong[CONFIG_lora_r]) foreign_set_default(l, CONFIG_lora_alpha, alpha);
 }

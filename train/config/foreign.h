@@ -31,12 +31,12 @@ typedef struct Foreign { // a key that is being mapped
 } Foreign;
 typedef void MapFunction(const Foreign *f, const Json *v);
 extern MapFunction map_adapter, map_assistant_only, map_dataset_name, map_dataset_names, map_datasets, map_deepspeed,
-    map_device_cpu, map_early_stopping, map_eos_token, map_finetuning_type, map_interleave_probs, map_kd_trainer,
-    map_logging_steps, map_lora_target, map_max_samples, map_min_lr, map_neat_packing, map_no_shuffle, map_nothing,
-    map_num_gpus, map_loss_type, map_optimizer, map_packing, map_per_epoch, map_plugins, map_pref_loss,
-    map_quantization_bit, map_report_to, map_rl, map_save_strategy, map_scheduler_kwargs, map_special_tokens, map_stage,
-    map_target_linear, map_template, map_template_file, map_test_datasets, map_test_split, map_text_field,
-    map_total_batch, map_use_peft, map_warmup_ratio;
+    map_device_cpu, map_early_stopping, map_eos_token, map_finetuning_type, map_init_lora, map_interleave_probs,
+    map_kd_trainer, map_logging_steps, map_lora_target, map_max_samples, map_min_lr, map_neat_packing, map_no_shuffle,
+    map_nothing, map_num_gpus, map_loss_type, map_optimizer, map_packing, map_per_epoch, map_pissa_convert,
+    map_pissa_init, map_plugins, map_pref_loss, map_quantization_bit, map_report_to, map_rl, map_save_strategy,
+    map_scheduler_kwargs, map_special_tokens, map_stage, map_target_linear, map_template, map_template_file,
+    map_test_datasets, map_test_split, map_text_field, map_total_batch, map_use_peft, map_warmup_ratio;
 
 // The defaults of preference training in that tool, after its keys (foreign_preference.c).
 void foreign_preference_defaults(Loading *l);

@@ -82,6 +82,30 @@ void map_quantization_bit(const Foreign *f, const Json *v) {
         foreign_refuse(f, v, "expected 4 (nf4) or 8 (int8)");
 }
 
+// PEFT's "pissa_niter_4".
+void map_init_lora(const Foreign *f, const Json *v) {
+    static const char pissa[] = "pissa_niter_";
+    const char *n = json_is_text(v) && starts_with(v->str.data, pissa) ? v->str.data + strlen(pissa) : NULL;
+    if (!n || !*n || n[strspn(n, "0123456789")]) {
+        foreign_set(f, CONFIG_init_lora_weights, v);
+        return;
+    }
+    foreign_set_text(f, CONFIG_init_lora_weights, "\"pissa\"");
+    foreign_set_text(f, CONFIG_pissa_iter, n + strspn(n, "0") - (n[strspn(n, "0")] == 0));
+}
+
+void map_pissa_init(const Foreign *f, const Json *v) {
+    if (v->type == JSON_TRUE)
+        foreign_set_text(f, CONFIG_init_lora_weights, "\"pissa\"");
+    else if (v->type != JSON_FALSE)
+        foreign_refuse(f, v, "expected true or false");
+}
+
+void map_pissa_convert(const Foreign *f, const Json *v) {
+    if (v->type == JSON_TRUE)
+        foreign_note(f, "what is exported is plain LoRA of twice the rank, for the unchanged base");
+}
+
 // ---- steps ----
 
 void map_per_epoch(const Foreign *f, const Json *v) {

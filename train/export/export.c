@@ -76,8 +76,11 @@ static int save_modelfile(const Model *m, const char *path, Err *err) {
     return file_write_whole(path, text.data, text.len, modelfile_own, err);
 }
 
-int adapter_export(const Adapter *a, const Model *m, const char *output_dir, const char *name, const RunFacts *run,
-                   Err *err) {
+int adapter_export(const Adapter *trained, const Model *m, const char *output_dir, const char *name,
+                   const RunFacts *run, Err *err) {
+    AUTO(adapter_free) Adapter *plain = NULL;
+    if (adapter_plain(&plain, m, trained, err)) return -1;
+    const Adapter *a = plain ? plain : trained;
     AUTO_FREE char *peft = path_join(output_dir, "adapter"), *gguf = path_join(output_dir, "adapter.gguf");
     AUTO_FREE char *modelfile = path_join(output_dir, "Modelfile"), *card = model_card_text(m, a, name, run);
     if (adapter_save_peft_whole(a, m, peft, card, err)) return -1;

@@ -18,5 +18,5 @@ char *model_card_text(const Model *m, const Adapter *a, const char *name, const 
 OwnCheck modelfile_own; // overwrite.h
 // Writes output_dir/adapter/, output_dir/adapter.gguf and output_dir/Modelfile; of a classifier, which llama.cpp
 // cannot load, only the first; of DoRA all but the second.
-int adapter_export(const Adapter *a, const Model *m, const char *output_dir, const char *name, const RunFacts *run,
-                   Err *err);
+int adapter_export(const Adapter *trained, const Model *m, const char *output_dir, const char *name,
+                   const RunFacts *run, Err *err);

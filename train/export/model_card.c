@@ -62,6 +62,11 @@ static void describe_adapter(StrBuf *out, const Model *m, const Adapter *a) {
     if (c->each) describe_ranks(out, a);
     if (c->rslora)
         str_puts(out, "| scaling | alpha / sqrt(rank) (rsLoRA); as `lora_alpha` / `r` in adapter_config.json |\n");
+    if (c->was_rank)
+        str_printf(out,
+                   "| initialisation | rank %ld of the base's weights (PiSSA or OLoRA); converted to LoRA of twice the "
+                   "rank, for the unchanged base |\n",
+                   c->was_rank);
     if (c->dora) str_puts(out, "| DoRA | a magnitude for each row (`use_dora`) |\n");
     const char *kind = c->problem == PROBLEM_REGRESSION ? "numbers" : "classes";
     if (c->labels) str_printf(out, "| %s | %ld (labels.json has their names) |\n", kind, c->labels);

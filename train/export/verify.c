@@ -205,7 +205,7 @@ int adapter_verify(const Model *m, const char *path, FILE *out, Err *err) {
 size_t adapter_verify_bytes(const Model *m, const Adapter *a) {
     if (!m->backend->host_memory) return 0;
     size_t n = (size_t)sequence_length(m), logits = n * (size_t)m->config.vocab * sizeof(float);
-    size_t matrices = (size_t)a->count * sizeof(float), loading = 3 * matrices;
+    size_t matrices = (size_t)a->count * (a->start ? 2 : 1) * sizeof(float), loading = 3 * matrices;
     if (a->config.labels || a->config.embedding) return loading;
     size_t computing = matrices + logits + model_logits_bytes(m, a, (int64_t)n);
     return 2 * logits + (loading > computing ? loading : computing);

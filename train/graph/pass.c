@@ -36,6 +36,21 @@ static Lora lora_of(const Pass *p, const AdapterPair *pair, const int32_t *token
                   .dmagnitude = pair->magnitude && grad ? grad + pair->magnitude_offset : NULL};
 }
 
+// Adds the pairs as they began, which the weights are without. Dropout is that of the trained branch alone.
+static int add_starts(const Pass *p, Lora *loras, int n) {
+    if (!p->a || !p->a->start) return n;
+    for (int i = 0; i < n; i++) {
+        const Lora *l = &loras[i];
+        loras[n + i] = (Lora){.a = p->a->start + (l->a - p->a->params),
+                              .b = p->a->start + (l->b - p->a->params),
+                              .rank = l->rank,
+                              .rows = l->rows,
+                              .row_offset = l->row_offset,
+                              .scale = -l->scale};
+    }
+    return 2 * n;
+}
+
 static Tensor *linear(const Pass *p, Tensor *x, const Weight *w, Tensor *residual, const Lora *loras, int n_loras) {
     if (!n_loras || !loras->magnitude) return op_linear(p->t, x, w, residual, loras, n_loras);
     Tensor *y = op_dora(p->t, op_linear(p->t, x, w, NULL, loras, n_loras), w->bias, loras, n_loras);
@@ -46,9 +61,9 @@ Tensor *pass_project(const Pass *p, int64_t layer, Projection which, Tensor *x, 
                      const int32_t *token) {
     AdapterPair pair;
     bool trained = p->a && adapter_pair(p->a, layer, which, &pair);
-    Lora lora = {0};
-    if (trained) lora = lora_of(p, &pair, token);
-    return linear(p, x, &p->m->layers[layer].w[which], residual, &lora, trained);
+    Lora loras[2] = {{0}};
+    if (trained) loras[0] = lora_of(p, &pair, token);
+    return linear(p, x, &p->m->layers[layer].w[which], residual, loras, add_starts(p, loras, trained));
 }
 
 // One pair for each trained part. Adjacent parts that share A are one pair.
@@ -74,8 +89,8 @@ static const Weight *stacked_weight(const Pass *p, int64_t layer, Projection fir
 }
 
 Tensor *pass_stacked(const Pass *p, int64_t layer, Projection first, int n, Tensor *x, const int32_t *token) {
-    Lora loras[3] = {{0}};
-    int n_loras = stacked_loras(p, layer, first, n, token, loras);
+    Lora loras[LORA_MAX_PAIRS] = {{0}};
+    int n_loras = add_starts(p, loras, stacked_loras(p, layer, first, n, token, loras));
     return linear(p, x, stacked_weight(p, layer, first), NULL, loras, n_loras);
 }
 

@@ -74,13 +74,13 @@ static int write_folder(SwapVersion *v, const char *stem, const Adapter *a, cons
 
 int swap_version_write(SwapVersion *v, const SwapLine *line, const Adapter *a, const Model *m, int64_t step,
                        const SwapExport *o, Err *err) {
-    AUTO(adapter_free) Adapter *filled = NULL;
+    AUTO(adapter_free) Adapter *filled = NULL, *plain = NULL;
     char hash[33];
     *v = (SwapVersion){0};
-    if (adapter_check(a, err) || dir_make_parents(line->folder, err) ||
-        (o->siblings && adapter_fill_siblings(&filled, m, a, err)))
-        return -1;
-    const Adapter *written = filled ? filled : a;
+    if (adapter_check(a, err) || dir_make_parents(line->folder, err) || adapter_plain(&plain, m, a, err)) return -1;
+    const Adapter *written = plain ? plain : a;
+    if (o->siblings && adapter_fill_siblings(&filled, m, written, err)) return -1;
+    if (filled) written = filled;
     AUTO_FREE float *host = adapter_download(written);
     hash_of(hash, written, host);
     v->name = step < 0 ? mem_printf("%s-%.8s", line->name, hash) : mem_printf("%s-step%06ld", line->name, step);

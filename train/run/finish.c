@@ -17,28 +17,34 @@ const char *run_display_name(const Config *c) {
     return slash && slash[1] ? slash + 1 : path;
 }
 
-// Parameters of the adapter in output_dir; NULL: none that can be read. Caller frees.
-static float *exported_params(const TrainerInputs *in, const char *output_dir) {
+// The adapter in output_dir; NULL: none that can be read. Caller frees.
+static Adapter *exported_adapter(const TrainerInputs *in, const char *output_dir) {
     AUTO_FREE char *path = path_join(output_dir, "adapter");
     Adapter *exported = NULL;
     if (adapter_load(&exported, in->model, path, false, NULL)) return NULL;
     adapter_narrow(&exported, in->model, in->adapter->config.projections);
-    float *host = exported->count == in->adapter->count ? adapter_download(exported) : NULL;
-    adapter_free(exported);
-    return host;
+    return exported;
 }
 
 static bool take_exported(const TrainerInputs *in, const char *output_dir) {
-    AUTO_FREE float *host = exported_params(in, output_dir);
-    Backend *b = in->adapter->backend;
-    if (host) b->k->upload(b, in->adapter->params, host, (size_t)in->adapter->count * sizeof *host);
-    adapter_update_norms(in->adapter);
-    return host;
+    AUTO(adapter_free) Adapter *exported = exported_adapter(in, output_dir);
+    Adapter *a = in->adapter;
+    if (exported && a->start) return adapter_take_plain(a, exported);
+    if (!exported || exported->count != a->count) return false;
+    a->backend->k->copy(a->backend, a->params, exported->params, (size_t)a->count * sizeof *a->params);
+    a->backend->k->sync(a->backend);
+    adapter_update_norms(a);
+    return true;
 }
 
 static bool is_exported(const TrainerInputs *in, const char *output_dir) {
-    AUTO_FREE float *now = adapter_download(in->adapter), *host = exported_params(in, output_dir);
-    return host && memcmp(host, now, (size_t)in->adapter->count * sizeof *now) == 0;
+    AUTO(adapter_free) Adapter *exported = exported_adapter(in, output_dir), *plain = NULL;
+    Err ignored;
+    if (!exported || adapter_plain(&plain, in->model, in->adapter, &ignored)) return false;
+    const Adapter *written = plain ? plain : in->adapter;
+    if (exported->count != written->count) return false;
+    AUTO_FREE float *now = adapter_download(written), *host = adapter_download(exported);
+    return memcmp(host, now, (size_t)written->count * sizeof *now) == 0;
 }
 
 // load_best_model_at_end: takes the adapter of the best evaluation; the rest of the state stays. If its snapshot is
@@ -86,7 +92,9 @@ static RunFacts facts_of(const Trainer *t) {
 char *finish_card(const Trainer *t) {
     const TrainerInputs *in = trainer_inputs(t);
     RunFacts facts = facts_of(t);
-    return model_card_text(in->model, in->adapter, run_display_name(in->config), &facts);
+    AUTO(adapter_free) Adapter *plain = NULL;
+    const Adapter *a = adapter_plain(&plain, in->model, in->adapter, NULL) == 0 && plain ? plain : in->adapter;
+    return model_card_text(in->model, a, run_display_name(in->config), &facts);
 }
 
 static int export_adapter(const Trainer *t, const char *output_dir, Err *err) {
@@ -173,6 +181,9 @@ void finish_report(const Trainer *t, const char *output_dir, bool did_steps, Eve
         say("adapter: %s/adapter (PEFT; this kind of folder has no form in llama.cpp)\n", output_dir);
     else
         say("adapter: %s/adapter (PEFT), %s/adapter.gguf (llama.cpp)\n", output_dir, output_dir);
+    if (in->adapter->start)
+        say("         %s was converted to plain LoRA of twice the rank, for the unchanged base\n",
+            in->adapter->config.init == ADAPTER_PISSA ? "PiSSA" : "OLoRA");
     if (in->model->config.rope.of_run)
         say("         An adapter cannot hold rope_scaling_type and rope_scaling_factor: what the programs that load it "
             "need is in %s/adapter/README.md\n",

@@ -99,10 +99,15 @@ static int parse_targets(const StrList *names, const ModelConfig *m, uint32_t *s
 }
 
 static AdapterConfig adapter_config(const Config *c, uint32_t targets) {
+    static const AdapterInit inits[] = {[INIT_LORA_KAIMING] = ADAPTER_UNIFORM,
+                                        [INIT_LORA_GAUSSIAN] = ADAPTER_GAUSSIAN,
+                                        [INIT_LORA_PISSA] = ADAPTER_PISSA,
+                                        [INIT_LORA_OLORA] = ADAPTER_OLORA};
     return (AdapterConfig){.rank = c->lora_r,
                            .alpha = (float)c->lora_alpha,
                            .dropout = (float)c->lora_dropout,
-                           .gaussian = c->init_lora_weights == INIT_LORA_GAUSSIAN,
+                           .init = inits[c->init_lora_weights],
+                           .svd_steps = c->pissa_iter,
                            .rslora = c->use_rslora,
                            .dora = c->use_dora,
                            .projections = targets,

@@ -131,7 +131,8 @@ int run_plan_open(RunPlan *p, const Config *runs, size_t count, const GpuSpec *g
     Backend *b = p->backend;
     p->gpu = gpu ? gpu : b->host_memory ? NULL : gpu_by_name(b->name);
     for (size_t i = 0; i < count; i++)
-        p->adapter_state += (size_t)p->runs[i].adapter->count * (4 * sizeof(float) + sizeof(int64_t));
+        p->adapter_state +=
+            (size_t)p->runs[i].adapter->count * ((p->runs[i].adapter->start ? 5 : 4) * sizeof(float) + sizeof(int64_t));
     for (size_t i = 0; i < count; i++)
         if (p->runs[i].teacher) p->teacher += teacher_bytes(p->runs[i].teacher);
     Roof roof = b->host_memory ? roof_of_cpu(b) : p->gpu ? roof_of_gpu(p->gpu, b) : (Roof){0};

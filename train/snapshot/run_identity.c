@@ -29,8 +29,9 @@ static void identify_ranks(RunIdentity *id, const AdapterConfig *a) {
         snprintf(each, sizeof each, ", by module %s", hash);
     }
     identify(id, IDENTITY_RANK, "%ld%s", a->rank, each);
-    identify(id, IDENTITY_ALPHA, "%.9g%s%s", (double)a->alpha, a->rslora ? " / sqrt(r)" : "",
-             a->dora ? ", use_dora" : "");
+    static const char *const starts[] = {[ADAPTER_PISSA] = ", pissa", [ADAPTER_OLORA] = ", olora"};
+    identify(id, IDENTITY_ALPHA, "%.9g%s%s%s", (double)a->alpha, a->rslora ? " / sqrt(r)" : "",
+             a->dora ? ", use_dora" : "", adapter_takes_part(a) ? starts[a->init] : "");
 }
 
 // As a hash: the list may be longer than a value.

@@ -23,26 +23,32 @@ static int save_buffers(const Trainer *t, const char *dir, Err *err) {
     SafetensorsEntry entries[TRAINER_BUFFERS];
     float *buffers[TRAINER_BUFFERS], *copies[TRAINER_BUFFERS];
     trainer_buffers(t, buffers);
-    for (int i = 0; i < TRAINER_BUFFERS; i++)
-        entries[i] = (SafetensorsEntry){.name = trainer_buffer_names[i],
+    size_t n = 0;
+    for (int i = 0; i < TRAINER_BUFFERS; i++) {
+        if (!buffers[i]) continue;
+        entries[n] = (SafetensorsEntry){.name = trainer_buffer_names[i],
                                         .dtype = DTYPE_F32,
                                         .n_dims = 1,
                                         .shape = {a->count},
-                                        .data = adapter_on_host(a, buffers[i], &copies[i])};
+                                        .data = adapter_on_host(a, buffers[i], &copies[n])};
+        n++;
+    }
     AUTO_FREE char *path = path_join(dir, "optimizer.safetensors");
-    int rc = safetensors_save(path, entries, TRAINER_BUFFERS, NULL, 0, NULL, err);
-    for (int i = 0; i < TRAINER_BUFFERS; i++) mem_free(copies[i]);
+    int rc = safetensors_save(path, entries, n, NULL, 0, NULL, err);
+    while (n > 0) mem_free(copies[--n]);
     return rc;
 }
 
 // An adapter that has no effect yet (B is 0) is not exported; the buffers suffice to resume.
 static int save_adapter(const Trainer *t, const char *dir, Err *err) {
     const TrainerInputs *in = trainer_inputs(t);
+    AUTO(adapter_free) Adapter *plain = NULL;
     if (adapter_check(in->adapter, NULL)) return 0;
+    if (adapter_plain(&plain, in->model, in->adapter, err)) return -1;
     AUTO_FREE char *path = path_join(dir, "adapter");
     AUTO_FREE char *card =
         mem_printf("A snapshot taken at step %ld of %ld.\n", trainer_state(t)->step, trainer_plan(t)->total_steps);
-    return adapter_save_peft(in->adapter, in->model, path, card, err);
+    return adapter_save_peft(plain ? plain : in->adapter, in->model, path, card, err);
 }
 
 // Results depend on the device's autotuning results: a resumed run uses the same.
@@ -129,11 +135,12 @@ static int read_buffer(float **host, const Safetensors *s, const char *name, int
     return 0;
 }
 
-static int read_buffers(float *host[TRAINER_BUFFERS], const char *dir, int64_t count, Err *err) {
+static int read_buffers(float *host[TRAINER_BUFFERS], const char *dir, const Adapter *a, Err *err) {
     AUTO_FREE char *path = path_join(dir, "optimizer.safetensors");
     AUTO_SAFETENSORS Safetensors *s = NULL;
     int rc = safetensors_open(&s, path, err);
-    for (int i = 0; i < TRAINER_BUFFERS && !rc; i++) rc = read_buffer(&host[i], s, trainer_buffer_names[i], count, err);
+    for (int i = 0; i < TRAINER_BUFFERS && !rc; i++)
+        if (i != TRAINER_START || a->start) rc = read_buffer(&host[i], s, trainer_buffer_names[i], a->count, err);
     return rc;
 }
 
@@ -152,7 +159,8 @@ static void set_state(Trainer *t, const Manifest *m, float *host[TRAINER_BUFFERS
     Backend *b = a->backend;
     float *device[TRAINER_BUFFERS];
     trainer_buffers(t, device);
-    for (int i = 0; i < TRAINER_BUFFERS; i++) b->k->upload(b, device[i], host[i], (size_t)a->count * sizeof *host[i]);
+    for (int i = 0; i < TRAINER_BUFFERS; i++)
+        if (host[i]) b->k->upload(b, device[i], host[i], (size_t)a->count * sizeof *host[i]);
     trainer_set_state(t, &s);
 }
 
@@ -165,7 +173,7 @@ int snapshot_restore(Trainer *t, const char *dir, bool *other, Err *err) {
     if (!rc) of_another_run = (rc = check_identity(t, &m, err)) != 0;
     if (!rc && m.state.step > trainer_plan(t)->total_steps)
         rc = err_input(err, "manifest.json: step %ld of %ld", m.state.step, trainer_plan(t)->total_steps);
-    if (!rc) rc = read_buffers(host, dir, a->count, err);
+    if (!rc) rc = read_buffers(host, dir, a, err);
     if (!rc) of_another_run = (rc = set_choices(a->backend, dir, err)) != 0;
     if (!rc) set_state(t, &m, host);
     for (int i = 0; i < TRAINER_BUFFERS; i++) mem_free(host[i]);

@@ -11,6 +11,7 @@ static Group *group_of(const Trainer *t) { return trainer_inputs(t)->ranks->grou
 static int share_buffer(const Adapter *a, Group *g, float *device, Err *err) {
     Backend *b = a->backend;
     size_t bytes = (size_t)a->count * sizeof *device;
+    if (!device) return 0;
     if (b->host_memory) return group_broadcast(g, device, bytes, 0, err);
     AUTO_FREE float *host = mem_alloc(bytes, 1);
     b->k->download(b, host, device, bytes);
@@ -48,6 +49,7 @@ static BufferHashes hash_buffers(const Trainer *t) {
     trainer_buffers(t, buffers);
     for (int i = 0; i < TRAINER_BUFFERS; i++) {
         AUTO_FREE float *copy = NULL;
+        if (!buffers[i]) continue;
         hash_bytes(h.of[i], adapter_on_host(a, buffers[i], &copy), bytes);
     }
     return h;

@@ -25,7 +25,7 @@ static OptimizerOptions optimizer_options(const Config *c) {
 
 // ---- the trainer ----
 
-const char *const trainer_buffer_names[TRAINER_BUFFERS] = {"params", "m", "v"};
+const char *const trainer_buffer_names[TRAINER_BUFFERS] = {"params", "m", "v", "start"};
 
 static int64_t eval_rows_per_pass(const Config *c, const Backend *b) {
     int64_t rows = c->per_device_eval_batch_size;
@@ -127,6 +127,7 @@ void trainer_buffers(const Trainer *t, float *buffers[TRAINER_BUFFERS]) {
     buffers[0] = t->in.adapter->params;
     buffers[1] = t->optimizer ? t->optimizer->m : NULL;
     buffers[2] = t->optimizer ? t->optimizer->v : NULL;
+    buffers[TRAINER_START] = t->in.adapter->start;
 }
 
 bool trainer_same_rates(const Trainer *t, int64_t other_total, int64_t steps) {

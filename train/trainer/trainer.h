@@ -63,9 +63,10 @@ const TrainerPlan *trainer_plan(const Trainer *t);
 const TrainerState *trainer_state(const Trainer *t);
 void trainer_set_state(Trainer *t, const TrainerState *s); // after a change of the buffers below
 bool trainer_is_done(const Trainer *t);                    // all steps are done, or the run has stopped early
-// The trainable state besides TrainerState, in device memory, [adapter->count] each; NULL after trainer_end.
-enum { TRAINER_BUFFERS = 3 };
-extern const char *const trainer_buffer_names[TRAINER_BUFFERS]; // "params", "m", "v"
+// The state of the adapter besides TrainerState, in device memory, [adapter->count] each. NULL: none; m and v after
+// trainer_end, start of an adapter without one.
+enum { TRAINER_START = 3, TRAINER_BUFFERS = 4 };
+extern const char *const trainer_buffer_names[TRAINER_BUFFERS]; // "params", "m", "v", "start"
 void trainer_buffers(const Trainer *t, float *buffers[TRAINER_BUFFERS]);
 
 // Whether the first `steps` steps have the learning rates of a run of other_total steps: then the shorter run is a

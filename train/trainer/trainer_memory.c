@@ -15,10 +15,11 @@ PassPlan trainer_build_level(Trainer *t, Recompute level) {
 }
 
 // Gradients, moments and their sum, soft targets, the table of vectors: reserved, but not touched before the first
-// step.
+// step. A start is written with the parameters to snapshots as plain LoRA, which is built first.
 static size_t untouched_bytes(const Trainer *t) {
     size_t soft = t->in.teacher ? pass_inputs_soft_bytes(teacher_inputs(t->in.teacher), t->runner->bounds.scored) : 0;
-    return (size_t)t->in.adapter->count * (3 * sizeof(float) + sizeof(int64_t)) + soft +
+    size_t plain = t->in.adapter->start ? 4 * sizeof(float) : 0;
+    return (size_t)t->in.adapter->count * (3 * sizeof(float) + sizeof(int64_t) + plain) + soft +
            vectors_bytes(t->runner->vectors);
 }
 

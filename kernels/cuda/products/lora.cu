@@ -1,6 +1,6 @@
 // lora: the LoRA pairs of a linear, as products, and their dropout, whose mask is recomputed at each use. A and B,
-// float32 parameters, are rounded to the activation type into the workspace at each call. Without dropout the pairs of
-// a call have one x: their A are one matrix, so that x and dx are read and written once for all.
+// float32 parameters, are rounded to the activation type into the workspace at each call. Pairs without dropout that
+// follow each other have one x: their A are one matrix, so that x and dx are read and written once for all.
 #include "device.cuh"
 #include "matmul.h"
 
@@ -118,8 +118,7 @@ static void check_lora(const Backend *b, const Lora *l, Mat y, Mat xa, Mat x) {
           "%d pairs of rank %ld: x [%ld, %ld], xa [%ld, %ld], y [%ld, %ld]", 1 + l->more, lora_ranks(l), x.rows, x.cols,
           xa.rows, xa.cols, y.rows, y.cols);
     for (int i = 0; i <= l->more; i++)
-        CHECK(l[i].rank > 0 && l[i].row_offset >= 0 && l[i].row_offset + l[i].rows <= y.cols &&
-                  l[i].dropout == l->dropout,
+        CHECK(l[i].rank > 0 && l[i].row_offset >= 0 && l[i].row_offset + l[i].rows <= y.cols,
               "pair %d: rank %ld, rows [%ld, +%ld) of y [%ld, %ld]", i, l[i].rank, l[i].row_offset, l[i].rows, y.rows,
               y.cols);
 }
@@ -138,16 +137,17 @@ static LoraParts begin_lora(Backend *b, const Lora *l, Mat x, void *ws) {
     return p;
 }
 
-// Pairs [first, first + n) of an array, which one product serves: all, but with dropout one, as masks differ. at: of
-// their ranks among all.
+// Pairs [first, first + n) of an array, which one product serves: those without dropout that follow each other; with
+// dropout one, as masks differ. at: of their ranks among all.
 struct Joint {
     int first, n;
     int64_t at, rank;
 };
 static Joint next_joint(const Lora *l, Joint last) {
-    Joint g = {last.first + last.n, l->dropout == 0 ? 1 + l->more : 1, last.at + last.rank, 0};
-    for (int i = g.first; i <= l->more && i < g.first + g.n; i++) g.rank += l[i].rank; // after the last: none
-    return g;
+    Joint g = {last.first + last.n, 0, last.at + last.rank, 0};
+    for (int i = g.first; i <= l->more && (g.n == 0 || (l[i - 1].dropout == 0 && l[i].dropout == 0)); i++)
+        g.n++, g.rank += l[i].rank;
+    return g; // after the last: none
 }
 
 struct Factor {
@@ -193,7 +193,7 @@ static void backward_a(Backend *b, const LoraParts *p, const Lora *l, const Join
         multiply(b, mat_of(l[g.first].da, DTYPE_F32, g.rank, x.cols), {dxa, true}, {in}, 1, 1);
         return;
     }
-    multiply(b, p->da, {dxa, true}, {in}, 1, 0);
+    multiply(b, mat_rows(p->da, 0, g.rank), {dxa, true}, {in}, 1, 0);
     Copies c = {};
     const float *from = (const float *)p->da.data;
     for (int i = g.first; i < g.first + g.n; from += l[i++].rank * x.cols)
@@ -203,7 +203,7 @@ static void backward_a(Backend *b, const LoraParts *p, const Lora *l, const Join
 
 static void backward_x(Backend *b, Mat dx, const LoraParts *p, const Lora *l, const Joint &g) {
     Mat dxa = cuda_columns(p->dxa, g.at, g.rank), a = mat_rows(p->a, g.at, g.rank);
-    if (l->dropout == 0) {
+    if (l[g.first].dropout == 0) {
         multiply(b, dx, {dxa}, {a}, 1, 1);
     } else {
         multiply(b, p->dropped, {dxa}, {a}, 1, 0);

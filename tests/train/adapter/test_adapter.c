@@ -112,7 +112,7 @@ static void test_adapter_starts_normal(void **state) {
     Adapter *a;
     Err err;
     double sum = 0, squares = 0, fourth = 0, n = 0;
-    c.gaussian = true;
+    c.init = ADAPTER_GAUSSIAN;
     ASSERT_OK(adapter_new(&a, f.model, &c, 1, false, &err), &err);
     for (int64_t i = 0; i < a->n_segments; i++) {
         const AdapterSegment *s = &a->segments[i];

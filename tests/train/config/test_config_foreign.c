@@ -527,8 +527,13 @@ static void test_foreign_command_line(void **state) {
     assert_true(c.save_steps > 0.99 && c.save_steps < 1);
     assert_int_equal(c.source[CONFIG_save_steps], SOURCE_COMMAND_LINE);
     config_clear(&c);
-    argv[0] = "--pissa_init";
-    ASSERT_REFUSED(config_load(&c, 1, argv, CONFIG_FOR_BENCH, &err), &err, "command line: pissa_init: true; initial");
+    argv[0] = "--init_lora_weights=pissa_niter_04";
+    ASSERT_OK(config_load(&c, 1, argv, CONFIG_FOR_BENCH, &err), &err);
+    assert_int_equal(c.init_lora_weights, INIT_LORA_PISSA);
+    assert_int_equal(c.pissa_iter, 4);
+    config_clear(&c);
+    argv[0] = "--init_lora_weights=pissa_niter_";
+    ASSERT_REFUSED(config_load(&c, 1, argv, CONFIG_FOR_BENCH, &err), &err, "init_lora_weights: \"pissa_niter_\"");
     config_clear(&c);
 }
 

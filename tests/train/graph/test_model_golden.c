@@ -9,6 +9,7 @@
 #include "optimizer.h"
 #include "relative_error.h"
 #include "safetensors.h"
+#include "scratch.h"
 #include "test.h"
 
 #define GOLDEN TEST_DIR "/golden/model/"
@@ -21,8 +22,8 @@ typedef struct Fixture {
     Safetensors *golden;
 } Fixture;
 
-// folder: "", or "dora/" for an adapter with DoRA.
-static Fixture open_golden(const char *folder, const char *device) {
+// folder: "", or "dora/" for an adapter with DoRA; "pissa/", "olora/": it has no adapter, and `init` begins one.
+static Fixture open_golden(const char *folder, AdapterInit init, const char *device) {
     Fixture f;
     Err err;
     char adapter[sizeof GOLDEN + 32], golden[sizeof GOLDEN + 32];
@@ -30,12 +31,16 @@ static Fixture open_golden(const char *folder, const char *device) {
     snprintf(golden, sizeof golden, GOLDEN "%sgolden.safetensors", folder);
     ASSERT_OK(backend_open(&f.backend, device, 2, &err), &err);
     ASSERT_OK(model_load(&f.model, GOLDEN "base.gguf", f.backend, NULL, &err), &err);
-    ASSERT_OK(adapter_load(&f.adapter, f.model, adapter, true, &err), &err);
+    uint32_t all = adapter_available(&f.model->config);
+    AdapterConfig c = {.rank = 4, .alpha = 6, .init = init, .svd_steps = -1, .projections = all};
+    int rc = init == ADAPTER_UNIFORM ? adapter_load(&f.adapter, f.model, adapter, true, &err)
+                                     : adapter_new(&f.adapter, f.model, &c, 1, true, &err);
+    ASSERT_OK(rc, &err);
     ASSERT_OK(safetensors_open(&f.golden, golden, &err), &err);
     return f;
 }
 
-static Fixture open_fixture(const char *device) { return open_golden("", device); }
+static Fixture open_fixture(const char *device) { return open_golden("", ADAPTER_UNIFORM, device); }
 
 static void close_fixture(Fixture *f) {
     safetensors_close(f->golden);
@@ -122,7 +127,7 @@ static double compare_matrices(const Fixture *f, const float *flat, const char *
 // ---- tests; float32 against float32 with sums in another order: a few units of 1e-7, times the depth ----
 
 // Of sample i.
-static void check_sample(const Fixture *f, int i, bool with) {
+static void check_sample(const Fixture *f, int i, bool with, double most) {
     int32_t *ids = copy_tensor(f->golden, "ids", NULL), *start = copy_tensor(f->golden, "start", NULL);
     char name[32];
     snprintf(name, sizeof name, with ? "logits_adapter.%d" : "logits.%d", i);
@@ -131,7 +136,7 @@ static void check_sample(const Fixture *f, int i, bool with) {
     Err err;
     ASSERT_OK(model_logits(f->model, with ? f->adapter : NULL, ids + start[i], start[i + 1] - start[i], got, &err),
               &err);
-    ASSERT_NEAR(relative_error(got, want, n), 0, 2e-6);
+    ASSERT_NEAR(relative_error(got, want, n), 0, most);
     mem_free(want);
     mem_free(got);
     mem_free(ids);
@@ -139,10 +144,10 @@ static void check_sample(const Fixture *f, int i, bool with) {
 }
 
 static void check_logits(const char *device) {
-    Fixture f = open_fixture(device), dora = open_golden("dora/", device);
+    Fixture f = open_fixture(device), dora = open_golden("dora/", ADAPTER_UNIFORM, device);
     for (int i = 0; i < SAMPLES; i++)
-        for (int with = 0; with < 2; with++) check_sample(&f, i, with);
-    check_sample(&dora, 1, true);
+        for (int with = 0; with < 2; with++) check_sample(&f, i, with, 2e-6);
+    check_sample(&dora, 1, true, 2e-6);
     close_fixture(&f);
     close_fixture(&dora);
 }
@@ -154,7 +159,7 @@ static void test_model_golden_logits(void **state) {
 }
 
 static void check_gradients(const char *folder, const char *device, bool checkpoint) {
-    Fixture f = open_golden(folder, device);
+    Fixture f = open_golden(folder, ADAPTER_UNIFORM, device);
     Packed p = {0};
     pack(&p, &f, 0, 1);
     float *want = copy_tensor(f.golden, "loss", NULL);
@@ -173,8 +178,23 @@ static void test_model_golden_gradients(void **state) {
     }
 }
 
-static void check_steps(const char *folder) {
-    Fixture f = open_golden(folder, "cpu");
+// What is exported of an adapter that began as a part of W is plain LoRA, which fits W.
+static void check_plain(Fixture *f) {
+    Err err;
+    Adapter *plain;
+    ASSERT_OK(adapter_plain(&plain, f->model, f->adapter, &err), &err);
+    ASSERT_OK(adapter_save_peft(plain, f->model, "plain", NULL, &err), &err);
+    assert_true(adapter_take_plain(f->adapter, plain));
+    adapter_free(f->adapter);
+    ASSERT_OK(adapter_load(&f->adapter, f->model, "plain", false, &err), &err);
+    assert_int_equal(f->adapter->config.rank, 8);
+    ASSERT_NEAR(f->adapter->config.alpha, 12, 0);
+    check_sample(f, 1, true, 1e-4);
+    adapter_free(plain);
+}
+
+static void check_steps(const char *folder, AdapterInit init) {
+    Fixture f = open_golden(folder, init, "cpu");
     Optimizer *o = optimizer_new(f.adapter, &(OptimizerOptions){0.9, 0.99, 1e-8, 0.1, 0.5, 1}, 0);
     float *want = copy_tensor(f.golden, "step_loss", NULL);
     for (int step = 0; step < STEPS; step++) {
@@ -182,7 +202,7 @@ static void check_steps(const char *folder) {
         pack(&p, &f, 2 * step % 4, (2 * step + 1) % 4);
         optimizer_begin(o);
         optimizer_begin_row(o);
-        ASSERT_NEAR(run_row(&f, &p, false), want[step], 2e-5 * want[step]); // the issue asks for 2e-4
+        ASSERT_NEAR(run_row(&f, &p, false), want[step], 2e-5 * want[step]); // the issues ask for 1e-4
         optimizer_end_row(o, 1);
         double norm;
         optimizer_queue(o, 1e-2);
@@ -191,13 +211,16 @@ static void check_steps(const char *folder) {
     if (!*folder) ASSERT_NEAR(compare_matrices(&f, f.adapter->params, "final"), 0, 1e-3);
     mem_free(want);
     optimizer_free(o);
+    if (init != ADAPTER_UNIFORM) check_plain(&f);
     close_fixture(&f);
 }
 
 static void test_model_golden_adamw_steps(void **state) {
     (void)state;
-    check_steps("");
-    check_steps("dora/");
+    check_steps("", ADAPTER_UNIFORM);
+    check_steps("dora/", ADAPTER_UNIFORM);
+    check_steps("pissa/", ADAPTER_PISSA);
+    check_steps("olora/", ADAPTER_OLORA);
 }
 
 static int32_t arg_max(const float *row, int64_t n) {
@@ -261,5 +284,5 @@ static void test_model_golden_smollm2_logits(void **state) {
     backend_close(b);
 }
 
-TEST_MAIN(TEST(test_model_golden_logits), TEST(test_model_golden_gradients), TEST(test_model_golden_adamw_steps),
-          TEST(test_model_golden_smollm2_logits))
+TEST_MAIN(TEST(test_model_golden_logits), TEST(test_model_golden_gradients),
+          SCRATCH_TEST(test_model_golden_adamw_steps), TEST(test_model_golden_smollm2_logits))
