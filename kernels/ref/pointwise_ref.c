@@ -87,8 +87,9 @@ void ref_argmax(Backend *b, int32_t *out, Mat logits) {
 }
 
 static bool is_before(const float *row, int64_t a, int64_t b) {
-    if (isnan(row[a]) || isnan(row[b])) return isnan(row[a]) && (!isnan(row[b]) || a < b);
-    return row[a] > row[b] || (row[a] == row[b] && a < b);
+    float x = row[a], y = row[b];
+    if (isnan(x) || isnan(y)) return isnan(x) && (!isnan(y) || a < b);
+    return x > y || (x == y && a < b);
 }
 
 void ref_top_k(Backend *b, int32_t *ids, float *values, Mat logits, int64_t n, int64_t k) {

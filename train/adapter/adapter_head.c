@@ -10,8 +10,8 @@
 
 void adapter_head_lay_out(Adapter *a, const Model *m) {
     const Architecture *arch = m->config.arch;
-    bool biased = arch->encoder || a->config.problem == PROBLEM_TOKENS; // as transformers' classes
-    for (int bias = 0; bias <= biased; bias++) {
+    int tensors = arch->encoder || a->config.problem == PROBLEM_TOKENS ? 2 : 1; // as transformers' classes
+    for (int bias = 0; bias < tensors; bias++) {
         AdapterSegment *s = &a->segments[a->n_segments++];
         *s = (AdapterSegment){.kind = bias ? SEGMENT_HEAD_BIAS : SEGMENT_HEAD_WEIGHT, .layer = -1, .offset = a->count};
         s->rows = a->config.labels;
