@@ -335,15 +335,20 @@ const Architecture *architecture_by_model_type(const char *model_type) {
     return NULL;
 }
 
+// Several rows may be one architecture in GGUF.
+static bool is_listed(int row) {
+    for (int i = 0; i < row; i++)
+        if (table[i].gguf && table[row].gguf && strcmp(table[i].gguf, table[row].gguf) == 0) return true;
+    return false;
+}
+
 void architecture_list(StrBuf *out, bool hugging_face) {
-    const char *before = "", *last = "";
+    const char *before = "";
     for (int i = 0; i < N_ARCHITECTURES; i++) {
-        const char *const gguf[] = {table[i].gguf, NULL};
+        const char *const gguf[] = {is_listed(i) ? NULL : table[i].gguf, NULL};
         for (const char *const *name = hugging_face ? table[i].model_types : gguf; *name; name++) {
-            if (strcmp(*name, last) == 0) continue;
             str_printf(out, "%s%s", before, *name);
             before = ", ";
-            last = *name;
         }
     }
 }

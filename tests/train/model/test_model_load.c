@@ -259,7 +259,7 @@ static void write_case(const ModelCase *c) {
 static void test_model_load_refuses_by_name(void **state) {
     (void)state;
     const ModelCase cases[] = {
-        {.architecture = "mamba", .part = "architecture \"mamba\"; expected one of llama, smollm3"},
+        {.architecture = "mamba", .part = "architecture \"mamba\"; expected one of llama, mistral3, smollm3"},
         {.skip = 1, .part = "token_embd.weight"},
         {.skip = 2, .part = "output_norm.weight is missing"},
         {.skip = 9, .part = "blk.0.ffn_gate.weight is missing"},
