@@ -138,8 +138,9 @@ void tagged_span(const TaggedTokens *t, size_t i, size_t *begin, size_t *end) {
 
 // ---- labels of words ----
 
+enum { IGNORED = -100 }; // PyTorch's
+
 static int add_tag(RecordLabels *out, const Json *v, const ListedLabel *at, bool *none, Err *err) {
-    enum { IGNORED = -100 };
     int64_t n;
     *none = json_whole(v, &n) && n == IGNORED;
     return *none ? 0 : record_labels_add_listed(out, v, at, err);
@@ -157,6 +158,14 @@ static int find_tags(const Json **tags, const Json *record, size_t words, Err *e
     return 0;
 }
 
+// The tag of a word without a token would be lost: it must say that nothing is there, O or, as a number, 0 or -100.
+static int check_unread(const Json *tag, const char *key, size_t i, Err *err) {
+    int64_t n;
+    if (json_is_string(tag, "O") || (json_whole(tag, &n) && (n == 0 || n == IGNORED))) return 0;
+    return err_input(
+        err, "%s: element %zu is of a word without a token; expected O, or a word that the tokenizer reads", key, i);
+}
+
 static int label_words(RecordTokens *out, const TaggedTokens *t, const RecordTokenizer *e, const Json *record,
                        const Json *tags, Err *err) {
     const char *key = tags_of(record);
@@ -165,6 +174,8 @@ static int label_words(RecordTokens *out, const TaggedTokens *t, const RecordTok
     for (size_t i = 0; i < t->t.count; i++) {
         if (t->word[i] < 0) continue;
         size_t word = (size_t)t->word[i];
+        for (; seen < word; seen++)
+            if (check_unread(&tags->items[seen], key, seen, err)) return -1;
         ListedLabel at = {key, word, e->named};
         if (add_tag(&out->labels, &tags->items[word], &at, &none, err)) return -1;
         out->supervised[i] = !none;
@@ -173,7 +184,9 @@ static int label_words(RecordTokens *out, const TaggedTokens *t, const RecordTok
     // Labels of what was cut are read too: they count, and may be wrong.
     for (size_t i = seen; i < tags->count; i++) {
         AUTO_CALL(record_labels_clear) RecordLabels rest = {.key = key};
-        if (add_tag(&rest, &tags->items[i], &(ListedLabel){key, i, e->named}, &none, err)) return -1;
+        if (add_tag(&rest, &tags->items[i], &(ListedLabel){key, i, e->named}, &none, err) ||
+            (!t->cut && check_unread(&tags->items[i], key, i, err)))
+            return -1;
         out->lost_labels |= !none && t->cut;
     }
     return 0;

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -92,7 +93,8 @@ static int run_verb(const Verb *v, int argc, char **argv, Err *err) {
 
 int main(int argc, char **argv) {
     if (argc > 1 && strcmp(argv[1], "train") == 0) signals_block();
-    spin_shortly(argv); // if this fails, only the spinning is longer
+    mallopt(M_MMAP_THRESHOLD, 4 << 20); // fixed: what is freed leaves memory, so that plans hold
+    spin_shortly(argv);                 // if this fails, only the spinning is longer
     occupy_standard_streams();
     Err err = {0};
     hooks_install();

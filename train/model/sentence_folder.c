@@ -146,7 +146,7 @@ static int read_gguf(SentenceFolder *s, const Model *m, Err *err) {
     int64_t type = 0;
     if (gguf_string(g, "general.architecture", true, &arch, err)) return -1;
     AUTO_FREE char *key = mem_printf("%.*s.pooling_type", (int)arch.len, arch.data);
-    if (gguf_i64(g, key, false, &type, err)) return -1;
+    if (gguf_i64(g, key, false, &type, err) < 0) return -1;
     if (type > 0 && type < (int64_t)(sizeof names / sizeof *names)) set_pooling(s, names[type], strlen(names[type]));
     return 0;
 }

@@ -46,6 +46,8 @@ static int set_up_run(RunPlan *p, PlanRun *r, const Config *c, Err *err) {
                         .end_bytes = adapter_verify_bytes(p->model, r->adapter),
                         .reference = r->reference,
                         .teacher = r->teacher};
+    VectorLoss vectors = vector_loss_of(c, r->data.normalize);
+    if (c->task == TASK_EMBEDDING && !assumed && vector_loss_check_batch(&vectors, r->data.rows, rows, err)) return -1;
     if (p->count > 1 && p->backend->host_memory) in.team = &p->team;
     r->trainer = trainer_new(&in, rows);
     return 0;

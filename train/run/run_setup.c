@@ -100,6 +100,9 @@ int run_open_trainer(Run *r, Err *err) {
                         .team = r->team,
                         .reference = r->reference,
                         .teacher = r->teacher};
+    VectorLoss vectors = vector_loss_of(r->config, r->data.normalize);
+    if (r->config->task == TASK_EMBEDDING) rc = vector_loss_check_batch(&vectors, r->data.rows, rows, err);
+    if (run_agree(r, rc, err)) return -1;
     r->trainer = trainer_new(&in, rows);
     plan_events(r);
     return 0;

@@ -61,6 +61,18 @@ static int64_t largest_sum(const RowPlan *p, int64_t n, int64_t (*of)(const RowP
     return sum;
 }
 
+int vector_loss_check_batch(const VectorLoss *l, const RowPlan *p, int64_t rows, Err *err) {
+    int64_t part = l->rows ? l->rows : rows;
+    bool ranking = l->loss.kind == EMBEDDING_RANKING, alone = largest_sum(p, part, records_of) < 2;
+    if (l->loss.kind == EMBEDDING_COSINE || !alone || (ranking && largest_sum(p, part, vectors_of) > 2)) return 0;
+    return err_input(err,
+                     "task embedding: batches of one record%s, which is compared with nothing; expected "
+                     "%s of at least 2%s",
+                     ranking ? " without negatives" : "",
+                     l->rows ? "contrastive_batch_size" : "per_device_train_batch_size or gradient_accumulation_steps",
+                     ranking ? ", or records with negatives" : "");
+}
+
 static void measure(Vectors *v, const RowPlan *const plans[2], int64_t rows) {
     int64_t part = v->l->rows ? v->l->rows : rows;
     for (int i = 0; i < 2; i++) {

@@ -20,6 +20,8 @@ typedef struct VectorLoss {
 // Borrows from c. normalize: vectors are scaled to length 1.
 VectorLoss vector_loss_of(const Config *c, bool normalize);
 int vector_loss_check(const VectorLoss *l, int64_t cols, Err *err); // dims within the length of a vector
+// That batches of `rows` rows have something to compare a text with.
+int vector_loss_check_batch(const VectorLoss *l, const RowPlan *p, int64_t rows, Err *err);
 
 // Sums over records.
 typedef struct VectorSums {

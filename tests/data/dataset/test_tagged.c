@@ -105,6 +105,10 @@ static void test_tagged_refuses_by_file_and_line(void **state) {
         const char *second, *message;
     } cases[] = {
         {"{\"tokens\":[\"a\",\"b\"],\"tags\":[\"O\"]}", "d.jsonl:2: tags: found 1 tag for 2 words; expected one for"},
+        {"{\"tokens\":[\"a\",\"\"],\"tags\":[\"O\",\"B-X\"]}",
+         "d.jsonl:2: tags: element 1 is of a word without a token"},
+        {"{\"tokens\":[\"\",\"a\"],\"tags\":[\"B-X\",\"O\"]}",
+         "d.jsonl:2: tags: element 0 is of a word without a token"},
         {"{\"tokens\":[\"a\"],\"tags\":[-1]}", "d.jsonl:2: tags: element 0 is -1; expected a text or an integer"},
         {"{\"tokens\":[\"a\",\"b\"],\"tags\":[\"O\",1]}", "d.jsonl:2: tags: element 1 is an integer; expected a text"},
         {"{\"tokens\":[\"a\"],\"tags\":[3]}", "d.jsonl:2: label: found the integer 3; expected text"},

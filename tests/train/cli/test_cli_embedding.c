@@ -148,8 +148,10 @@ static void test_embedding_eval(void **state) {
     check_has("eval out --json", 0, "\"records\": 6");
     check_has("eval out --generate", 2, "embeddings have no answer");
     check_has("verify out", 0, "it moves a text's vector by up to");
-    check_has(TRAIN "--train_file " GOLDEN "scored.jsonl --embedding_loss cosent --max_steps 20 --output_dir scored "
-                    "--validation_file " GOLDEN "scored.jsonl",
+    check_has(TRAIN
+              "--train_file " GOLDEN
+              "scored.jsonl --embedding_loss cosent --per_device_train_batch_size 2 --max_steps 20 --output_dir scored "
+              "--validation_file " GOLDEN "scored.jsonl",
               0, "Spearman");
     check_has("eval scored --json", 0, "\"eval_spearman\": ");
     check_has("inspect scored/config.json --show 1", 0, "texts");
@@ -163,6 +165,8 @@ static void test_embed_verb(void **state) {
     put("texts.jsonl", "{\"text\": \"ADA\", \"q\": \"OSLO\"}\n{\"text\": \"ROME\", \"q\": \"5\"}\n");
     put("texts.txt", "ADA\nROME\n");
     check_has("embed model texts.jsonl --out a.npy", 0, "2 vectors of 32 numbers (pooling last) in a.npy");
+    check_has("embed " SOURCE_DIR "/tests/golden/families/llama3/base.gguf texts.txt --out gguf.npy", 0,
+              "(pooling last)");
     check_has("embed -m model texts.txt --pooling mean --normalize true --dims 8 --out b.npy", 0,
               "(pooling mean, normalised)");
     NpyFile f = npy_read("b.npy");
@@ -227,6 +231,7 @@ static void test_embedding_refusals(void **state) {
         {"{\"anchor\": \"A\", \"positive\": \"B\"}", "--matryoshka_dims 8 --matryoshka_weights 1,2", "as many numbers"},
         {"{\"anchor\": \"A\", \"positive\": \"B\"}", "--task classification --pooling mean", "pooling: needs task"},
         {"{\"anchor\": \"A\", \"positive\": \"B\"}", "--train_on_inputs true", "not with task \"embedding\""},
+        {"{\"anchor\": \"A\", \"positive\": \"B\"}", "", "batches of one record without negatives, which is compared"},
     };
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
         put("data.jsonl", all[i].record);
