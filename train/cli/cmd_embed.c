@@ -8,13 +8,12 @@
 #include "json_pool.h"
 #include "path.h"
 #include "record_faults.h"
-#include "records.h"
 #include "run_data.h"
 #include "run_folder.h"
 #include "run_model.h"
 #include "say.h"
 #include "sentence_folder.h"
-#include "text_lines.h"
+#include "text_source.h"
 #include "vector_file.h"
 
 typedef struct Options {
@@ -55,7 +54,12 @@ typedef struct Reading {
     Embedder *embedder;
 } Reading;
 
-static int add_record(Reading *r, RecordSpan s, Err *err) {
+static int add_text(void *to, JsonStr text, Err *err) {
+    return embedder_add(((Reading *)to)->embedder, text.data, text.len, err);
+}
+
+static int add_record(void *to, RecordSpan s, Err *err) {
+    Reading *r = to;
     AUTO_JSON JsonDoc *doc = NULL;
     if (record_parse(&doc, s, err)) return -1;
     const Json *root = json_root(doc), *text = root->type == JSON_STRING ? root : json_get(root, r->o->column);
@@ -63,43 +67,6 @@ static int add_record(Reading *r, RecordSpan s, Err *err) {
                                         : err_input(err, "found %s; expected a record with \"%s\", a text, or --column",
                                                     json_type_name(root), r->o->column);
     return rc ? err_context(err, "%s:%zu", s.name, s.line) : 0;
-}
-
-// Records if the first line begins with '{' and sniff is set.
-static int add_lines(Reading *r, FILE *in, const char *name, bool sniff, Err *err) {
-    AUTO_STR StrBuf line = {0};
-    bool records = false;
-    int more;
-    for (size_t number = 1; (more = text_line_next(&line, in, name, number, err)) == 1; number++) {
-        size_t len = line.len;
-        const char *text = number == 1 ? text_skip_mark(line.data, &len) : line.data;
-        if (number == 1) records = sniff && *text == '{';
-        if (records && !len) continue;
-        if (records) {
-            if (add_record(r, (RecordSpan){.text = text, .len = len, .line = number, .name = name}, err)) return -1;
-        } else if (embedder_add(r->embedder, text, len, err)) {
-            return err_context(err, "%s:%zu", name, number);
-        }
-    }
-    return more;
-}
-
-static int add_file(Reading *r, const char *path, Err *err) {
-    AUTO(records_close) RecordReader *records = NULL;
-    RecordSpan span;
-    int more = 0;
-    if (!path_exists(path)) return err_input(err, "%s: no such file", path);
-    if (ends_with_nocase(path, strlen(path), ".txt")) {
-        AUTO_FILE FILE *in = fopen(path, "r");
-        return in ? add_lines(r, in, path, false, err) : err_input(err, "%s: cannot be opened", path);
-    }
-    if (records_open(&records, path, err)) return -1;
-    if (records_are_text(records)) return err_input(err, "%s: found compressed text; expected .txt or records", path);
-    while ((more = records_next(records, &span, err)) == 1) {
-        if (add_record(r, span, err)) return -1;
-        records_release(records);
-    }
-    return more;
 }
 
 // ---- the model ----
@@ -183,7 +150,8 @@ static int embed(VectorFile *file, const Source *s, const Options *o, const char
     AUTO(embedder_free) Embedder *e = embedder_new(&s->how, write_vector, file);
     Reading r = {o, e};
     bool piped = !input || strcmp(input, "-") == 0;
-    int rc = piped ? add_lines(&r, stdin, "standard input", true, err) : add_file(&r, input, err);
+    const TextSink sink = {&r, add_text, add_record};
+    int rc = piped ? text_source_lines(&sink, stdin, "standard input", true, err) : text_source_file(&sink, input, err);
     if (!rc) rc = embedder_finish(e, err);
     if (!rc && embedder_cut(e))
         log_warn("%ld text%s longer than max_seq_length, %ld token%s, cut to that", embedder_cut(e),

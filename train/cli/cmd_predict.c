@@ -12,7 +12,7 @@
 #include "run_folder.h"
 #include "run_model.h"
 #include "say.h"
-#include "text_lines.h"
+#include "text_source.h"
 
 typedef struct Options {
     LoadOptions load;
@@ -92,7 +92,10 @@ static int add_text(Predictor *p, JsonStr text, const char *pair, Err *err) {
     return add_record(p, &record, err);
 }
 
-static int add_json(Predictor *p, RecordSpan s, Err *err) {
+static int add_line(void *to, JsonStr text, Err *err) { return add_text(to, text, NULL, err); }
+
+static int add_json(void *to, RecordSpan s, Err *err) {
+    Predictor *p = to;
     AUTO_JSON JsonDoc *doc = NULL;
     AUTO_CALL(json_pool_clear) JsonPool pool = {0};
     if (record_parse(&doc, s, err)) return -1;
@@ -100,41 +103,6 @@ static int add_json(Predictor *p, RecordSpan s, Err *err) {
     if (file_rule_rename(&record, p->rule, &pool, err) == 0 && add_record(p, &record, err) == 0) return 0;
     file_rule_explain(json_root(doc), p->rule, err);
     return err_context(err, "%s:%zu", s.name, s.line);
-}
-
-// Texts, or records if the first line begins with '{' and sniff is set.
-static int add_lines(Predictor *p, FILE *in, const char *name, bool sniff, Err *err) {
-    AUTO_STR StrBuf line = {0};
-    bool records = false;
-    int more;
-    for (size_t number = 1; (more = text_line_next(&line, in, name, number, err)) == 1; number++) {
-        size_t len = line.len;
-        const char *text = number == 1 ? text_skip_mark(line.data, &len) : line.data;
-        if (number == 1) records = sniff && *text == '{';
-        if (records && !len) continue;
-        int rc = records ? add_json(p, (RecordSpan){.text = text, .len = len, .line = number, .name = name}, err)
-                         : add_text(p, (JsonStr){text, len}, NULL, err);
-        if (rc) return records ? -1 : err_context(err, "%s:%zu", name, number);
-    }
-    return more;
-}
-
-static int add_file(Predictor *p, const char *path, Err *err) {
-    AUTO(records_close) RecordReader *r = NULL;
-    RecordSpan span;
-    int more = 0;
-    if (!path_exists(path)) return err_input(err, "%s: no such file", path);
-    if (ends_with_nocase(path, strlen(path), ".txt")) {
-        AUTO_FILE FILE *in = fopen(path, "r");
-        return in ? add_lines(p, in, path, false, err) : err_input(err, "%s: cannot be opened", path);
-    }
-    if (records_open(&r, path, err)) return -1;
-    if (records_are_text(r)) return err_input(err, "%s: found compressed text; expected .txt or records", path);
-    while ((more = records_next(r, &span, err)) == 1) {
-        if (add_json(p, span, err)) return -1;
-        records_release(r);
-    }
-    return more;
 }
 
 // A text of the command line.
@@ -157,8 +125,9 @@ static int add_texts(Predictor *p, int argc, char **argv, Err *err) {
 static int predict(Predictor *p, int argc, char **argv, Err *err) {
     const char *file = p->o->file;
     bool none = !file && !argc && !p->o->text.count;
-    int rc = none   ? add_lines(p, stdin, "standard input", true, err)
-             : file ? add_file(p, file, err)
+    const TextSink sink = {p, add_line, add_json};
+    int rc = none   ? text_source_lines(&sink, stdin, "standard input", true, err)
+             : file ? text_source_file(&sink, file, err)
                     : add_texts(p, argc, argv, err);
     if (!rc && p->cut)
         log_warn("%ld text%s longer than max_seq_length, %ld token%s, cut to that", p->cut, plural(p->cut),
