@@ -12,8 +12,8 @@ static int check_weight(const Weight *w, DType t, Err *err) {
     for (int i = 0; i < w->n_segments; i++)
         if (w->segments[i].dtype > DTYPE_BF16)
             return err_input(err,
-                             "%s is %s, and a quantised base keeps its own blocks; expected quantize_base and "
-                             "quantize_head \"none\"",
+                             "%s is %s, and a quantised base keeps its own blocks; expected \"none\" for "
+                             "quantize_base, quantize_head or quantize_teacher",
                              w->name, dtype_info(w->segments[i].dtype)->name);
     if (w->cols % dtype_info(t)->block)
         return err_input(err, "%s has %ld columns; expected a multiple of %d for %s", w->name, w->cols,

@@ -122,12 +122,16 @@ static bool number_of_text(JsonStr s, double *x) {
 }
 
 static int add_number(RecordLabels *out, const Json *v, const RecordLabelRule *r, Err *err) {
+    enum { MOST = 10000 }; // the loss of a pass stays below HEAD_TALLY_LIMIT
     double x = v && json_is_number(v) ? v->number : NAN;
     bool text = v && v->type == JSON_STRING && r->untyped;
     if (text && !number_of_text(v->str, &x)) x = NAN;
     if (!isfinite((float)x))
         return err_input(err, "%s: found %s; expected a finite number (problem_type regression)", out->key,
                          text || (v && json_is_number(v)) ? v->str.data : json_type_name(v));
+    if (fabs(x) > MOST)
+        return err_input(err, "%s: found %g; expected at most %d in magnitude, as squares of it are added up: scale it",
+                         out->key, x, MOST);
     MEM_GROW(out->values, out->capacity, out->count + 1);
     out->values[out->count++] = (float)x;
     return 0;

@@ -5,6 +5,7 @@
 
 #include "json_pool.h"
 #include "logits.h"
+#include "path.h"
 #include "predict_print.h"
 #include "predict_tagged.h"
 #include "record_tokenizer.h"
@@ -166,12 +167,35 @@ static int check_call(const Options *o, int texts, Err *err) {
     return 0;
 }
 
+// Options that mean something for another kind of classifier only.
+static int check_options(const Options *o, Problem problem, Err *err) {
+    bool ranked = o->all || o->top_k, words = problem == PROBLEM_TOKENS;
+    if (ranked && (words || problem == PROBLEM_REGRESSION))
+        return err_input(err, "--%s: needs labels of whole texts; this is a run of %s", o->all ? "all" : "top_k",
+                         problem_name(problem));
+    if (o->threshold != 0.5 && problem != PROBLEM_MULTI_LABEL)
+        return err_input(err, "--threshold: needs several labels of a text; this is a run of %s",
+                         problem_name(problem));
+    if (o->text_pair && words)
+        return err_input(err, "--text_pair: needs labels of whole texts; this is a run of %s", problem_name(problem));
+    return 0;
+}
+
+// A run writes the names of its labels.
+static int check_names(const char *adapter, Err *err) {
+    AUTO_FREE char *names = path_join(adapter, "labels.json");
+    if (path_exists(names)) return 0;
+    return err_input(err, "%s: no such file; expected the names of the run's labels", names);
+}
+
 static int open_classifier(Loaded *l, int64_t *limit, const LoadOptions *load, const Options *o, Err *err) {
     ModelOptions m;
     if (!load->adapter_name_or_path)
         return err_input(err, "--adapter_name_or_path is missing; expected a classifier's adapter, or its run");
     if (model_options(&m, limit, l, load, o, err) || loaded_open(l, load, &m, err)) return -1;
-    if (l->adapter->config.labels) return 0;
+    bool of_run = l->run.model_name_or_path && !o->load.adapter_name_or_path;
+    if (of_run && l->adapter->config.labels && check_names(load->adapter_name_or_path, err)) return -1;
+    if (l->adapter->config.labels) return check_options(o, l->adapter->config.problem, err);
     return err_input(err, "%s: found an adapter without a classifier; expected one of task classification",
                      load->adapter_name_or_path);
 }

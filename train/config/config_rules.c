@@ -329,6 +329,8 @@ void check_rules(Loading *l, ConfigPurpose purpose) {
     check_labels(l);
     check_embedding(l);
     check_distillation(l);
+    refuse_given(l, CONFIG_pissa_iter, c->pissa_iter >= 0 && c->init_lora_weights != INIT_LORA_PISSA,
+                 "needs init_lora_weights \"pissa\"");
     if (c->max_steps == 0) refuse_key(l, CONFIG_max_steps, "0 steps; expected -1 (by epochs) or more than 0");
     if (c->lora_target_modules.count == 0) refuse_key(l, CONFIG_lora_target_modules, "an empty list");
     if (config_global_batch(c) >= 1 << 24)

@@ -205,6 +205,13 @@ static void test_cli_classify_each(void **state) {
     check_file("number/adapter/README.md", "problem_type=\"regression\"");
     check_has("eval number --json", 0, "\"eval_mae\": ");
     check_has("predict number GOOD", 0, "{\"value\": ");
+    check_has("predict number GOOD --all", 2, "--all: needs labels of whole texts; this is a run of regression");
+    check_has("predict number GOOD --threshold 0.2", 2, "--threshold: needs several labels of a text");
+    put("large.jsonl", "{\"text\": \"GOOD\", \"label\": 10001}\n{\"text\": \"BAD\", \"label\": -1}\n");
+    check_has(TRAIN("m.gguf") "--output_dir no --problem_type regression --train_file large.jsonl", 2,
+              "large.jsonl:1: label: found 10001; expected at most 10000 in magnitude");
+    assert_int_equal(unlink("number/adapter/labels.json"), 0);
+    check_has("predict number GOOD", 2, "number/adapter/labels.json: no such file; expected the names");
     check_has("inspect number/config.json --show 1", 0, "=> 1.5\n");
     check_has(TRAIN("m.gguf") "--output_dir no --label_smoothing_factor 0.1", 2,
               "label_smoothing_factor: 0.1 with problem_type regression; expected 0");
@@ -237,6 +244,7 @@ static void test_cli_classify_tokens(void **state) {
     check_has("eval whole", 0, " f1=");
     check_has("eval bert --json", 0, "\"labels\": 5");
     check_has("predict bert 'GOOD FILM'", 0, "{\"entities\": [");
+    check_has("predict bert GOOD --text_pair FILM", 2, "--text_pair: needs labels of whole texts");
     check_has("predict whole --file d.jsonl", 0, "{\"tags\": [\"");
     check_has("predict whole --file d.jsonl --max_seq_length 4", 0,
               ", null]}\nlorac: 2 texts longer than max_seq_length");

@@ -32,6 +32,8 @@ static void test_cli_pissa_run(void **state) {
     check_has("eval out --validation_file d.jsonl", 0, "eval_loss=");
     mem_free(run(TRAIN "--lora_r 8 --lora_alpha 12 --output_dir more --adapter_name_or_path out/adapter", 0));
     check_has(TRAIN "--output_dir no --init_lora_weights olora --use_dora", 2, "use_dora with init_lora_weights pissa");
+    check_has(TRAIN "--output_dir no --init_lora_weights gaussian --pissa_iter 3", 2,
+              "pissa_iter: needs init_lora_weights \"pissa\"");
     check_has(TRAIN "--output_dir no --init_lora_weights pissa --lora_r 4096", 2, "at most its smaller side");
 }
 
