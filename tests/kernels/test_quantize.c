@@ -263,8 +263,8 @@ static void test_quantize_weight_refuses(void **state) {
     w = f->w;
     w.segments[1].dtype = DTYPE_Q4_1;
     expect_refusal(w, QUANTIZE_INT8,
-                   "blk.7.ffn_up.weight is Q4_1, and a quantised base keeps its own blocks; expected quantize_base and "
-                   "quantize_head \"none\"");
+                   "blk.7.ffn_up.weight is Q4_1, and a quantised base keeps its own blocks; expected \"none\" for "
+                   "quantize_base, quantize_head or quantize_teacher");
     f->b16[77] = 0x7FC0;
     expect_refusal(
         f->w, QUANTIZE_INT8,
