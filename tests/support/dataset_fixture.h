@@ -93,3 +93,12 @@ static inline char *shown(const Dataset *d, const Tokenizer *t) {
 static inline void row_fill(Row *row, const Dataset *d, const RowPlan *p, int64_t r) {
     row_fill_several(row, d, p, &r, 1, 0);
 }
+
+// d.jsonl with this text, opened.
+static inline Dataset *open_text(Bench *b, const char *text) {
+    Dataset *d;
+    Err err;
+    put_text("d.jsonl", text);
+    if (bench_open(&d, b, true, &err)) fail_msg("%s: %s", text, err.msg);
+    return d;
+}

@@ -9,14 +9,6 @@ static Bench classify_bench(bool add_bos) {
     return b;
 }
 
-static Dataset *open_text(Bench *b, const char *text) {
-    Dataset *d;
-    Err err;
-    put_text("d.jsonl", text);
-    ASSERT_OK(bench_open(&d, b, true, &err), &err);
-    return d;
-}
-
 // Every sample as "tokens=label name/index of the second text".
 static void check_samples(const Dataset *d, const Bench *b, const char *want) {
     StrBuf out = {0};

@@ -8,15 +8,9 @@ static Bench pairs_bench(bool add_bos) {
     return b;
 }
 
-static void open_text(Dataset **d, Bench *b, const char *text) {
-    Err err;
-    put_text("d.jsonl", text);
-    if (bench_open(d, b, true, &err)) fail_msg("%s: %s", text, err.msg);
-}
-
 static void check(Bench *b, const char *record, const char *want) {
     Dataset *d;
-    open_text(&d, b, record);
+    d = open_text(b, record);
     char *got = shown(d, b->t);
     if (strcmp(got, want) != 0) fail_msg("%s: got\n%s\nexpected\n%s", record, got, want);
     mem_free(got);
@@ -107,7 +101,7 @@ static void test_preference_finds_the_prompt_in_conversations(void **state) {
     check(&b, PAIR(USER, "[" MESSAGE_BUT("assistant", "a", "\"train\":false") "," YES "]", NO),
           ASKED "a<|im_end|>[[\n" IM("assistant", "yes") "]]\n--- rejected\n" ASKED "[[no<|im_end|>\n]]|");
     Dataset *d; // a prompt that is not in the conversation is not read
-    open_text(&d, &b, PAIR("\"other\"", "[" USER "," YES "]", "[" USER "," NO "]"));
+    d = open_text(&b, PAIR("\"other\"", "[" USER "," YES "]", "[" USER "," NO "]"));
     assert_int_equal(d->unread.count, 1);
     assert_string_equal(d->unread.names[0], "prompt");
     dataset_close(d);
@@ -120,7 +114,7 @@ static void test_preference_learns_the_prompt_of_the_chosen(void **state) {
     b.o.learn_chosen_prompt = true;
     check(&b, SIMPLE, "<s>[[Q]][[a</s>]]\n--- rejected\n<s>Q[[b</s>]]|");
     Dataset *d;
-    open_text(&d, &b, SIMPLE);
+    d = open_text(&b, SIMPLE);
     Sample s = dataset_sample(d, 0);
     static const uint8_t want[] = {0, LEARNT_PROMPT, 1, 1, 0, 0, 1, 1};
     assert_int_equal(s.count, 8);
@@ -238,13 +232,13 @@ static void test_preference_counts_each_sequence(void **state) {
         PAIR("\"Q234567\"", "\"1\"", "\"2\"");                             // 9 and 9; the prompt alone fills 7
     Bench b = pairs_bench(false);
     Dataset *d;
-    open_text(&d, &b, records);
+    d = open_text(&b, records);
     assert_int_equal(d->count, 3);
     assert_int_equal(d->stats.longest, 9);
     assert_int_equal(d->stats.tokens, 7 + 3 + 3 + 8 + 9 + 9);
     dataset_close(d);
     b.o.max_seq_length = 7;
-    open_text(&d, &b, records);
+    d = open_text(&b, records);
     assert_int_equal(d->count, 1);
     assert_int_equal(d->stats.records, 3);
     assert_int_equal(d->stats.dropped_long, 2);
@@ -252,7 +246,7 @@ static void test_preference_counts_each_sequence(void **state) {
     assert_int_equal(d->stats.first_dropped[0], 2);
     dataset_close(d);
     b.o.truncation = TRUNCATION_TRUNCATE;
-    open_text(&d, &b, records);
+    d = open_text(&b, records);
     assert_int_equal(d->count, 2);
     assert_int_equal(d->stats.skipped_unsupervised, 1);
     assert_int_equal(d->stats.truncated, 1);
@@ -273,12 +267,12 @@ static void test_preference_is_in_the_cache(void **state) {
     (void)state;
     Bench b = pairs_bench(true);
     Dataset *d, *again, *learnt;
-    open_text(&d, &b, SIMPLE);
-    open_text(&again, &b, SIMPLE);
+    d = open_text(&b, SIMPLE);
+    again = open_text(&b, SIMPLE);
     assert_true(again->from_cache && again->preference == PREFERENCE_PAIRS);
     assert_int_equal(dataset_sample(again, 0).second, 4);
     b.o.learn_chosen_prompt = true;
-    open_text(&learnt, &b, SIMPLE);
+    learnt = open_text(&b, SIMPLE);
     assert_string_not_equal(learnt->fingerprint, d->fingerprint);
     dataset_close(d);
     dataset_close(again);
@@ -293,9 +287,8 @@ static void test_preference_rows_hold_both_sequences(void **state) {
     b.o.max_seq_length = 6;
     Dataset *d;
     // 5 and 4, 3 and 3, 4 and 6 tokens
-    open_text(&d, &b,
-              PAIR("\"PQ\"", "\"ab\"", "\"c\"") "\n" PAIR("\"R\"", "\"d\"", "\"e\"") "\n" PAIR("\"S\"", "\"fg\"",
-                                                                                               "\"hijk\""));
+    d = open_text(&b, PAIR("\"PQ\"", "\"ab\"", "\"c\"") "\n" PAIR("\"R\"", "\"d\"",
+                                                                  "\"e\"") "\n" PAIR("\"S\"", "\"fg\"", "\"hijk\""));
     RowPlan *p = row_plan_new(d, NULL, d->count, row_max_tokens(d, b.o.max_seq_length), true);
     assert_int_equal(p->count, 3);
     assert_int_equal(p->most.samples, 2);
@@ -348,7 +341,7 @@ static void test_preference_labels_exchange_answers(void **state) {
           "S[[9</s>]]\n--- with another answer\nS[[9</s>]]|");
     b.o.kl_group = 3;
     Dataset *d;
-    open_text(&d, &b, records);
+    d = open_text(&b, records);
     assert_int_equal(d->count, 3);
     assert_int_equal(d->stats.records, 4);
     assert_int_equal(d->stats.dropped_long, 1);
@@ -357,7 +350,7 @@ static void test_preference_labels_exchange_answers(void **state) {
     assert_false(s.desirable);
     assert_true(dataset_sample(d, 0).desirable);
     dataset_close(d);
-    open_text(&d, &b, records);
+    d = open_text(&b, records);
     assert_true(d->from_cache && d->preference == PREFERENCE_LABELS && dataset_sample(d, 0).desirable);
     RowPlan *p = row_plan_new(d, NULL, d->count, row_max_tokens(d, 9), true);
     Row row = {0};

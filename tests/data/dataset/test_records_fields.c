@@ -8,7 +8,7 @@
 #define MESSAGES "\"messages\":[" USER "," ANSWER "]"
 #define TURNS "\"conversations\":[{\"from\":\"human\",\"value\":\"a\"},{\"from\":\"gpt\",\"value\":\"b\"}]"
 
-static Dataset *open_text(Bench *b, const char *file, const char *text) {
+static Dataset *open_file(Bench *b, const char *file, const char *text) {
     Dataset *d;
     Err err;
     b->files[0] = file;
@@ -80,7 +80,7 @@ static void test_records_count_keys_that_nothing_reads(void **state) {
     Bench b = bench_new(false);
     for (size_t i = 0; i < sizeof UNREAD / sizeof *UNREAD; i++)
         for (int cached = 0; cached < 2; cached++) {
-            Dataset *d = open_text(&b, "d.jsonl", UNREAD[i].data);
+            Dataset *d = open_file(&b, "d.jsonl", UNREAD[i].data);
             assert_int_equal(d->from_cache, cached);
             check_unread(d, UNREAD[i].data, UNREAD[i].want);
             dataset_close(d);
@@ -107,7 +107,7 @@ static void test_records_count_keys_of_classification_and_shards(void **state) {
     Bench b = bench_new(false);
     StrBuf tar = {0};
     b.o.classification = true;
-    Dataset *d = open_text(&b, "d.jsonl",
+    Dataset *d = open_file(&b, "d.jsonl",
                            "{\"sentence1\":\"a\",\"sentence2\":\"b\",\"label\":0,\"idx\":1}\n"
                            "{\"text\":\"a\",\"label\":1,\"content\":\"c\",\"idx\":null}");
     check_unread(d, "classes", "idx (1 record), content (1)");
@@ -140,7 +140,7 @@ static void test_records_count_keys_in_bounded_memory(void **state) {
         for (int k = 0; k < KEYS; k++) str_printf(&data, ",\"%d-%0300d\":1,\"key %d of %d\":2", k, i, k, i);
         str_puts(&data, "}\n");
     }
-    Dataset *d = open_text(&b, "d.jsonl", data.data);
+    Dataset *d = open_file(&b, "d.jsonl", data.data);
     const KeyCounts *c = &d->unread;
     assert_int_equal(c->count, KEYS_NAMED);
     assert_int_equal(c->others, RECORDS);
@@ -217,10 +217,10 @@ static void test_records_other_spellings_give_the_same_tokens(void **state) {
     (void)state;
     Bench b = bench_new(false);
     for (size_t i = 0; i < sizeof SAME / sizeof *SAME; i++) {
-        Dataset *d = open_text(&b, "d.jsonl", SAME[i].data);
+        Dataset *d = open_file(&b, "d.jsonl", SAME[i].data);
         char *got = shown(d, b.t);
         dataset_close(d);
-        d = open_text(&b, "e.jsonl", SAME[i].want);
+        d = open_file(&b, "e.jsonl", SAME[i].want);
         char *want = shown(d, b.t);
         if (strcmp(got, want) != 0) fail_msg("%s: %s; expected %s", SAME[i].data, got, want);
         dataset_close(d);
@@ -234,7 +234,7 @@ static void test_records_labels_as_whole_floats(void **state) {
     (void)state;
     Bench b = bench_new(false);
     b.o.classification = true;
-    Dataset *d = open_text(&b, "d.jsonl",
+    Dataset *d = open_file(&b, "d.jsonl",
                            "{\"text\":\"a\",\"label\":1.0}\n{\"text\":\"b\",\"label\":0,\"idx\":NaN}\n"
                            "{\"text\":\"c\",\"label\":false}");
     StrBuf labels = {0};
@@ -446,7 +446,7 @@ static void test_records_accept_what_only_looks_like_it(void **state) {
         "{\"prompt\":\"p\",\"completion\":\"c\",\"preferred\":\"tea\"}",
     };
     Bench b = bench_new(false);
-    for (size_t i = 0; i < sizeof good / sizeof *good; i++) dataset_close(open_text(&b, "d.jsonl", good[i]));
+    for (size_t i = 0; i < sizeof good / sizeof *good; i++) dataset_close(open_file(&b, "d.jsonl", good[i]));
     bench_free(&b);
 }
 
@@ -463,7 +463,7 @@ static void test_records_roles_of_the_template(void **state) {
                           &err),
         &err);
     dataset_close(
-        open_text(&b, "d.jsonl", "{\"messages\":[{\"role\":\"critic\",\"content\":\"x\"}," USER "," ANSWER "]}"));
+        open_file(&b, "d.jsonl", "{\"messages\":[{\"role\":\"critic\",\"content\":\"x\"}," USER "," ANSWER "]}"));
     bench_free(&b);
 }
 
@@ -471,7 +471,7 @@ static void test_records_roles_of_the_template(void **state) {
 static void test_records_empty_text_is_skipped(void **state) {
     (void)state;
     Bench b = bench_new(true);
-    Dataset *d = open_text(&b, "d.jsonl", "{\"text\":\"\"}\n{\"text\":\"ab\"}\n");
+    Dataset *d = open_file(&b, "d.jsonl", "{\"text\":\"\"}\n{\"text\":\"ab\"}\n");
     const DatasetStats *s = &d->stats;
     assert_int_equal(s->records, 2);
     assert_int_equal(s->samples, 1);

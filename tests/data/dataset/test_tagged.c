@@ -8,14 +8,6 @@ static Bench tagged_bench(bool add_bos) {
     return b;
 }
 
-static Dataset *open_text(Bench *b, const char *text) {
-    Dataset *d;
-    Err err;
-    put_text("d.jsonl", text);
-    ASSERT_OK(bench_open(&d, b, true, &err), &err);
-    return d;
-}
-
 // Every sample as "tokens=labels|", a labelled token in [[]].
 static void check_tags(const Dataset *d, const Bench *b, const char *want) {
     AUTO_STR StrBuf out = {0};

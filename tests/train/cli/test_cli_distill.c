@@ -3,8 +3,8 @@
 #include <math.h>
 #include <unistd.h>
 
-#include "cli_runner.h"
-#include "family_fixture.h"
+#include "golden_run.h"
+#include "same_adapter.h"
 #include "say.h"
 
 #define GOLDEN SOURCE_DIR "/tests/golden/distill/"
@@ -20,19 +20,9 @@
 // The model NAME-0 of golden/families/NAME and its adapter NAME-start.
 static void put_model(const char *name) {
     Family f;
-    Backend *b;
-    Model *m;
-    Err err;
-    const ModelOptions options = {.max_positions = 60};
     family_open(&f, name, FAMILY_HF);
-    ASSERT_OK(backend_open(&b, "cpu", 1, &err), &err);
-    ASSERT_OK(model_load(&m, f.path, b, &options, &err), &err);
-    Adapter *a = family_adapter(&f, m);
-    AUTO_FREE char *path = mem_printf("%s-start", name);
-    ASSERT_OK(adapter_save_peft(a, m, path, "", &err), &err);
-    adapter_free(a);
-    model_free(m);
-    backend_close(b);
+    AUTO_FREE char *start = mem_printf("%s-start", name);
+    put_start(&f, f.path, &(ModelOptions){.max_positions = 60}, start);
     family_close(&f);
 }
 
@@ -42,12 +32,6 @@ static void put_models(void) {
 }
 
 // ---- PyTorch's values ----
-
-static double next_number(const char **log, const char *key) {
-    const char *at = strstr(*log, key);
-    if (!at) fail_msg("no %s in \"%.200s\"", key, *log);
-    return strtod(at + strlen(key), NULL);
-}
 
 // Divergences, which may be small, to `most` of the loss.
 static void check_kind(const char *kind, const char *device, double most) {
@@ -60,20 +44,16 @@ static void check_kind(const char *kind, const char *device, double most) {
                                   "--max_steps %d --output_dir %s --device %s %.*s",
                    student, golden, student, golden, STEPS, kind, device, end - student, golden + student);
     mem_free(run(words, 0));
-    AUTO_FREE char *log_path = mem_printf("%s/train_log.jsonl", kind), *text = scratch_read(log_path);
-    const char *log = text;
+    static const char *const keys[] = {"\"loss\":", "\"ce_loss\":", "\"kd_loss\":"};
+    double got[STEPS][3];
+    read_steps(kind, STEPS, keys, 3, got[0]);
     for (int i = 0; i < STEPS; i++) {
-        AUTO_FREE char *step = mem_printf("{\"step\":%d,", i + 1);
-        log = strstr(log, step);
-        assert_non_null(log);
-        double got[] = {next_number(&log, "\"loss\":"), next_number(&log, "\"ce_loss\":"),
-                        next_number(&log, "\"kd_loss\":")},
-               loss = 0;
+        double loss = 0;
         for (int k = 0; k < 3; k++) {
             double want = strtod(numbers, &numbers);
             if (!k) loss = want;
-            if (!(fabs(got[k] - want) <= most * fmax(fabs(want), loss)))
-                fail_msg("%s, step %d: got %.8g, expected %.8g", kind, i + 1, got[k], want);
+            if (!(fabs(got[i][k] - want) <= most * fmax(fabs(want), loss)))
+                fail_msg("%s, step %d: got %.8g, expected %.8g", kind, i + 1, got[i][k], want);
         }
     }
 }
@@ -96,16 +76,6 @@ static void test_distill_cuda(void **state) {
 }
 
 // ---- the same bits ----
-
-static char *adapter_hash(const char *dir) {
-    AUTO_FREE char *command = mem_printf("sha256sum < %s/adapter/adapter_model.safetensors", dir);
-    return command_output(command, 0);
-}
-
-static void check_same(const char *a, const char *b) {
-    AUTO_FREE char *first = adapter_hash(a), *second = adapter_hash(b);
-    assert_string_equal(first, second);
-}
 
 static void test_distill_bits(void **state) {
     (void)state;

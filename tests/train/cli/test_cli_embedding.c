@@ -2,7 +2,7 @@
 // the same bits however the batch is split, evaluation, `lorac embed`, and what is refused.
 #include <math.h>
 
-#include "family_fixture.h"
+#include "golden_run.h"
 #include "npy_file.h"
 #include "same_adapter.h"
 
@@ -20,33 +20,20 @@ static void put_model(const char *name) {
     family_open(&f, bert ? "../classify/bert" : name, FAMILY_HF);
     assert_int_equal(rename(f.path, "model"), 0);
     if (bert) assert_int_equal(system("cp -r " GOLDEN "bert-start start"), 0);
-    if (!bert) {
-        Backend *b;
-        Model *m;
-        Err err;
-        ASSERT_OK(backend_open(&b, "cpu", 1, &err), &err);
-        ASSERT_OK(model_load(&m, "model", b, NULL, &err), &err);
-        Adapter *a = family_adapter(&f, m);
-        ASSERT_OK(adapter_save_peft(a, m, "start", "", &err), &err);
-        adapter_free(a);
-        model_free(m);
-        backend_close(b);
-    }
+    if (!bert) put_start(&f, "model", NULL, "start");
     family_close(&f);
 }
 
 // ---- sentence-transformers' values ----
 
 static void check_losses(const char *kind, int steps, const char **numbers, double most) {
-    AUTO_FREE char *text = scratch_read("out/train_log.jsonl");
-    const char *log = text;
+    static const char *const keys[] = {"\"loss\":"};
+    double got[STEPS];
+    read_steps("out", steps, keys, 1, got);
     for (int i = 0; i < steps; i++) {
         double want = strtod(*numbers, (char **)numbers);
-        log = strstr(log + 1, "\"loss\":");
-        assert_non_null(log);
-        double got = strtod(log + 7, NULL);
-        if (!(fabs(got - want) <= most * fabs(want)))
-            fail_msg("%s, step %d: loss %.8g, expected %.8g", kind, i + 1, got, want);
+        if (!(fabs(got[i] - want) <= most * fabs(want)))
+            fail_msg("%s, step %d: loss %.8g, expected %.8g", kind, i + 1, got[i], want);
     }
 }
 

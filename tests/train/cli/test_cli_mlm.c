@@ -2,8 +2,7 @@
 // however the batch is split and after a stop, evaluation, files, and what is refused.
 #include <math.h>
 
-#include "cli_runner.h"
-#include "family_fixture.h"
+#include "golden_run.h"
 #include "path.h"
 
 #define MODEL "bert-0" // of family_open
@@ -17,20 +16,11 @@
 // The model of golden/mlm/bert with its tokenizer, and the adapter "start".
 static void put_model(void) {
     Family f;
-    Backend *b;
-    Model *m;
-    Err err;
     AUTO_FREE char *tokenizer = scratch_read(GOLDEN "tokenizer.json");
     family_open(&f, "../mlm/bert", FAMILY_HF);
     assert_string_equal(f.path, MODEL);
     put(MODEL "/tokenizer.json", tokenizer);
-    ASSERT_OK(backend_open(&b, "cpu", 1, &err), &err);
-    ASSERT_OK(model_load(&m, f.path, b, &(ModelOptions){.max_positions = 24, .masked_lm = true}, &err), &err);
-    Adapter *a = family_adapter(&f, m);
-    ASSERT_OK(adapter_save_peft(a, m, "start", "", &err), &err);
-    adapter_free(a);
-    model_free(m);
-    backend_close(b);
+    put_start(&f, MODEL, &(ModelOptions){.max_positions = 24, .masked_lm = true}, "start");
     family_close(&f);
 }
 
@@ -42,18 +32,13 @@ static void check_run(const char *name, const char *device) {
     AUTO_FREE char *words =
         mem_printf(TRAIN IN_ORDER "--max_steps %d --output_dir %s --device %s %.*s", STEPS, name, device, n, golden);
     mem_free(run(words, 0));
-    AUTO_FREE char *log_path = mem_printf("%s/train_log.jsonl", name), *text = scratch_read(log_path);
-    const char *log = text;
+    static const char *const keys[] = {"\"loss\":"};
+    double got[STEPS];
+    read_steps(name, STEPS, keys, 1, got);
     for (int i = 0; i < STEPS; i++) {
         double want = strtod(numbers, &numbers);
-        AUTO_FREE char *step = mem_printf("{\"step\":%d,", i + 1);
-        log = strstr(log, step);
-        assert_non_null(log);
-        const char *at = strstr(log, "\"loss\":");
-        assert_non_null(at);
-        double got = strtod(at + 7, NULL);
-        if (!(fabs(got - want) <= 1e-4 * want))
-            fail_msg("%s, step %d: got %.8g, expected %.8g", name, i + 1, got, want);
+        if (!(fabs(got[i] - want) <= 1e-4 * want))
+            fail_msg("%s, step %d: got %.8g, expected %.8g", name, i + 1, got[i], want);
     }
 }
 

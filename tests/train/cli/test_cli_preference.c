@@ -3,8 +3,7 @@
 #include <math.h>
 #include <unistd.h>
 
-#include "cli_runner.h"
-#include "family_fixture.h"
+#include "golden_run.h"
 #include "same_adapter.h"
 #include "say.h"
 
@@ -20,29 +19,13 @@
 // The model of golden/families/llama3 and the adapter "start".
 static void put_model(void) {
     Family f;
-    Backend *b;
-    Model *m;
-    Err err;
-    const ModelOptions options = {.max_positions = 60};
     family_open(&f, "llama3", FAMILY_HF);
     assert_string_equal(f.path, MODEL);
-    ASSERT_OK(backend_open(&b, "cpu", 1, &err), &err);
-    ASSERT_OK(model_load(&m, f.path, b, &options, &err), &err);
-    Adapter *a = family_adapter(&f, m);
-    ASSERT_OK(adapter_save_peft(a, m, "start", "", &err), &err);
-    adapter_free(a);
-    model_free(m);
-    backend_close(b);
+    put_start(&f, MODEL, &(ModelOptions){.max_positions = 60}, "start");
     family_close(&f);
 }
 
 // ---- TRL's values ----
-
-static double next_number(const char **log, const char *key) {
-    const char *at = strstr(*log, key);
-    if (!at) fail_msg("no %s in \"%.200s\"", key, *log);
-    return strtod(at + strlen(key), NULL);
-}
 
 // Losses to `most` of themselves; rewards, which begin at 0, to that of the largest.
 static void check_kind(const char *kind, const char *device, double most) {
@@ -54,22 +37,15 @@ static void check_kind(const char *kind, const char *device, double most) {
     AUTO_FREE char *words = mem_printf(TRAIN IN_ORDER "--max_steps %d --output_dir %s --device %s %.*s %s", STEPS, kind,
                                        device, n, golden, data);
     mem_free(run(words, 0));
-    AUTO_FREE char *log_path = mem_printf("%s/train_log.jsonl", kind), *text = scratch_read(log_path);
-    double want[STEPS][3], largest = 0;
+    static const char *const keys[] = {"\"loss\":", "\"rewards/chosen\":", "\"rewards/rejected\":"};
+    double want[STEPS][3], got[STEPS][3], largest = 0;
     for (int i = 0; i < STEPS * 3; i++) want[i / 3][i % 3] = strtod(numbers, &numbers);
     for (int i = 0; i < STEPS; i++) largest = fmax(largest, fmax(fabs(want[i][1]), fabs(want[i][2])));
-    const char *log = text;
-    for (int i = 0; i < STEPS; i++) {
-        AUTO_FREE char *step = mem_printf("{\"step\":%d,", i + 1);
-        log = strstr(log, step);
-        assert_non_null(log);
-        double got[] = {next_number(&log, "\"loss\":"), next_number(&log, "\"rewards/chosen\":"),
-                        next_number(&log, "\"rewards/rejected\":")};
-        for (int k = 0; k < 3; k++) {
-            double limit = most * (k ? largest : fabs(want[i][0]));
-            if (!(fabs(got[k] - want[i][k]) <= limit))
-                fail_msg("%s, step %d: got %.8g, expected %.8g", kind, i + 1, got[k], want[i][k]);
-        }
+    read_steps(kind, STEPS, keys, 3, got[0]);
+    for (int i = 0; i < STEPS * 3; i++) {
+        double limit = most * (i % 3 ? largest : fabs(want[i / 3][0]));
+        if (!(fabs(got[i / 3][i % 3] - want[i / 3][i % 3]) <= limit))
+            fail_msg("%s, step %d: got %.8g, expected %.8g", kind, i / 3 + 1, got[i / 3][i % 3], want[i / 3][i % 3]);
     }
 }
 
