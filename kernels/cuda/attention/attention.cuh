@@ -21,17 +21,17 @@ template <class T> static Rows<T> rows_of(Mat m) { return {(T *)m.data, mat_stri
 struct Attention { // AttentionShape for kernels
     const int32_t *q_start, *k_start, *k_len, *q_pos;
     int samples, kv_heads, group, head_size, tq, tk;
-    int window; // 0: none
-    bool bidirectional;
+    int ahead, behind; // a query at p sees keys [p - behind, p + ahead); FAR: all of them
     float scale, softcap;
 };
 static inline Attention attention_of(const AttentionCall *c) {
+    constexpr int FAR = 1 << 30; // more than there are keys; position + FAR fits an int
     const AttentionShape *s = c->shape;
-    int window = s->window < 1 << 30 ? (int)s->window : 0;
+    int window = s->window && s->window < FAR ? (int)s->window : FAR, ahead = s->bidirectional ? window : 1;
     // clang-format off
     return {s->q_start, s->k_start, s->k_len, s->q_pos, (int)s->samples, (int)s->kv_heads,
-            (int)(s->heads / s->kv_heads), (int)s->head_size, (int)c->q.rows, (int)c->k.rows, window,
-            s->bidirectional, s->scale, s->softcap};
+            (int)(s->heads / s->kv_heads), (int)s->head_size, (int)c->q.rows, (int)c->k.rows, ahead,
+            window - 1, s->scale, s->softcap};
     // clang-format on
 }
 
@@ -105,8 +105,8 @@ struct Range { // [first, end)
     int first, end;
 };
 static __device__ inline Range keys_seen(const Attention &a, int pos, int k_len) {
-    int end = min(pos + (!a.bidirectional ? 1 : a.window ? a.window : k_len), k_len);
-    return {a.window ? min(max(pos - a.window + 1, 0), end) : 0, end};
+    int end = min(pos + a.ahead, k_len);
+    return {min(max(pos - a.behind, 0), end), end};
 }
 static __device__ inline bool in_range(Range r, int i) { return i >= r.first && i < r.end; }
 
@@ -183,10 +183,9 @@ static __device__ inline KeyTile key_tile(const Attention &a, int size) {
         find_tile((int)(blockIdx.x / (unsigned)a.kv_heads), a.samples, size, false, [&](int i) { return a.k_len[i]; });
     int kv_head = (int)(blockIdx.x % (unsigned)a.kv_heads);
     if (t.n == 0) return {kv_head, 0, 0, 0, 0, 0, {0, 0}};
-    int q0 = a.q_start[t.list], queries = a.q_start[t.list + 1] - q0, first = 0, end = queries;
-    if (!a.bidirectional || a.window)
-        first = first_at_least(a.q_pos + q0, queries, t.first - (a.bidirectional ? a.window - 1 : 0));
-    if (a.window) end = first_at_least(a.q_pos + q0, queries, t.first + t.n - 1 + a.window);
+    int q0 = a.q_start[t.list], queries = a.q_start[t.list + 1] - q0;
+    int first = first_at_least(a.q_pos + q0, queries, t.first - a.ahead + 1);
+    int end = first_at_least(a.q_pos + q0, queries, t.first + t.n + a.behind);
     return {kv_head, t.first, t.n, a.k_start[t.list], a.k_len[t.list], q0, {first * a.group, end * a.group}};
 }
 template <class T> static __device__ inline T *key_at(const Attention &a, const KeyTile &t, Rows<T> m, int i) {
