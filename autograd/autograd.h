@@ -21,7 +21,8 @@
     X(EMBED, "embed") X(EMBED_ADD, "embed_add") X(NEFTUNE, "neftune") \
     X(RMSNORM, "rmsnorm") X(LAYERNORM, "layernorm") X(LINEAR, "linear") X(DORA, "dora") X(COLUMNS, "columns") \
     X(ROWS, "rows") X(STACK, "stack") \
-    X(ROPE, "rope") X(ATTENTION, "attention") X(GLU, "glu") X(ACTIVATION, "activation") X(ADD, "add") \
+    X(ROPE, "rope") X(ATTENTION, "attention") X(SHORT_CONV, "short_conv") X(GLU, "glu") \
+    X(ACTIVATION, "activation") X(ADD, "add") \
     X(GATHER_ROWS, "gather_rows") X(CACHE_WRITE, "cache_write") \
     X(MOE_ROUTE, "moe_route") X(MOE_GATHER, "moe_gather") X(GROUPED_LINEAR, "grouped_linear") \
     X(MOE_SCALE, "moe_scale") X(MOE_COMBINE, "moe_combine") \
@@ -70,7 +71,9 @@ Tensor *op_stack(Tape *t, Tensor *const *parts, int n);
 // Over the first `rotated` dims of each head in the first `cols` columns; in place.
 Tensor *op_rope(Tape *t, Tensor *x, int64_t cols, const RopeTable *table);
 Tensor *op_attention(Tape *t, Tensor *q, Tensor *k, Tensor *v, const AttentionShape *shape); // [Tq, H*D]
-Tensor *op_glu(Tape *t, Tensor *gate, Tensor *up, GluKind kind);                             // [T, F]
+// x must have no other reader. weight [C, taps].
+Tensor *op_short_conv(Tape *t, Tensor *x, const float *weight, int64_t taps, const AttentionShape *shape);
+Tensor *op_glu(Tape *t, Tensor *gate, Tensor *up, GluKind kind); // [T, F]
 // [T, F]; x must have no other reader.
 Tensor *op_activation(Tape *t, Tensor *x, ActivationKind kind);
 // a + b, computed in b's memory; b must have no other reader. For a residual after a norm. If b was built last, the

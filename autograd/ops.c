@@ -1,6 +1,6 @@
-// ops: the ops of the graph: embedding, linear with LoRA, rope, attention, rows. ops_pointwise.c: norms and elementwise
-// ops; ops_moe.c: experts; ops_head.c: heads. One op = forward, backward, table row, builder, in the order of
-// kernels.h, which defines the mathematics: these functions pass tensors to the backend's slots.
+// ops: the ops of the graph: embedding, linear with LoRA, rope, attention, short convolution, rows. ops_pointwise.c:
+// norms and elementwise ops; ops_moe.c: experts; ops_head.c: heads. One op = forward, backward, table row, builder, in
+// the order of kernels.h, which defines the mathematics: these functions pass tensors to the backend's slots.
 #include "tape.h"
 
 // ---- embed: no backward, the table is frozen ----
@@ -310,6 +310,27 @@ Tensor *op_attention(Tape *t, Tensor *q, Tensor *k, Tensor *v, const AttentionSh
     Tensor *out = node_output(t, n, q->rows, q->cols);
     node_output_as(t, n, q->rows, shape->heads, DTYPE_F32);
     return out;
+}
+
+// ---- short convolution ----
+
+static void conv_forward(const Node *n, const Exec *x) {
+    CALL(x, short_conv_forward, mat_out(n, 0), mat_in(n, 0), n->args.conv.weight, n->args.conv.taps,
+         &n->args.conv.shape);
+}
+
+static void conv_backward(const Node *n, const Exec *x) {
+    CHECK(!x->accumulate, "the input of a convolution must not have another reader");
+    CALL(x, short_conv_backward, grad_in(n, 0), grad_out(n), n->args.conv.weight, n->args.conv.taps,
+         &n->args.conv.shape);
+}
+
+static const Op SHORT_CONV = {TAPE_OP_SHORT_CONV, conv_forward, conv_backward, .cheap = true};
+
+Tensor *op_short_conv(Tape *t, Tensor *x, const float *weight, int64_t taps, const AttentionShape *shape) {
+    Node *n = node_add(t, &SHORT_CONV, x, NULL, NULL);
+    n->args = (NodeArgs){.conv = {*shape, weight, taps}};
+    return node_output(t, n, x->rows, x->cols);
 }
 
 // ---- rows ----

@@ -72,6 +72,11 @@ static inline void host_check_attention(const AttentionCall *c, DType act, bool 
     if (c->dv.data) CHECK_MATRIX(c->dv, act, keys, narrow);
 }
 
+static inline void host_check_conv(Mat out, Mat x, int64_t taps, DType act) {
+    CHECK(taps > 0 && taps <= SHORT_CONV_MAX_TAPS, "%ld taps", taps);
+    CHECK(x.cols == out.cols && x.dtype == act && out.dtype == act && !x.stride && !out.stride);
+}
+
 // The stored bytes of a logical row of W. CHECKs the row.
 typedef struct WeightRow {
     const WeightSegment *segment;

@@ -27,6 +27,7 @@
 #include "embeddings.h"
 #include "group.h"
 #include "heads.h"
+#include "moe.h"
 #include "rng.h"
 #include "slots.h"
 
@@ -157,6 +158,19 @@ typedef struct AttentionShape {
     int64_t longest;
 } AttentionShape;
 enum { DEVICE_MAX_HEAD_SIZE = 256 }; // host memory: any
+enum { SHORT_CONV_MAX_TAPS = 16 };
+// The sample of query i < q_start[samples].
+HOST_DEVICE static inline int64_t attention_sample(const AttentionShape *s, int64_t i) {
+    int64_t low = 0, high = s->samples - 1;
+    while (low < high) {
+        int64_t middle = (low + high + 1) / 2;
+        if (s->q_start[middle] <= i)
+            low = middle;
+        else
+            high = middle - 1;
+    }
+    return low;
+}
 
 // One call of attention_forward or attention_backward.
 typedef struct AttentionCall {
@@ -169,8 +183,8 @@ typedef struct AttentionCall {
 } AttentionCall;
 
 // gelu(x) = x Phi(x), Phi the normal distribution function (erf); "tanh": its approximation (Hendrycks & Gimpel 2016);
-// silu(x) = x / (1 + exp(-x)); relu'(0) = 0.
-typedef enum { GLU_SILU, GLU_GELU_TANH, GLU_GELU } GluKind;
+// silu(x) = x / (1 + exp(-x)); relu'(0) = 0; LINEAR: x itself.
+typedef enum { GLU_SILU, GLU_GELU_TANH, GLU_GELU, GLU_LINEAR } GluKind;
 typedef enum {
     ACTIVATION_GELU_TANH,
     ACTIVATION_GELU,
@@ -178,33 +192,6 @@ typedef enum {
     ACTIVATION_RELU,
     ACTIVATION_TANH
 } ActivationKind;
-
-// Assignment of rows when each of T tokens goes to `used` of `experts` experts: expert e has rows [offset[e],
-// offset[e + 1]) in the order of their tokens, T * used rows in all. Choice j of token t (most probable first) has
-// number t * used + j. Integers in device memory, written by moe_route_forward; the four arrays are consecutive in the
-// 4-byte elements of one matrix (moe_plan_at).
-typedef struct MoePlan {
-    int64_t tokens, experts, used;
-    int32_t *expert, *row; // [T * used] of each choice
-    int32_t *choice;       // [T * used] of each row: the inverse of row
-    int32_t *offset;       // [experts + 1]
-} MoePlan;
-HOST_DEVICE static inline int64_t moe_plan_size(int64_t tokens, int64_t experts, int64_t used) {
-    return 3 * tokens * used + experts + 1;
-}
-HOST_DEVICE static inline MoePlan moe_plan_at(void *memory, int64_t tokens, int64_t experts, int64_t used) {
-    int32_t *p = (int32_t *)memory;
-    int64_t n = p ? tokens * used : 0; // NULL while memory is being planned
-    MoePlan plan = {tokens, experts, used, p, p + n, p + 2 * n, p + 3 * n};
-    return plan;
-}
-
-// The weights of a token's choices, from its logits.
-typedef enum {
-    MOE_SOFTMAX,      // p = softmax over all experts
-    MOE_RENORMALISED, // the same, divided by the sum over the choices
-    MOE_SIGMOID,      // 1 / (1 + exp(-logit)), each by itself
-} MoeScores;
 
 // What computes attention on a device: the own kernels, a library wherever it can, or the faster one for each shape.
 typedef enum { ATTENTION_FASTER, ATTENTION_OWN, ATTENTION_LIBRARY } AttentionKind;
@@ -366,6 +353,15 @@ struct Kernels {
     // Probabilities are recomputed from lse. Keys that no query sees have gradients of 0. Samples do not share keys
     // here (in forward they may).
     void (*attention_backward)(Backend *b, const AttentionCall *c);
+
+    // ---- short causal convolution of each column by itself (LFM2); taps <= SHORT_CONV_MAX_TAPS ----
+    // out[i, c] = sum over j < taps of weight[c, j] * x[row of the key at position q_pos[i] - (taps - 1 - j), c]; keys
+    // before a sample's first count 0, as do rows after q_start[samples].  out [Tq, C], x [Tk, C], weight [C, taps]
+    // float32; of the shape only its samples and positions are read.
+    void (*short_conv_forward)(Backend *b, Mat out, Mat x, const float *weight, int64_t taps, const AttentionShape *s);
+    // dx is written; every token is a query and a key here (AttentionShape.longest).
+    void (*short_conv_backward)(Backend *b, Mat dx, Mat dout, const float *weight, int64_t taps,
+                                const AttentionShape *s);
 
     // ---- glu (Shazeer 2020) ----
     // out = act(gate) * up.  All [T, F].

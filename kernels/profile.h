@@ -22,7 +22,7 @@ extern "C" {
     X(embed_forward) X(neftune) X(rmsnorm_forward) X(rmsnorm_backward) X(layernorm_forward) X(layernorm_backward) \
     X(linear_forward) X(linear_backward) X(linears_forward) X(linears_backward) \
     X(lora_forward) X(lora_backward) X(dora_norm) X(dora_forward) X(dora_backward) \
-    X(rope) X(attention_forward) X(attention_backward) \
+    X(rope) X(attention_forward) X(attention_backward) X(short_conv_forward) X(short_conv_backward) \
     X(glu_forward) X(glu_backward) X(activation_forward) X(activation_backward) \
     X(gather_rows_forward) X(gather_rows_backward) X(scatter_rows) X(add) X(moe_route_forward) X(moe_route_backward) \
     X(moe_gather) X(moe_combine) X(moe_scale_forward) X(moe_scale_backward) X(grouped_linear_forward) \

@@ -165,6 +165,12 @@ TIMED(dora_backward, 0, IN3(dy, dout, y), (Backend *b, Mat dy, Mat dout, Mat y, 
 TIMED(rope, 0, 2 * mat_bytes(x), (Backend *b, Mat x, const RopeTable *table, bool inverse), (b, x, table, inverse))
 TIMED_COST(attention_forward, attention_cost(b, c, false), (Backend *b, const AttentionCall *c), (b, c))
 TIMED_COST(attention_backward, attention_cost(b, c, true), (Backend *b, const AttentionCall *c), (b, c))
+TIMED(short_conv_forward, 0, IN2(out, x),
+      (Backend *b, Mat out, Mat x, const float *weight, int64_t taps, const AttentionShape *s),
+      (b, out, x, weight, taps, s))
+TIMED(short_conv_backward, 0, IN2(dx, dout),
+      (Backend *b, Mat dx, Mat dout, const float *weight, int64_t taps, const AttentionShape *s),
+      (b, dx, dout, weight, taps, s))
 TIMED(glu_forward, 0, IN3(out, gate, up), (Backend *b, Mat out, Mat gate, Mat up, GluKind kind),
       (b, out, gate, up, kind))
 TIMED(glu_backward, 0, IN2(dgate, dup) + IN3(dout, gate, up),

@@ -14,8 +14,8 @@
     X(lora_workspace) X(lora_forward) X(lora_backward) \
     X(dora_workspace) X(dora_norm) X(dora_forward) X(dora_backward) \
     X(rope) X(attention_workspace) X(attention_forward) X(attention_backward) \
-    X(glu_forward) X(glu_backward) X(activation_forward) X(activation_backward) X(gather_rows_forward) \
-    X(gather_rows_backward) X(scatter_rows) X(add) \
+    X(short_conv_forward) X(short_conv_backward) X(glu_forward) X(glu_backward) \
+    X(activation_forward) X(activation_backward) X(gather_rows_forward) X(gather_rows_backward) X(scatter_rows) X(add) \
     X(moe_route_forward) X(moe_route_backward) X(moe_gather) X(moe_combine) X(moe_scale_forward) \
     X(moe_scale_backward) X(grouped_linear_workspace) X(grouped_linear_forward) X(grouped_linear_backward) \
     X(head_loss_workspace) X(head_loss) X(softcap) X(class_loss_workspace) X(class_loss) \

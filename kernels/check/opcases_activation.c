@@ -72,7 +72,9 @@ static void case_softcap(OpRun *r) {
 // ---- sizes ----
 
 #define EVERY_GLU(...)                                                                                                 \
-    {.glu = GLU_SILU, __VA_ARGS__}, {.glu = GLU_GELU_TANH, __VA_ARGS__}, { .glu = GLU_GELU, __VA_ARGS__ }
+    {.glu = GLU_SILU, __VA_ARGS__}, {.glu = GLU_GELU_TANH, __VA_ARGS__}, {.glu = GLU_GELU, __VA_ARGS__}, {             \
+        .glu = GLU_LINEAR, __VA_ARGS__                                                                                 \
+    }
 #define EVERY_ACTIVATION(...)                                                                                          \
     {.activation = ACTIVATION_GELU_TANH, __VA_ARGS__}, {.activation = ACTIVATION_GELU, __VA_ARGS__},                   \
         {.activation = ACTIVATION_SILU, __VA_ARGS__}, {.activation = ACTIVATION_RELU, __VA_ARGS__}, {                  \

@@ -1,4 +1,5 @@
-// opcases_attention: attention forward and backward over the layouts of training rows and of the KV cache.
+// opcases_attention: attention and short convolutions, forward and backward, over the layouts of training rows and of
+// the KV cache.
 //
 // Tolerances: a score is a sum of D products (about sqrt(D) roundings of 2^-24, and scores of a few units), which the
 // exponential turns into a relative error of a probability; sums over keys add theirs. FORWARD and BACKWARD allow about
@@ -110,6 +111,22 @@ static AttentionCall attend(OpRun *r, const Layout *l, const AttentionShape *s) 
     return c;
 }
 
+static void case_short_conv_forward(OpRun *r) {
+    Layout l = layout_of(&r->size);
+    AttentionShape s = shape_on_device(r, &l);
+    Mat x = op_input(r, l.tk, r->size.n), weight = op_input_f32(r, r->size.n, r->size.k);
+    OP_CALL(r, short_conv_forward, op_output(r, "out", l.tq, r->size.n, OP_SUM(r->size.k)), x, weight.data, r->size.k,
+            &s);
+}
+
+static void case_short_conv_backward(OpRun *r) {
+    Layout l = layout_of(&r->size);
+    AttentionShape s = shape_on_device(r, &l);
+    Mat dout = op_input(r, l.tq, r->size.n), weight = op_input_f32(r, r->size.n, r->size.k);
+    OP_CALL(r, short_conv_backward, op_output(r, "dx", l.tk, r->size.n, OP_SUM(r->size.k)), dout, weight.data,
+            r->size.k, &s);
+}
+
 static void case_attention_forward(OpRun *r) {
     Layout l = layout_of(&r->size);
     AttentionShape s = shape_on_device(r, &l);
@@ -178,8 +195,26 @@ static const OpSize shapes[] = {
     {.t = 300, .heads = 2, .kv = 1, .d = 64, .bidirectional = true, .window = 31, .layout = OP_SOME_QUERY},
 };
 
+// n columns, k taps.
+static const OpSize every_query[] = {
+    {.t = 1, .n = 64, .k = 3},
+    {.t = 100, .n = 97, .k = 3},
+    {.t = 127, .n = 32, .k = 4, .layout = OP_PACKED},
+    {.t = 513, .n = 64, .k = 16, .layout = OP_PACKED},
+    {.t = 5, .n = 1, .k = 1},
+};
+static const OpSize some_queries[] = {
+    {.t = 1, .n = 64, .k = 3},
+    {.t = 100, .n = 97, .k = 3},
+    {.t = 513, .n = 64, .k = 16, .layout = OP_PACKED},
+    {.t = 129, .n = 32, .k = 4, .layout = OP_SOME_QUERY},
+    {.t = 3, .n = 64, .k = 3, .layout = OP_CACHE},
+};
+
 const OpCase op_cases_attention[] = {
     OP_CASE(attention_forward, shapes),
     OP_CASE(attention_backward, shapes),
+    OP_CASE(short_conv_forward, some_queries),
+    OP_CASE(short_conv_backward, every_query),
     {0},
 };

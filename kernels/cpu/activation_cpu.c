@@ -79,6 +79,19 @@ GLU_ROWS(silu)
 GLU_ROWS(gelu_tanh)
 GLU_ROWS(gelu)
 
+static void glu_linear(Act *out, const Act *gate, const Act *up, int64_t n) {
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++) out[i] = act_store(act_load(gate[i]) * act_load(up[i]));
+}
+static void glu_linear_backward(Act *dgate, Act *dup, const Act *dout, const Act *gate, const Act *up, int64_t n) {
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++) {
+        float x = act_load(gate[i]), u = act_load(up[i]), d = act_load(dout[i]);
+        dgate[i] = act_store(d * u);
+        dup[i] = act_store(d * x);
+    }
+}
+
 typedef struct GluRows {
     void (*forward)(Act *out, const Act *gate, const Act *up, int64_t n);
     void (*backward)(Act *dgate, Act *dup, const Act *dout, const Act *gate, const Act *up, int64_t n);
@@ -87,6 +100,7 @@ static const GluRows glu_rows[] = {
     [GLU_SILU] = {glu_silu, glu_silu_backward},
     [GLU_GELU_TANH] = {glu_gelu_tanh, glu_gelu_tanh_backward},
     [GLU_GELU] = {glu_gelu, glu_gelu_backward},
+    [GLU_LINEAR] = {glu_linear, glu_linear_backward},
 };
 
 void CPU_FN(glu_forward)(Backend *b, Mat out, Mat gate, Mat up, GluKind kind) {

@@ -1,4 +1,5 @@
-// pointwise_cpu: ops that touch each element or row once: embedding, NEFTune, rope, rows, add, argmax, top k.
+// pointwise_cpu: ops that touch each element or row once: embedding, NEFTune, rope, short convolution, rows, add,
+// argmax, top k.
 //
 // Threads share whole rows, so an element is always computed at the same position of the same vector loop: its bits
 // depend neither on the number of threads nor on other rows.
@@ -77,6 +78,47 @@ void CPU_FN(rope)(Backend *b, Mat x, const RopeTable *table, bool inverse) {
             else
                 rotate(head, head + half, cosines, cosines + half, sign, half);
         }
+    }
+}
+
+// ---- short convolution: out (C) = the sum of the rows, each times its column of the weight (C x taps); NULL: zeros
+// ----
+
+static void conv_row(Act *out, const Act *const *rows, const float *weight, int64_t taps, int64_t cols) {
+    for (int64_t c = 0; c < cols; c++) {
+        float sum = 0;
+        for (int64_t j = 0; j < taps; j++) sum += weight[c * taps + j] * (rows[j] ? act_load(rows[j][c]) : 0);
+        out[c] = act_store(sum);
+    }
+}
+
+void CPU_FN(short_conv_forward)(Backend *b, Mat out, Mat x, const float *weight, int64_t taps,
+                                const AttentionShape *s) {
+    host_check_conv(out, x, taps, ACT_DTYPE);
+#pragma omp parallel for schedule(static) num_threads(cpu_threads(b, out.rows *out.cols))
+    for (int64_t i = 0; i < out.rows; i++) {
+        const Act *rows[SHORT_CONV_MAX_TAPS] = {NULL};
+        bool inside = i < s->q_start[s->samples];
+        int64_t first = inside ? s->k_start[attention_sample(s, i)] : 0;
+        for (int64_t j = 0; j < taps && inside; j++) {
+            int64_t pos = s->q_pos[i] - (taps - 1 - j);
+            if (pos >= 0) rows[j] = act_row(x, first + pos);
+        }
+        conv_row(act_row(out, i), rows, weight, taps, out.cols);
+    }
+}
+
+void CPU_FN(short_conv_backward)(Backend *b, Mat dx, Mat dout, const float *weight, int64_t taps,
+                                 const AttentionShape *s) {
+    host_check_conv(dout, dx, taps, ACT_DTYPE);
+#pragma omp parallel for schedule(static) num_threads(cpu_threads(b, dx.rows *dx.cols))
+    for (int64_t k = 0; k < dx.rows; k++) {
+        const Act *rows[SHORT_CONV_MAX_TAPS] = {NULL};
+        for (int64_t j = 0; j < taps; j++) {
+            int64_t after = taps - 1 - j, i = k + after; // a later token of the same sample?
+            if (i < s->q_start[s->samples] && s->q_pos[i] == s->q_pos[k] + after) rows[j] = act_row(dout, i);
+        }
+        conv_row(act_row(dx, k), rows, weight, taps, dx.cols);
     }
 }
 

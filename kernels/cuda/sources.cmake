@@ -23,6 +23,7 @@ set(CUDA_KERNEL_SOURCES
   ${CMAKE_CURRENT_LIST_DIR}/ops/preference.cu
   ${CMAKE_CURRENT_LIST_DIR}/ops/rope.cu
   ${CMAKE_CURRENT_LIST_DIR}/ops/rows.cu
+  ${CMAKE_CURRENT_LIST_DIR}/ops/short_conv.cu
   ${CMAKE_CURRENT_LIST_DIR}/ops/top_k.cu
   ${CMAKE_CURRENT_LIST_DIR}/products/class_loss.cu
   ${CMAKE_CURRENT_LIST_DIR}/products/cross_entropy.cu

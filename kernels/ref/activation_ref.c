@@ -29,13 +29,16 @@ static Activation gelu(double x) {
 // A NaN is neither above nor below 0: it stays one in both.
 static Activation relu(double x) { return (Activation){x < 0 ? 0 : x, x > 0 ? 1 : x < 0 ? 0 : 0 * x}; }
 
+static Activation identity(double x) { return (Activation){x, 1}; }
+
 static Activation tangens(double x) {
     double t = tanh(x);
     return (Activation){t, 1 - t * t};
 }
 
 typedef Activation ActivationFunction(double x);
-static ActivationFunction *const glu_functions[] = {[GLU_SILU] = silu, [GLU_GELU_TANH] = gelu_tanh, [GLU_GELU] = gelu};
+static ActivationFunction *const glu_functions[] = {
+    [GLU_SILU] = silu, [GLU_GELU_TANH] = gelu_tanh, [GLU_GELU] = gelu, [GLU_LINEAR] = identity};
 static ActivationFunction *const activation_functions[] = {[ACTIVATION_GELU_TANH] = gelu_tanh,
                                                            [ACTIVATION_GELU] = gelu,
                                                            [ACTIVATION_SILU] = silu,

@@ -1,5 +1,5 @@
-// pointwise_ref: ops that touch each element or row once, reference: embedding, NEFTune, rope, rows, add, argmax,
-// top_k.
+// pointwise_ref: ops that touch each element or row once, reference: embedding, NEFTune, rope, short
+// convolution, rows, add, argmax, top_k.
 #include "ref.h"
 
 #include <math.h>
@@ -48,6 +48,38 @@ void ref_rope(Backend *b, Mat x, const RopeTable *table, bool inverse) {
                 *second = (float)(h * c + l * s);
             }
     }
+}
+
+static double conv_at(Mat x, int64_t row, int64_t c) { return row < 0 ? 0 : (double)f32_row(x, row)[c]; }
+
+void ref_short_conv_forward(Backend *b, Mat out, Mat x, const float *weight, int64_t taps, const AttentionShape *s) {
+    host_check_conv(out, x, taps, DTYPE_F32);
+    for (int64_t i = 0; i < out.rows; i++)
+        for (int64_t c = 0; c < out.cols; c++) {
+            double sum = 0;
+            for (int64_t j = 0; j < taps; j++) {
+                bool inside = i < s->q_start[s->samples];
+                int64_t pos = inside ? s->q_pos[i] - (taps - 1 - j) : -1;
+                int64_t row = pos < 0 ? -1 : s->k_start[attention_sample(s, i)] + pos;
+                sum += (double)weight[c * taps + j] * conv_at(x, row, c);
+            }
+            f32_row(out, i)[c] = (float)sum;
+        }
+}
+
+void ref_short_conv_backward(Backend *b, Mat dx, Mat dout, const float *weight, int64_t taps, const AttentionShape *s) {
+    host_check_conv(dout, dx, taps, DTYPE_F32);
+    int64_t end = s->q_start[s->samples];
+    for (int64_t k = 0; k < dx.rows; k++)
+        for (int64_t c = 0; c < dx.cols; c++) {
+            double sum = 0;
+            for (int64_t j = 0; j < taps; j++) {
+                int64_t i = k + taps - 1 - j;
+                bool same = i < end && attention_sample(s, i) == attention_sample(s, k);
+                sum += (double)weight[c * taps + j] * conv_at(dout, same ? i : -1, c);
+            }
+            f32_row(dx, k)[c] = (float)sum;
+        }
 }
 
 void ref_gather_rows_forward(Backend *b, Mat out, Mat x, const int32_t *index) {

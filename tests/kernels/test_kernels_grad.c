@@ -253,6 +253,30 @@ static void test_kernels_grad_attention(void **state) {
     }
 }
 
+// ---- short convolution of samples of 1, 2 and 6 tokens: weight in y ----
+
+enum { CONV_T = 9, CONV_C = 5, CONV_TAPS = 3 };
+
+static double conv_loss(void *context) {
+    Context *c = context;
+    Backend b = ref();
+    kernels_ref.short_conv_forward(&b, mat(c->out, CONV_T, CONV_C), mat(c->x, CONV_T, CONV_C), c->y, CONV_TAPS,
+                                   &c->shape);
+    return dot(c->out, c->dout, CONV_T * CONV_C);
+}
+
+static void test_kernels_grad_short_conv(void **state) {
+    (void)state;
+    static const int32_t start[] = {0, 1, 3, CONV_T}, length[] = {1, 2, 6}, pos[] = {0, 0, 1, 0, 1, 2, 3, 4, 5};
+    Context *c = new_context(0, 0, 0);
+    Backend b = ref();
+    c->shape = (AttentionShape){.samples = 3, .q_start = start, .k_start = start, .k_len = length, .q_pos = pos};
+    kernels_ref.short_conv_backward(&b, mat(c->dx, CONV_T, CONV_C), mat(c->dout, CONV_T, CONV_C), c->y, CONV_TAPS,
+                                    &c->shape);
+    check_gradient("short convolution dx", conv_loss, c, c->x, c->dx, CONV_T * CONV_C);
+    mem_free(c);
+}
+
 // ---- glu: gate in x, up in y ----
 
 static double glu_loss(void *context) {
@@ -264,7 +288,7 @@ static double glu_loss(void *context) {
 
 static void test_kernels_grad_glu(void **state) {
     (void)state;
-    for (GluKind kind = GLU_SILU; kind <= GLU_GELU; kind++) {
+    for (GluKind kind = GLU_SILU; kind <= GLU_LINEAR; kind++) {
         Context *c = new_context(3, 33, 0);
         Backend b = ref();
         c->glu = kind;
@@ -502,7 +526,7 @@ static void test_kernels_grad_embedding_loss(void **state) {
 
 TEST_MAIN(TEST(test_kernels_grad_rmsnorm), TEST(test_kernels_grad_layernorm), TEST(test_kernels_grad_linear),
           TEST(test_kernels_grad_lora), TEST(test_kernels_grad_dora), TEST(test_kernels_grad_rope),
-          TEST(test_kernels_grad_attention), TEST(test_kernels_grad_glu), TEST(test_kernels_grad_activation),
-          TEST(test_kernels_grad_gather_rows), TEST(test_kernels_grad_head_loss), TEST(test_kernels_grad_soft_targets),
-          TEST(test_kernels_grad_class_loss), TEST(test_kernels_grad_preference_loss), TEST(test_kernels_grad_pool),
-          TEST(test_kernels_grad_embedding_loss))
+          TEST(test_kernels_grad_attention), TEST(test_kernels_grad_short_conv), TEST(test_kernels_grad_glu),
+          TEST(test_kernels_grad_activation), TEST(test_kernels_grad_gather_rows), TEST(test_kernels_grad_head_loss),
+          TEST(test_kernels_grad_soft_targets), TEST(test_kernels_grad_class_loss),
+          TEST(test_kernels_grad_preference_loss), TEST(test_kernels_grad_pool), TEST(test_kernels_grad_embedding_loss))

@@ -44,6 +44,10 @@ struct Relu {
     }
 };
 
+struct Linear {
+    static __device__ inline Activation at(float x) { return {x, 1}; }
+};
+
 struct Tanh {
     static __device__ inline Activation at(float x) {
         float t = tanhf(x);
@@ -58,6 +62,7 @@ struct Tanh {
         DISPATCH_CASE(GLU_SILU, Silu, F, __VA_ARGS__)                                                                  \
         DISPATCH_CASE(GLU_GELU_TANH, GeluTanh, F, __VA_ARGS__)                                                         \
         DISPATCH_CASE(GLU_GELU, Gelu, F, __VA_ARGS__)                                                                  \
+        DISPATCH_CASE(GLU_LINEAR, Linear, F, __VA_ARGS__)                                                              \
     }
 
 template <class F, class T, int N>
