@@ -42,6 +42,7 @@ ADAMW = dict(lr=1e-2, betas=(0.9, 0.99), eps=1e-8, weight_decay=0.1)
 SMALL = dict(vocab_size=V, hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4,
              num_key_value_heads=2, max_position_embeddings=64, bos_token_id=62, eos_token_id=63, pad_token_id=None)
 QV = ["q_proj", "v_proj"]
+SHARED = [f"mlp.shared_expert.{p}_proj.weight" for p in ("gate", "up", "down")]
 ALL = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 LLAMA3 = dict(rope_type="llama3", rope_theta=10000.0, factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0,
               original_max_position_embeddings=16)
@@ -128,7 +129,7 @@ FAMILIES = {
     "qwen3moe-dense": ("Qwen3MoeConfig", dict(QWEN3MOE, norm_topk_prob=False, mlp_only_layers=[1], num_hidden_layers=3),
                        QV, ""),
     "qwen2moe": ("Qwen2MoeConfig", dict(SMALL, num_experts=6, num_experts_per_tok=2, moe_intermediate_size=16,
-                                        shared_expert_intermediate_size=40), QV, ""),
+                                        shared_expert_intermediate_size=40), QV + SHARED, ""),
     "qwen2moe-dense": ("Qwen2MoeConfig", dict(SMALL, num_experts=5, num_experts_per_tok=3, moe_intermediate_size=16,
                                               shared_expert_intermediate_size=24, norm_topk_prob=True, mlp_only_layers=[1],
                                               num_hidden_layers=3, qkv_bias=False), ALL[:4], ""),
@@ -264,7 +265,10 @@ def golden(name, out, llama_cpp):
     with torch.no_grad():
         forget_length(model)
         result["logits"] = model(input_ids=samples[0][None]).logits[0].clone()
-    peft = get_peft_model(model, LoraConfig(r=R, lora_alpha=ALPHA, target_modules=targets, task_type="CAUSAL_LM"))
+    parameters = [t for t in targets if t.endswith(".weight")]  # of the shared expert: with transformers 5 PEFT takes
+    modules = [t for t in targets if t not in parameters]  # the names of its modules for the routed experts
+    peft = get_peft_model(model, LoraConfig(r=R, lora_alpha=ALPHA, target_modules=modules, target_parameters=parameters or None,
+                                            task_type="CAUSAL_LM"))
     trained = {n.replace(".default", ""): p for n, p in peft.named_parameters() if p.requires_grad}
     values = fill({n: p.detach().numpy() for n, p in trained.items()}, name, lines)
     for n, p in trained.items():
@@ -296,7 +300,7 @@ def golden(name, out, llama_cpp):
     result["step_loss"] = torch.tensor(losses)
     save_file({k: v.detach().numpy() for k, v in result.items()}, out / "golden.safetensors")
     (out / "tensors.txt").write_text("\n".join(lines) + "\n")
-    (out / "case.txt").write_text(" ".join(targets) + (f" - {untrained}" if untrained else "") + "\n")
+    (out / "case.txt").write_text(" ".join(t.removeprefix("mlp.").removesuffix(".weight") for t in targets) + (f" - {untrained}" if untrained else "") + "\n")
     print(name, "loss", float(result["loss"]), "steps", [round(x, 4) for x in losses], flush=True)
 
 

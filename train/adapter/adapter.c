@@ -39,7 +39,7 @@ static void add_module(Adapter *a, const Model *m, int64_t layer, const Module *
     AdapterRank rank = {0};
     for (Projection p = 0; p < PROJ_COUNT; p++) { // all parts of a module have the same rank
         AdapterRank r = module->parts & PROJ_BIT(p) ? adapter_rank_at(&a->config, layer, p) : (AdapterRank){0};
-        if (!r.rank) continue;
+        if (!r.rank || !model_layer_has(&m->config, layer, p)) continue;
         s.parts |= PROJ_BIT(p);
         rank = r;
     }

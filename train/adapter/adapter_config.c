@@ -35,7 +35,9 @@ void adapter_config_set_each(AdapterConfig *c, AdapterRank *each, const Model *m
         used[i / PROJ_COUNT] = true;
     }
     for (int64_t i = 0; i < layers * PROJ_COUNT; i++)
-        if (used[i / PROJ_COUNT] && (c->projections & PROJ_BIT(i % PROJ_COUNT)) && !each[i].rank) regular = false;
+        if (used[i / PROJ_COUNT] && (c->projections & PROJ_BIT(i % PROJ_COUNT)) && !each[i].rank &&
+            model_layer_has(&m->config, i / PROJ_COUNT, i % PROJ_COUNT))
+            regular = false;
     set_layers(c, used, layers);
     if (first && alike) c->rank = first->rank, c->alpha = first->alpha;
     mem_free(c->each);
@@ -105,6 +107,8 @@ uint32_t adapter_available(const ModelConfig *c) {
     return set;
 }
 
+uint32_t adapter_all_linear(const ModelConfig *c) { return adapter_available(c) & (PROJ_BIT(PROJ_DENSE) - 1); }
+
 static int check_projections(const AdapterConfig *c, const Model *m, Err *err) {
     uint32_t available = adapter_available(&m->config);
     if (c->projections && !(c->projections & ~available)) return 0;
@@ -114,11 +118,16 @@ static int check_projections(const AdapterConfig *c, const Model *m, Err *err) {
     while (p < PROJ_COUNT && !(c->projections & ~available & PROJ_BIT(p))) p++;
     if (p == PROJ_COUNT) return err_input(err, "no target modules for the adapter; expected some of %s", names.data);
     return err_input(err, "target module %s: this model has none%s; expected some of %s", projection_name(p),
-                     m->config.experts && p >= PROJ_GATE ? " outside its experts, which stay frozen" : "", names.data);
+                     m->config.experts && p >= PROJ_GATE ? " outside its routed experts, which stay frozen" : "",
+                     names.data);
 }
 
 // A file has magnitudes of whole modules: rows that are not trained would need the lengths of the base's.
 static int check_dora(const AdapterConfig *c, const Model *m, Err *err) {
+    if (c->dora && c->projections >= PROJ_BIT(PROJ_DENSE))
+        return err_input(err,
+                         "use_dora with a target among experts: PEFT loads no such adapter; expected plain LoRA, or "
+                         "targets in attention");
     for (const Module *module = m->config.arch->hf.modules; c->dora && module->name; module++)
         if ((module->parts & c->projections) && (module->parts & ~c->projections))
             return err_input(err, "use_dora: %s is one matrix, of which some projections are targets; expected all",

@@ -54,5 +54,7 @@ void adapter_config_copy(AdapterConfig *to, const AdapterConfig *from);
 int adapter_config_check(const AdapterConfig *c, const Model *m, Err *err);
 AdapterRank adapter_rank_at(const AdapterConfig *c, int64_t layer, Projection p); // of a layer that is in c->layers
 float adapter_rank_scale(AdapterRank r, bool rslora);
-// "all-linear": all projections that can have an adapter (experts cannot).
-uint32_t adapter_available(const ModelConfig *c);
+uint32_t adapter_available(const ModelConfig *c); // all projections that can have an adapter
+// Those of "all-linear": without experts. (PEFT 0.21 adds experts, shared or not by the version of transformers, and
+// the router.)
+uint32_t adapter_all_linear(const ModelConfig *c);

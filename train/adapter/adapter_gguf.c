@@ -106,7 +106,8 @@ static int read_own_keys(AdapterRank *each, int64_t layers, int64_t most, const 
     for (Projection p = 0; p < PROJ_COUNT; p++) {
         size_t n = strlen(projection_name(p));
         for (size_t at = 0; at + n <= names.len; at++)
-            if (memcmp(names.data + at, projection_name(p), n) == 0) set |= PROJ_BIT(p);
+            if (memcmp(names.data + at, projection_name(p), n) == 0 && (!at || names.data[at - 1] != '.'))
+                set |= PROJ_BIT(p);
     }
     for (int64_t i = 0; i < layers * PROJ_COUNT; i++) {
         if (set && !(set & PROJ_BIT(i % PROJ_COUNT))) each[i].rank = 0;

@@ -139,7 +139,7 @@ static int read_layout(Adapter **a, PeftTensors **file, const Model *m, const ch
     bool has_head;
     if (json_load(&doc, config, MAX_CONFIG, err) || peft_tensors_open(file, path, m, err)) return -1;
     JsonReader r = {json_root(doc), config, "", err};
-    if (peft_config_read(&c, &has_head, &r, m, peft_tensors_prefix(*file)) ||
+    if (peft_config_read(&c, &has_head, &r, m, *file) ||
         (has_head &&
          find_labels(&c, m, *file, json_is_string(json_get(r.object, "task_type"), "TOKEN_CLS"), path, err)))
         return -1;

@@ -7,7 +7,7 @@
 // Keys that are read below, and keys without effect on the output of a saved adapter (fan_in_fan_out: PEFT sets it from
 // the type of the layer).
 static const char keys[] =
-    "peft_type r lora_alpha lora_dropout use_rslora target_modules exclude_modules rank_pattern bias "
+    "peft_type r lora_alpha lora_dropout use_rslora target_modules target_parameters exclude_modules rank_pattern bias "
     "use_dora init_lora_weights modules_to_save alpha_pattern layers_to_transform layers_pattern "
     "auto_mapping base_model_name_or_path revision inference_mode megatron_core peft_version task_type runtime_config "
     "qalora_group_size eva_config loftq_config fan_in_fan_out";
@@ -57,17 +57,33 @@ static int take_match(AdapterRank *at, uint32_t parts, const PeftModule *m, cons
     return 0;
 }
 
-static int match_all(AdapterRank *each, PeftTargets *t, const JsonReader *r, const Model *m, const char *prefix) {
+static bool layer_has(const ModelConfig *c, int64_t layer, const Module *module) {
+    uint32_t available = adapter_available(c);
+    for (Projection p = 0; p < PROJ_COUNT; p++)
+        if (module->parts & available & PROJ_BIT(p) && model_layer_has(c, layer, p)) return true;
+    return false;
+}
+
+// By the names in a config a shared expert may be a target of one release of PEFT and none of another.
+static bool is_absent(const PeftTensors *file, const Module *module, const char *key) {
+    AUTO_FREE char *name = mem_printf("base_model.model.%s.lora_A.weight", key);
+    return file && peft_is_parameter(module) && !peft_tensors_has(file, name);
+}
+
+static int match_all(AdapterRank *each, PeftTargets *t, const JsonReader *r, const Model *m, PeftTensors *file) {
     const TensorNames *names = &m->config.arch->hf;
-    uint32_t available = adapter_available(&m->config);
+    const char *prefix = file ? peft_tensors_prefix(file) : NULL;
     for (int64_t i = 0; i < m->config.layers; i++)
         for (const Module *module = names->modules; module->name; module++) {
             char layer[64];
-            if (!(module->parts & available)) continue;
+            if (!layer_has(&m->config, i, module)) continue;
             architecture_layer_prefix(layer, sizeof layer, names, i);
             AUTO_FREE char *key = mem_printf("%s%s%s", prefix ? prefix : m->hf_prefix->module, layer, module->name);
-            PeftModule found = {.key = key, .is_default = module->parts & (PROJ_BIT(PROJ_Q) | PROJ_BIT(PROJ_V))};
+            PeftModule found = {.key = key,
+                                .is_default = module->parts & (PROJ_BIT(PROJ_Q) | PROJ_BIT(PROJ_V)),
+                                .is_expert = peft_is_parameter(module)};
             int matches = peft_targets_match(t, &found);
+            if (matches > 0 && is_absent(file, module, key)) continue;
             if (matches < 0 || (matches && take_match(each + i * PROJ_COUNT, module->parts, &found, r))) return -1;
         }
     return 0;
@@ -112,7 +128,7 @@ static int check_unmatched(const PeftTargets *t, uint32_t projections, const Jso
     const char *name = peft_targets_unmatched(t, &i);
     if (!projections && name)
         return err_input(r->err, "%s: target module \"%s\" matches no module of %s%s; expected some of %s", r->path,
-                         name, m->path, m->config.experts ? " outside its experts" : "", known.data);
+                         name, m->path, m->config.experts ? " outside its routed experts" : "", known.data);
     if (!projections)
         return err_input(r->err,
                          "%s: target_modules, exclude_modules and layers_to_transform leave no target modules of %s; "
@@ -124,20 +140,20 @@ static int check_unmatched(const PeftTargets *t, uint32_t projections, const Jso
     return 0;
 }
 
-static int read_targets(AdapterConfig *c, const JsonReader *r, const Model *m, const char *prefix) {
+static int read_targets(AdapterConfig *c, const JsonReader *r, const Model *m, PeftTensors *file) {
     AUTO(peft_targets_free) PeftTargets *t = NULL;
     AdapterRank of_r[PROJ_COUNT] = {0};
     if (peft_targets_new(&t, r)) return -1;
     AUTO_FREE AdapterRank *each = mem_calloc((size_t)m->config.layers * PROJ_COUNT, sizeof *each);
     PeftModule usual = peft_targets_usual(t);
-    if (take_match(of_r, PROJ_BIT(0), &usual, r) || match_all(each, t, r, m, prefix)) return -1;
+    if (take_match(of_r, PROJ_BIT(0), &usual, r) || match_all(each, t, r, m, file)) return -1;
     c->rank = of_r[0].rank;
     c->alpha = of_r[0].alpha;
     adapter_config_set_each(c, mem_take(&each), m);
     return check_unmatched(t, c->projections, r, m);
 }
 
-int peft_config_read(AdapterConfig *c, bool *has_head, const JsonReader *r, const Model *m, const char *prefix) {
+int peft_config_read(AdapterConfig *c, bool *has_head, const JsonReader *r, const Model *m, PeftTensors *file) {
     double dropout = 0;
     *c = (AdapterConfig){0};
     *has_head = false;
@@ -145,7 +161,7 @@ int peft_config_read(AdapterConfig *c, bool *has_head, const JsonReader *r, cons
     if (check_fixed(r) || refuse_unknown(r) || read_saved_modules(has_head, r, m) ||
         (json_given(r->object, "lora_dropout") && json_read_number(r, "lora_dropout", &dropout)) ||
         json_read_flag(r, "use_rslora", false, &c->rslora) || json_read_flag(r, "use_dora", false, &c->dora) ||
-        read_targets(c, r, m, prefix)) {
+        read_targets(c, r, m, file)) {
         adapter_config_clear(c);
         return -1;
     }

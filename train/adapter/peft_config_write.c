@@ -27,12 +27,21 @@ static int64_t trained_layers(const Adapter *a, const Module *module) {
     return n;
 }
 
+// The layers that have a module: all, or of those that are listed.
+static int64_t layers_with(const ModelConfig *c, const Module *module, const int64_t *list, int64_t n) {
+    int64_t count = 0;
+    Projection p = 0;
+    while (!(module->parts & PROJ_BIT(p))) p++;
+    for (int64_t i = 0; i < (list ? n : c->layers); i++) count += model_layer_has(c, list ? list[i] : i, p);
+    return count;
+}
+
 // All modules are trained in the same layers: layers_to_transform can list them.
 static bool is_regular(const Adapter *a) {
     const AdapterConfig *c = &a->config;
-    int64_t layers = c->layers ? c->n_layers : a->model->layers;
     for (const Module *m = a->model->arch->hf.modules; m->name; m++)
-        if ((m->parts & c->projections) && trained_layers(a, m) != layers) return false;
+        if ((m->parts & c->projections) && trained_layers(a, m) != layers_with(a->model, m, c->layers, c->n_layers))
+            return false;
     return true;
 }
 
@@ -65,7 +74,7 @@ size_t peft_name_skips(const Adapter *a, const Model *m) {
 // Trained in every layer that layers_to_transform admits.
 static bool is_complete(const Adapter *a, const Module *m) {
     if (!(m->parts & a->config.projections)) return false;
-    return is_regular(a) || trained_layers(a, m) == a->model->layers;
+    return is_regular(a) || trained_layers(a, m) == layers_with(a->model, m, NULL, 0);
 }
 
 // True when PEFT finds only trained modules by this name.
@@ -94,7 +103,7 @@ static void add_once(cJSON *list, const char *name) {
 static cJSON *target_modules(const Adapter *a, const Model *m) {
     cJSON *list = cJSON_CreateArray();
     for (const Module *module = m->config.arch->hf.modules; module->name; module++) {
-        if (!(module->parts & a->config.projections)) continue;
+        if (!(module->parts & a->config.projections) || peft_is_parameter(module)) continue;
         const char *name = short_target(a, m, module);
         if (name) add_once(list, name);
         for (int64_t i = 0; !name && i < a->n_segments; i++) {
@@ -104,6 +113,22 @@ static cJSON *target_modules(const Adapter *a, const Model *m) {
         }
     }
     return list;
+}
+
+// Which layers_to_transform does not restrict. NULL: none, and releases of PEFT without the key load the adapter.
+static cJSON *target_parameters(const Adapter *a, const Model *m) {
+    cJSON *list = cJSON_CreateArray();
+    for (int64_t i = 0; i < a->n_segments; i++) {
+        const AdapterSegment *s = &a->segments[i];
+        if (s->kind != SEGMENT_A || !peft_is_parameter(s->module)) continue;
+        AUTO_FREE char *path = module_path(s, peft_name_skips(a, m));
+        bool all = trained_layers(a, s->module) == layers_with(a->model, s->module, NULL, 0);
+        AUTO_FREE char *name = mem_printf("%s.weight", all ? s->module->name : path);
+        add_once(list, name);
+    }
+    if (cJSON_GetArraySize(list)) return list;
+    cJSON_Delete(list);
+    return NULL;
 }
 
 // ---- rank_pattern and alpha_pattern ----
@@ -132,10 +157,12 @@ static cJSON *pattern(const Adapter *a, const Model *m, bool is_alpha, double us
         double value = pattern_value(a, s, is_alpha);
         if (s->kind != SEGMENT_A || value == usual) continue;
         AUTO_FREE char *path = module_path(s, peft_name_skips(a, m));
-        const char *name = is_shared(a, is_alpha, leaf_of(s->module), value) ? leaf_of(s->module)
-                           : is_shared(a, is_alpha, s->module->name, value)  ? s->module->name
-                                                                             : path;
-        if (!cJSON_GetObjectItemCaseSensitive(object, name)) cJSON_AddNumberToObject(object, name, value);
+        bool by_leaf = !peft_is_parameter(s->module) && is_shared(a, is_alpha, leaf_of(s->module), value);
+        const char *name = by_leaf                                          ? leaf_of(s->module)
+                           : is_shared(a, is_alpha, s->module->name, value) ? s->module->name
+                                                                            : path;
+        AUTO_FREE char *key = mem_printf("%s%s", name, peft_is_parameter(s->module) ? ".weight" : "");
+        if (!cJSON_GetObjectItemCaseSensitive(object, key)) cJSON_AddNumberToObject(object, key, value);
     }
     return object;
 }
@@ -156,7 +183,8 @@ cJSON *peft_config_write(const Adapter *a, const Model *m, const char *base_mode
     cJSON_AddItemToObject(o, "layers_to_transform", layers_to_transform(a));
     cJSON_AddObjectToObject(o, "loftq_config");
     cJSON_AddNumberToObject(o, "lora_alpha", alpha);
-    cJSON_AddNumberToObject(o, "lora_dropout", typed(c->dropout));
+    cJSON *parameters = target_parameters(a, m);
+    cJSON_AddNumberToObject(o, "lora_dropout", parameters ? 0 : typed(c->dropout)); // PEFT refuses any other there
     cJSON_AddNullToObject(o, "megatron_config");
     cJSON_AddStringToObject(o, "megatron_core", "megatron.core");
     const char *head = architecture_class_head(m->config.arch);
@@ -166,6 +194,7 @@ cJSON *peft_config_write(const Adapter *a, const Model *m, const char *base_mode
     cJSON_AddItemToObject(o, "rank_pattern", pattern(a, m, false, (double)c->rank));
     cJSON_AddItemToObject(o, "revision", m->revision ? cJSON_CreateString(m->revision) : cJSON_CreateNull());
     cJSON_AddItemToObject(o, "target_modules", target_modules(a, m));
+    if (parameters) cJSON_AddItemToObject(o, "target_parameters", parameters);
     const char *task = c->embedding                   ? "FEATURE_EXTRACTION"
                        : !c->labels                   ? "CAUSAL_LM"
                        : c->problem == PROBLEM_TOKENS ? "TOKEN_CLS"

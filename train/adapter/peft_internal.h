@@ -10,10 +10,14 @@
 
 // ---- peft_config_read.c, peft_config_write.c: adapter_config.json to and from AdapterConfig ----
 
+typedef struct PeftTensors PeftTensors;
 // Strict: refuses by name every option that lorac does not compute (saved modules, biases, ...) and every unknown
-// key that is switched on. prefix: of the layers' names in the model that the adapter was trained on; NULL: that of the
-// base model. *has_head: the adapter has a classifier's head.
-int peft_config_read(AdapterConfig *c, bool *has_head, const JsonReader *config, const Model *m, const char *prefix);
+// key that is switched on. file: the adapter's tensors; NULL: unknown. *has_head: the adapter has a classifier's head.
+int peft_config_read(AdapterConfig *c, bool *has_head, const JsonReader *config, const Model *m, PeftTensors *file);
+// A module that target_modules cannot name: with transformers 5 PEFT takes the name of a linear layer of the shared
+// expert for that of the routed experts. It is a target by its parameter, "mlp.shared_expert.up_proj.weight", under
+// target_parameters.
+static inline bool peft_is_parameter(const Module *m) { return m->parts >= PROJ_BIT(PROJ_SHARED_GATE); }
 // The keys that every release of PEFT and every engine takes, sorted. PEFT resolves the names in target_modules,
 // rank_pattern and alpha_pattern to exactly the trained modules. The caller deletes it (cJSON_Delete).
 // Rank-stabilised scaling is written as alpha * sqrt(r) without use_rslora, which SGLang does not read: the same scale
@@ -31,12 +35,13 @@ typedef struct PeftTargets PeftTargets;
 typedef struct PeftModule {
     const char *key; // PEFT's name: "model.layers.0.self_attn.q_proj"
     bool is_default; // a default target of this family (target_modules null)
+    bool is_expert;  // no target of "all-linear"
     // set for a target:
     double rank, alpha;
 } PeftModule;
 
-// Reads r, lora_alpha, target_modules, exclude_modules, layers_to_transform, layers_pattern, rank_pattern and
-// alpha_pattern. What config points to is borrowed.
+// Reads r, lora_alpha, target_modules, target_parameters (of linear layers: "....weight"), exclude_modules,
+// layers_to_transform, layers_pattern, rank_pattern and alpha_pattern. What config points to is borrowed.
 int peft_targets_new(PeftTargets **t, const JsonReader *config);
 void peft_targets_free(PeftTargets *t); // NULL is allowed
 DEFINE_AUTO(PeftTargets, peft_targets_free)
@@ -52,14 +57,13 @@ const char *peft_targets_unused(const PeftTargets *t, const char **key);
 
 // Accepted names: with or without "base_model.model.", with "module." (DDP) or "_orig_mod." (torch.compile), with the
 // adapter's name ("lora_A.default.weight"), or as in a state dict ("score.modules_to_save.default.weight").
-typedef struct PeftTensors PeftTensors;
-
 // The model determines the prefixes of its layers. Two tensors of one name, or two adapters in one file, are refused.
 int peft_tensors_open(PeftTensors **t, const char *path, const Model *m, Err *err);
 void peft_tensors_close(PeftTensors *t); // NULL is allowed
 DEFINE_AUTO(PeftTensors, peft_tensors_close)
 // By a name as lorac writes it; NULL: absent.
 const SafetensorsTensor *peft_tensors_get(PeftTensors *t, const char *name);
+bool peft_tensors_has(const PeftTensors *t, const char *name); // does not count as peft_tensors_get
 // The prefix of the layers in the model that the adapter was trained on, without PEFT's own: "model."; NULL: no LoRA
 // tensor.
 const char *peft_tensors_prefix(const PeftTensors *t);

@@ -21,7 +21,7 @@ typedef struct Patterns {
 
 struct PeftTargets {
     JsonReader config;
-    Names targets, exclude;
+    Names targets, exclude, parameters;
     bool all, defaults; // "all-linear"; null
     bool *used, *kept;  // which of targets.list and of exclude.list have matched
     const Json *layers; // layers_to_transform: a number or a list; NULL: all
@@ -75,6 +75,20 @@ static bool is_all_linear(const Json *v) {
            ends_with_nocase(v->str.data, v->str.len, "all-linear");
 }
 
+// Parameters of linear layers alone.
+static int read_parameters(PeftTargets *t) {
+    const Json *v = json_given(t->config.object, "target_parameters");
+    if (!v) return 0;
+    if (v->type != JSON_ARRAY) return json_refuse(&t->config, "target_parameters", v, "a list of names");
+    if (read_names(&t->parameters, v, "target_parameters", t)) return -1;
+    for (size_t i = 0; i < v->count; i++)
+        if (!ends_with_nocase(v->items[i].str.data, v->items[i].str.len, ".weight"))
+            return json_refuse(&t->config, "target_parameters", &v->items[i],
+                               "weights of linear layers, as "
+                               "\"mlp.shared_expert.up_proj.weight\"");
+    return 0;
+}
+
 static int read_targets(PeftTargets *t) {
     const Json *v = json_given(t->config.object, "target_modules");
     const Json *exclude = json_given(t->config.object, "exclude_modules");
@@ -83,6 +97,7 @@ static int read_targets(PeftTargets *t) {
     if (v && !t->all && read_names(&t->targets, v, "target_modules", t)) return -1;
     if (t->targets.list) t->used = mem_calloc(t->targets.list->count + 1, sizeof *t->used);
     if (exclude && read_names(&t->exclude, exclude, "exclude_modules", t)) return -1;
+    if (read_parameters(t)) return -1;
     if (t->exclude.list) t->kept = mem_calloc(t->exclude.list->count + 1, sizeof *t->kept);
     return 0;
 }
@@ -210,7 +225,7 @@ static int in_layers(const PeftTargets *t, const char *key) {
 static int is_target(const PeftTargets *t, const PeftModule *m) {
     int excluded = matches_names(&t->exclude, m->key, t->kept, t);
     if (excluded) return excluded < 0 ? -1 : 0;
-    if (t->all) return 1;
+    if (t->all) return !m->is_expert;
     int found = t->defaults ? m->is_default : matches_names(&t->targets, m->key, t->used, t);
     if (found <= 0 || !t->layers || is_whole_name(&t->targets, m->key)) return found; // whole names ignore layers
     return in_layers(t, m->key);
@@ -235,9 +250,11 @@ static int check_time(const PeftTargets *t) {
 }
 
 int peft_targets_match(PeftTargets *t, PeftModule *m) {
-    int found = check_time(t) ? -1 : is_target(t, m);
-    if (found > 0 && (find_value(&m->rank, &t->rank, m->key, t) || find_value(&m->alpha, &t->alpha, m->key, t)))
-        found = -1;
+    AUTO_FREE char *parameter = mem_printf("%s.weight", m->key);
+    bool by_parameter = matches_names(&t->parameters, parameter, NULL, t);
+    int found = check_time(t) ? -1 : by_parameter ? 1 : is_target(t, m);
+    const char *key = by_parameter ? parameter : m->key;
+    if (found > 0 && (find_value(&m->rank, &t->rank, key, t) || find_value(&m->alpha, &t->alpha, key, t))) found = -1;
     return found < 0 ? err_context(t->config.err, "%s", t->config.path) : found;
 }
 

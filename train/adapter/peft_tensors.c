@@ -157,10 +157,16 @@ void peft_tensors_close(PeftTensors *t) {
     mem_free(t);
 }
 
-const SafetensorsTensor *peft_tensors_get(PeftTensors *t, const char *name) {
+static Entry *find(const PeftTensors *t, const char *name) {
     AUTO_CALL(clear_parts) Parts parts = {0};
     take_apart(&parts, name, t->m->config.arch);
-    Entry *found = (Entry *)name_index_find(&t->by_name, parts.local.data);
+    return (Entry *)name_index_find(&t->by_name, parts.local.data);
+}
+
+bool peft_tensors_has(const PeftTensors *t, const char *name) { return find(t, name) != NULL; }
+
+const SafetensorsTensor *peft_tensors_get(PeftTensors *t, const char *name) {
+    Entry *found = find(t, name);
     if (!found) return NULL;
     found->asked = true;
     return found->tensor;

@@ -55,7 +55,7 @@ static void add_module(Merge *g, int64_t layer, const Module *module, const char
     const Module *gguf = same_parts(a->gguf_names.modules, module->parts);
     AUTO_FREE char *old = mem_printf("%s%s", from, module->name), *new = mem_printf("%s%s", to, gguf->name);
     MergeTensor *t = add_named(g, old, new, ".weight");
-    if (!t) return; // of an MLP, in a mixture of experts
+    if (!t) return; // the layer has none: an MLP in a mixture of experts, a shared expert
     t->permuted = permuted;
     t->module = merge_has_adapter(g, layer, gguf) ? gguf : NULL;
     t->layer = layer;
@@ -106,24 +106,18 @@ static void add_expert_part(Merge *g, const char *from, const char *name, char *
     t->first = part * t->rows;
 }
 
-static void add_shared(Merge *g, const char *from, const char *to) {
-    const TensorNames *hf = &g->m->config.arch->hf, *gguf = &g->m->config.arch->gguf_names;
-    if (!hf->shared_gate) return;
-    for (int i = 0; i < 3; i++) {
-        AUTO_FREE char *old = mem_printf("%s%s", from, hf->shared[i]), *new = mem_printf("%s%s", to, gguf->shared[i]);
-        add_named(g, old, new, ".weight");
-    }
-    AUTO_FREE char *old = mem_printf("%s%s", from, hf->shared_gate), *new = mem_printf("%s%s", to, gguf->shared_gate);
-    add_named(g, old, new, ".weight");
-}
-
 static int add_experts(Merge *g, const char *from, const char *to, Err *err) {
     const ExpertNames *n = model_expert_names(g->files, g->m->config.arch->hf.router, from);
     AUTO_FREE char *router = mem_printf("%s%s", from, n->router);
     add_named(g, router, "", "");
     MergeTensor *t = &g->tensors[g->n - 1];
     t->name = own(g, mem_printf("%s%s.weight", to, g->m->config.arch->gguf_names.router));
-    add_shared(g, from, to);
+    if (g->m->config.shared_ffn) {
+        const TensorNames *hf = &g->m->config.arch->hf, *gguf = &g->m->config.arch->gguf_names;
+        AUTO_FREE char *old = mem_printf("%s%s", from, hf->shared_gate),
+                       *new = mem_printf("%s%s", to, gguf->shared_gate);
+        add_named(g, old, new, ".weight");
+    }
     char *gate = mem_printf("%sffn_gate_exps.weight", to), *up = mem_printf("%sffn_up_exps.weight", to);
     char *down = mem_printf("%sffn_down_exps.weight", to);
     if (n->gate)

@@ -80,22 +80,24 @@ static Tensor *ffn_mid(const Pass *p, int64_t layer, Tensor *h, const int32_t *t
 }
 
 // The inner activations of the expert that every token uses, times the gate of each row.
-static Tensor *shared_mid(const Pass *p, const ModelLayer *l, Tensor *h) {
-    Tensor *gate = op_linear(p->t, h, &l->shared[0], NULL, NULL, 0);
-    Tensor *up = op_linear(p->t, h, &l->shared[1], NULL, NULL, 0);
-    MoeRouting row = op_moe_route(p->t, op_linear(p->t, h, &l->shared_gate, NULL, NULL, 0), 1, MOE_SIGMOID);
+static Tensor *shared_mid(const Pass *p, int64_t layer, Tensor *h, const int32_t *token) {
+    const Weight *scale = &p->m->layers[layer].shared_gate;
+    Tensor *gate = pass_project(p, layer, PROJ_SHARED_GATE, h, NULL, token);
+    Tensor *up = pass_project(p, layer, PROJ_SHARED_UP, h, NULL, token);
+    MoeRouting row = op_moe_route(p->t, op_linear(p->t, h, scale, NULL, NULL, 0), 1, MOE_SIGMOID);
     return op_moe_scale(p->t, op_glu(p->t, gate, up, p->m->config.glu), &row);
 }
 
 // RECOMPUTE_FFN recomputes all before the down projection.
-static Tensor *build_experts(const Pass *p, int64_t layer, Tensor *x) {
+static Tensor *build_experts(const Pass *p, int64_t layer, Tensor *x, const int32_t *token) {
     const ModelLayer *l = &p->m->layers[layer];
     MoeRouting r;
     pass_recompute_begin(p, RECOMPUTE_FFN);
-    Tensor *h = pass_norm(p, &l->norms[NORM_FFN], x), *shared = l->shared_gate.rows ? shared_mid(p, l, h) : NULL;
+    Tensor *h = pass_norm(p, &l->norms[NORM_FFN], x);
+    Tensor *shared = l->shared_gate.rows ? shared_mid(p, layer, h, token) : NULL;
     Tensor *mid = moe_mid(p, l, h, &r);
     pass_recompute_end(p, RECOMPUTE_FFN);
-    if (shared) x = op_linear(p->t, shared, &l->shared[2], x, NULL, 0);
+    if (shared) x = pass_project(p, layer, PROJ_SHARED_DOWN, shared, x, token);
     return op_moe_combine(p->t, op_grouped_linear(p->t, mid, l->experts + 2 * p->m->config.experts, &r), x, &r);
 }
 
@@ -150,6 +152,6 @@ Tensor *decoder_block(const Pass *p, int64_t layer, Tensor *x) {
     shape.window = c->layer_sliding[layer] ? c->window : 0;
     Tensor *mix = op_attention(p->t, q, k, v, &shape);
     x = project_onto(p, layer, PROJ_O, NORM_POST_ATTN, mix, x, token);
-    if (l->experts) return build_experts(p, layer, x);
+    if (l->experts) return build_experts(p, layer, x, token);
     return build_ffn_chunks(p, layer, c->arch->parallel ? h : pass_norm(p, &l->norms[NORM_FFN], x), x, token);
 }

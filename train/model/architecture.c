@@ -6,14 +6,27 @@
 enum { Q = PROJ_BIT(PROJ_Q), K = PROJ_BIT(PROJ_K), V = PROJ_BIT(PROJ_V), O = PROJ_BIT(PROJ_O) };
 enum { GATE = PROJ_BIT(PROJ_GATE), UP = PROJ_BIT(PROJ_UP), DOWN = PROJ_BIT(PROJ_DOWN) };
 enum {
+    SHARED_GATE = PROJ_BIT(PROJ_SHARED_GATE),
+    SHARED_UP = PROJ_BIT(PROJ_SHARED_UP),
+    SHARED_DOWN = PROJ_BIT(PROJ_SHARED_DOWN),
+};
+enum {
     PRE_NORMS = PROJ_BIT(NORM_ATTN) | PROJ_BIT(NORM_FFN),
     POST_NORMS = PROJ_BIT(NORM_POST_ATTN) | PROJ_BIT(NORM_POST_FFN),
     QK_NORMS = PROJ_BIT(NORM_Q) | PROJ_BIT(NORM_K),
 };
 
 const char *projection_name(Projection p) {
-    static const char *const names[PROJ_COUNT] = {"q_proj",    "k_proj",  "v_proj",   "o_proj",
-                                                  "gate_proj", "up_proj", "down_proj"};
+    static const char *const names[PROJ_COUNT] = {"q_proj",
+                                                  "k_proj",
+                                                  "v_proj",
+                                                  "o_proj",
+                                                  "gate_proj",
+                                                  "up_proj",
+                                                  "down_proj",
+                                                  "shared_expert.gate_proj",
+                                                  "shared_expert.up_proj",
+                                                  "shared_expert.down_proj"};
     return names[p];
 }
 
@@ -23,9 +36,20 @@ const char *projection_name(Projection p) {
 static const Module llama_modules[] = {
     {"self_attn.q_proj", Q}, {"self_attn.k_proj", K}, {"self_attn.v_proj", V}, {"self_attn.o_proj", O},
     {"mlp.gate_proj", GATE}, {"mlp.up_proj", UP},     {"mlp.down_proj", DOWN}, {0}};
-#define LLAMA_NAMES                                                                                                    \
-    .embedding = "embed_tokens", .final_norm = "norm", .head = "lm_head", .layer = "layers.%d.",                       \
-    .modules = llama_modules
+static const Module qwen2_moe_modules[] = {{"self_attn.q_proj", Q},
+                                           {"self_attn.k_proj", K},
+                                           {"self_attn.v_proj", V},
+                                           {"self_attn.o_proj", O},
+                                           {"mlp.gate_proj", GATE},
+                                           {"mlp.up_proj", UP},
+                                           {"mlp.down_proj", DOWN},
+                                           {"mlp.shared_expert.gate_proj", SHARED_GATE},
+                                           {"mlp.shared_expert.up_proj", SHARED_UP},
+                                           {"mlp.shared_expert.down_proj", SHARED_DOWN},
+                                           {0}};
+#define LLAMA_NAMES_WITH(MODULES)                                                                                      \
+    .embedding = "embed_tokens", .final_norm = "norm", .head = "lm_head", .layer = "layers.%d.", .modules = (MODULES)
+#define LLAMA_NAMES LLAMA_NAMES_WITH(llama_modules)
 #define LLAMA_NORMS                                                                                                    \
     [NORM_ATTN] = "input_layernorm", [NORM_FFN] = "post_attention_layernorm", [NORM_Q] = "self_attn.q_norm",           \
     [NORM_K] = "self_attn.k_norm"
@@ -52,8 +76,11 @@ static const Module llama_modules[] = {
 #define LLAMA_HF .hf = {LLAMA_NAMES, .norms = {LLAMA_NORMS}}, LLAMA_FILES
 
 // GGUF: llama.cpp has one set of names for all families.
-static const Module gguf_split[] = {{"attn_q", Q},      {"attn_k", K},  {"attn_v", V},      {"attn_output", O},
-                                    {"ffn_gate", GATE}, {"ffn_up", UP}, {"ffn_down", DOWN}, {0}};
+#define GGUF_SHARED                                                                                                    \
+    {"ffn_gate_shexp", SHARED_GATE}, {"ffn_up_shexp", SHARED_UP}, { "ffn_down_shexp", SHARED_DOWN }
+static const Module gguf_split[] = {{"attn_q", Q},      {"attn_k", K},      {"attn_v", V},
+                                    {"attn_output", O}, {"ffn_gate", GATE}, {"ffn_up", UP},
+                                    {"ffn_down", DOWN}, GGUF_SHARED,        {0}};
 static const Module gguf_phi3[] = {
     {"attn_qkv", Q | K | V}, {"attn_output", O}, {"ffn_up", GATE | UP}, {"ffn_down", DOWN}, {0}};
 static const Module gguf_glm[] = {
@@ -62,8 +89,13 @@ static const Module gguf_gpt2[] = {
     {"attn_qkv", Q | K | V}, {"attn_output", O}, {"ffn_up", UP}, {"ffn_down", DOWN}, {0}};
 static const Module gguf_plain[] = {
     {"attn_q", Q}, {"attn_k", K}, {"attn_v", V}, {"attn_output", O}, {"ffn_up", UP}, {"ffn_down", DOWN}, {0}};
-static const Module gguf_fused[] = {{"attn_qkv", Q | K | V}, {"attn_output", O}, {"ffn_gate", GATE},
-                                    {"ffn_up", UP},          {"ffn_down", DOWN}, {0}};
+static const Module gguf_fused[] = {{"attn_qkv", Q | K | V},
+                                    {"attn_output", O},
+                                    {"ffn_gate", GATE},
+                                    {"ffn_up", UP},
+                                    {"ffn_down", DOWN},
+                                    GGUF_SHARED,
+                                    {0}};
 #define GGUF_NAMES(MODULES, FUSED)                                                                                     \
     .gguf_names = {                                                                                                    \
         .embedding = "token_embd",                                                                                     \
@@ -75,8 +107,7 @@ static const Module gguf_fused[] = {{"attn_qkv", Q | K | V}, {"attn_output", O},
         .modules = (MODULES),                                                                                          \
         .fused_modules = (FUSED),                                                                                      \
         .router = "ffn_gate_inp",                                                                                      \
-        .shared_gate = "ffn_gate_inp_shexp",                                                                           \
-        .shared = {"ffn_gate_shexp", "ffn_up_shexp", "ffn_down_shexp"}}
+        .shared_gate = "ffn_gate_inp_shexp"}
 
 // ---- the families ----
 
@@ -183,8 +214,8 @@ static const Architecture table[] = {
     },
     {
         .gguf = "qwen2moe", .model_types = {"qwen2_moe"},
-        .hf = {LLAMA_NAMES, .norms = {LLAMA_NORMS}, .router = "mlp.gate", .shared_gate = "mlp.shared_expert_gate",
-               .shared = {"mlp.shared_expert.gate_proj", "mlp.shared_expert.up_proj", "mlp.shared_expert.down_proj"}},
+        .hf = {LLAMA_NAMES_WITH(qwen2_moe_modules), .norms = {LLAMA_NORMS}, .router = "mlp.gate",
+               .shared_gate = "mlp.shared_expert_gate"},
         LLAMA_FILES, GGUF_ALL, .norms = PRE_NORMS, .experts = true, .gguf_plain_scores = true, .gguf_untied = true,
     },
     {

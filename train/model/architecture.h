@@ -8,9 +8,23 @@
 #include "kernels.h"
 
 // The projections that LoRA can adapt, in canonical order (of a layer's tensors in memory and snapshots, and of the
-// parts of a fused matrix). A plain MLP (GPT-2, BERT) is UP, activation, DOWN.
-typedef enum { PROJ_Q, PROJ_K, PROJ_V, PROJ_O, PROJ_GATE, PROJ_UP, PROJ_DOWN, PROJ_COUNT } Projection;
-const char *projection_name(Projection p); // "q_proj"
+// parts of a fused matrix). A plain MLP (GPT-2, BERT) is UP, activation, DOWN. SHARED: of the expert that every token
+// of a mixture uses.
+typedef enum {
+    PROJ_Q,
+    PROJ_K,
+    PROJ_V,
+    PROJ_O,
+    PROJ_GATE,
+    PROJ_UP,
+    PROJ_DOWN,
+    PROJ_SHARED_GATE,
+    PROJ_SHARED_UP,
+    PROJ_SHARED_DOWN,
+    PROJ_COUNT
+} Projection;
+#define PROJ_DENSE PROJ_SHARED_GATE        // number of those of a model without experts
+const char *projection_name(Projection p); // "q_proj", "shared_expert.gate_proj"
 #define PROJ_BIT(p) (1u << (p))
 
 // One linear layer as a file stores it. Several parts: their rows are stacked in canonical order (fused projections).
@@ -48,7 +62,7 @@ typedef struct TensorNames {
     const Module *modules;
     const Module *fused_modules; // another form that files may have (convert_hf_to_gguf.py --fuse-qkv)
     const char *router;
-    const char *shared_gate, *shared[3]; // of the shared expert: its scalar gate; gate, up, down
+    const char *shared_gate; // the scalar gate of the shared expert
 } TensorNames;
 
 // Hugging Face: the prefix of all names in the file, and of the modules in the class that PEFT sees.

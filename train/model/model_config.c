@@ -16,19 +16,32 @@ void model_config_init(ModelConfig *c, const Architecture *a) {
                        .logit_scale = 1.0f};
 }
 
+bool model_layer_has(const ModelConfig *c, int64_t layer, Projection p) {
+    bool dense = !c->experts || c->layer_dense[layer];
+    if (p >= PROJ_DENSE) return !dense && c->shared_ffn;
+    return p < PROJ_GATE || (dense && (p != PROJ_GATE || c->has_glu));
+}
+
 // Dense layers of a mixture have an MLP too, but PEFT (0.21, with transformers 5) resolves the names of an MLP there to
 // the experts in every layer: it would load an adapter of a dense layer as something else.
 bool model_has_projection(const ModelConfig *c, Projection p) {
     if (p == PROJ_GATE && !c->has_glu) return false;
-    return p < PROJ_GATE || c->experts == 0;
+    return p < PROJ_GATE || (p < PROJ_DENSE ? c->experts == 0 : c->shared_ffn > 0);
 }
 
 void model_projection_shape(const ModelConfig *c, Projection p, int64_t *rows, int64_t *cols) {
     int64_t q = c->heads * c->head_size, kv = c->kv_heads * c->head_size;
     const int64_t shapes[PROJ_COUNT][2] = {
-        [PROJ_Q] = {q, c->hidden},         [PROJ_K] = {kv, c->hidden},        [PROJ_V] = {kv, c->hidden},
-        [PROJ_O] = {c->hidden, q},         [PROJ_GATE] = {c->ffn, c->hidden}, [PROJ_UP] = {c->ffn, c->hidden},
+        [PROJ_Q] = {q, c->hidden},
+        [PROJ_K] = {kv, c->hidden},
+        [PROJ_V] = {kv, c->hidden},
+        [PROJ_O] = {c->hidden, q},
+        [PROJ_GATE] = {c->ffn, c->hidden},
+        [PROJ_UP] = {c->ffn, c->hidden},
         [PROJ_DOWN] = {c->hidden, c->ffn},
+        [PROJ_SHARED_GATE] = {c->shared_ffn, c->hidden},
+        [PROJ_SHARED_UP] = {c->shared_ffn, c->hidden},
+        [PROJ_SHARED_DOWN] = {c->hidden, c->shared_ffn},
     };
     *rows = shapes[p][0];
     *cols = shapes[p][1];

@@ -79,7 +79,9 @@ void model_projection_shape(const ModelConfig *c, Projection p, int64_t *rows, i
 void model_config_unrotate_full(ModelConfig *c);
 // Elements of a norm's weight.
 int64_t model_norm_size(const ModelConfig *c, NormSite site);
-// True when the layers have this projection (no gate in a plain MLP; none of the MLP's in a mixture of experts).
+// The layer has a weight of this projection.
+bool model_layer_has(const ModelConfig *c, int64_t layer, Projection p);
+// It can have an adapter, in all layers that have it (none of the MLP of a mixture's dense layers).
 bool model_has_projection(const ModelConfig *c, Projection p);
 // Another RoPE scaling in place of the model's own; the context grows by `factor`. ROPE_LLAMA3 and ROPE_YARN have their
 // usual parameters: low_freq_factor 1 and high_freq_factor 4, beta_fast 32 and beta_slow 1.

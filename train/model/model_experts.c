@@ -106,22 +106,12 @@ static int take_gate(Loader *l, const Slot *s) {
     return 0;
 }
 
-static void list_shared(Loader *l, ModelLayer *layer, const char *prefix) {
-    const ModelConfig *c = &l->m->config;
+static void list_shared_gate(Loader *l, ModelLayer *layer, const char *prefix) {
     const TensorNames *n = l->names;
-    int64_t f = c->shared_ffn, hidden = c->hidden;
-    for (int i = 0; i < 3; i++) {
-        int64_t rows = i == 2 ? hidden : f;
-        Slot *s = slot_add(l, 2, (int64_t[]){rows, i == 2 ? f : hidden}, "%s%s.weight", prefix, n->shared[i]);
-        slot_add_part(s, &layer->shared[i], rows, NULL);
-        s->is_matrix = s->in_layer = true;
-        s->quantize = l->options->quantize;
-        s->take = model_take_matrix;
-    }
     AUTO_FREE char *gate = mem_printf("%s%s%s.weight", l->prefix, prefix, n->shared_gate);
     const SourceTensor *t = weight_source_get(l->m->file->source, gate);
     bool vector = l->m->is_gguf && t && t->n_dims == 1;
-    const int64_t shape[] = {1, hidden};
+    const int64_t shape[] = {1, l->m->config.hidden};
     Slot *s = slot_add(l, vector ? 1 : 2, shape + vector, "%s%s.weight", prefix, n->shared_gate);
     slot_add_part(s, &layer->shared_gate, 1, NULL);
     s->is_matrix = true;
@@ -141,7 +131,7 @@ void model_list_experts(Loader *l, ModelLayer *layer, const char *prefix) {
     slot_add_part(s, &layer->router, experts, NULL);
     s->is_matrix = true;
     s->take = model_take_matrix;
-    if (c->shared_ffn) list_shared(l, layer, prefix);
+    if (c->shared_ffn) list_shared_gate(l, layer, prefix);
     if (names->gate) {
         add_experts(l, gates, f, hidden, prefix, names->gate);
         add_experts(l, ups, f, hidden, prefix, names->up);

@@ -119,7 +119,7 @@ static void place_matrices(Placer *p, int64_t index) {
     place_weight(p, &l->w[PROJ_O], fp8);
     place_weight(p, &l->router, false);
     for (int64_t i = 0; l->experts && i < 3 * c->experts; i++) place_weight(p, &l->experts[i], false);
-    for (int i = 0; i < 3; i++) place_weight(p, &l->shared[i], false);
+    for (Projection s = PROJ_SHARED_GATE; s <= PROJ_SHARED_DOWN; s++) place_weight(p, &l->w[s], false);
     place_weight(p, &l->shared_gate, false);
     if (c->has_glu)
         place_stacked(p, &l->gate_up, &l->w[PROJ_GATE], 2);

@@ -60,7 +60,7 @@ static void add_norm(Loader *l, Norm *n, int64_t size, const char *layer, const 
 }
 
 static bool has_bias(const ModelConfig *c, Projection p) {
-    return p <= PROJ_V ? c->qkv_bias : p == PROJ_O ? c->o_bias : c->mlp_bias;
+    return p <= PROJ_V ? c->qkv_bias : p == PROJ_O ? c->o_bias : p < PROJ_DENSE && c->mlp_bias;
 }
 
 // A linear layer, whole or with several parts stacked in it, and its bias.
@@ -94,6 +94,12 @@ static void add_module(Loader *l, ModelLayer *layer, const Module *module, const
     }
 }
 
+static bool layer_has(const ModelConfig *c, int64_t layer, const Module *module) {
+    for (Projection p = 0; p < PROJ_COUNT; p++)
+        if (module->parts & PROJ_BIT(p) && model_layer_has(c, layer, p)) return true;
+    return false;
+}
+
 static void list_layer(Loader *l, int index) {
     Model *m = l->m;
     const ModelConfig *c = &m->config;
@@ -105,11 +111,10 @@ static void list_layer(Loader *l, int index) {
         if (c->arch->norms & PROJ_BIT(n) && !bare)
             add_norm(l, &layer->norms[n], model_norm_size(c, n), prefix, l->names->norms[n]);
     }
-    bool dense = c->experts == 0 || c->layer_dense[index];
     const Module *modules = m->is_gguf ? m->gguf_modules : c->arch->hf.modules;
     for (const Module *module = modules; module->name; module++)
-        if (dense || module->parts < PROJ_BIT(PROJ_GATE)) add_module(l, layer, module, prefix);
-    if (!dense) model_list_experts(l, layer, prefix);
+        if (layer_has(c, index, module)) add_module(l, layer, module, prefix);
+    if (c->experts && !c->layer_dense[index]) model_list_experts(l, layer, prefix);
 }
 
 static void list_tables(Loader *l) {

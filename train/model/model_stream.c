@@ -74,7 +74,6 @@ static void collect_layer(Collector *c, const Model *m, const ModelLayer *l) {
     for (Projection p = 0; p < PROJ_COUNT; p++) collect(c, &l->w[p]);
     collect(c, &l->router);
     for (int64_t i = 0; l->experts && i < 3 * m->config.experts; i++) collect(c, &l->experts[i]);
-    for (int i = 0; i < 3; i++) collect(c, &l->shared[i]);
     collect(c, &l->shared_gate);
 }
 

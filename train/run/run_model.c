@@ -81,11 +81,11 @@ static int parse_targets(const StrList *names, const ModelConfig *m, uint32_t *s
     *set = 0;
     for (size_t i = 0; i < names->count; i++) {
         bool all = strcmp(names->items[i], "all-linear") == 0;
-        uint32_t found = all ? available : architecture_targets(m->arch, names->items[i]);
-        if (found && !(found & ~available)) {
+        uint32_t found = all ? adapter_all_linear(m) : architecture_targets(m->arch, names->items[i]) & available;
+        if (found) {
             if (all && m->experts)
                 log_warn("lora_target_modules: all-linear selects the attention projections of a mixture of experts; "
-                         "experts and router stay frozen");
+                         "name a shared expert's to train it; experts and router stay frozen");
             *set |= found;
             continue;
         }
@@ -93,7 +93,7 @@ static int parse_targets(const StrList *names, const ModelConfig *m, uint32_t *s
         architecture_list_targets(&known, m->arch, available);
         return err_input(
             err, "lora_target_modules: \"%s\": this model has no such projection%s; expected some of %s, or all-linear",
-            names->items[i], m->experts ? " outside its experts, which stay frozen" : "", known.data);
+            names->items[i], m->experts ? " outside its routed experts, which stay frozen" : "", known.data);
     }
     return 0;
 }
@@ -133,7 +133,8 @@ static bool in_layers(const Config *c, int64_t layer) {
 static uint32_t named_parts(const Config *c, const Module *module, int64_t layer, const char *key, const char *name) {
     if (strcmp(name, key) == 0) return module->parts;
     if (!in_layers(c, layer)) return 0;
-    if (architecture_is_end_of(name, key) || strcmp(name, "all-linear") == 0) return module->parts;
+    if (strcmp(name, "all-linear") == 0) return module->parts & (PROJ_BIT(PROJ_DENSE) - 1);
+    if (architecture_is_end_of(name, key)) return module->parts;
     uint32_t part = 0;
     for (Projection p = 0; p < PROJ_COUNT; p++)
         if (strcmp(name, projection_name(p)) == 0) part = PROJ_BIT(p);
@@ -150,9 +151,11 @@ static bool add_named(AdapterRank *each, const Config *c, const Model *m, const 
             architecture_layer_prefix(prefix, sizeof prefix, names, layer);
             AUTO_FREE char *key = mem_printf("%s%s%s", m->hf_prefix->module, prefix, module->name);
             uint32_t parts = named_parts(c, module, layer, key, name) & adapter_available(&m->config);
-            found |= parts != 0;
-            for (Projection p = 0; p < PROJ_COUNT; p++)
-                if (parts & PROJ_BIT(p)) each[layer * PROJ_COUNT + p] = (AdapterRank){c->lora_r, (float)c->lora_alpha};
+            for (Projection p = 0; p < PROJ_COUNT; p++) {
+                if (!(parts & PROJ_BIT(p)) || !model_layer_has(&m->config, layer, p)) continue;
+                each[layer * PROJ_COUNT + p] = (AdapterRank){c->lora_r, (float)c->lora_alpha};
+                found = true;
+            }
         }
     return found;
 }

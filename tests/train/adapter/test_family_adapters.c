@@ -12,7 +12,7 @@
 #include "test.h"
 
 #define BIT(p) PROJ_BIT(PROJ_##p)
-enum { QKV = BIT(Q) | BIT(K) | BIT(V), ALL = (1 << PROJ_COUNT) - 1, TOKENS = 24, VOCAB = 64 };
+enum { QKV = BIT(Q) | BIT(K) | BIT(V), ALL = (1 << PROJ_DENSE) - 1, TOKENS = 24, VOCAB = 64 };
 
 typedef struct Fixture {
     Family family;
