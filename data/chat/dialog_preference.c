@@ -198,7 +198,7 @@ static Json conversation(Dialog *d, JsonStr system, Turns prompt, Turns answer) 
 }
 
 static int read_messages(Dialog *d, const Json *record, const Json *const lists[2], Err *err) {
-    Turns answers[2], prompt = {0};
+    Turns answers[2] = {{0}}, prompt = {0};
     JsonStr system;
     d->turns = "messages";
     for (int k = 0; k < 2; k++)
@@ -268,7 +268,7 @@ static void set_labelled(Dialog *d, JsonStr system, Turns prompt, Turns answer) 
 
 // The last one is the answer.
 static int read_labelled_turns(Dialog *d, const Json *record, const char *key, JsonStr system, Err *err) {
-    Turns all;
+    Turns all = {0};
     const Json *v = dialog_take(d, record, key), *list = as_list(d, v);
     d->answer_key = key;
     if (!list) return dialog_fail_type(key, v, "a list of messages", err);
@@ -282,7 +282,7 @@ static int read_labelled_turns(Dialog *d, const Json *record, const char *key, J
 static int read_labelled_pair(Dialog *d, const Json *record, const char *asked, JsonStr system, bool has_template,
                               Err *err) {
     const Json *v = dialog_take_first(d, record, answer_keys, &d->answer_key), *list = v ? as_list(d, v) : NULL;
-    Turns prompt, answer;
+    Turns prompt = {0}, answer = {0};
     if (!v || (!list && v->type != JSON_STRING))
         return dialog_fail_type(d->answer_key, json_get(record, d->answer_key), "a string or a list of messages", err);
     if (!list) {

@@ -58,7 +58,7 @@ static int fail_keys(const Json *record, Err *err) {
 static void add_id(TokenIds *t, int32_t id, uint32_t start) {
     size_t capacity = t->capacity;
     MEM_GROW(t->ids, t->capacity, t->count + 1);
-    if (t->capacity != capacity) t->start = mem_realloc(t->start, t->capacity, sizeof *t->start);
+    if (!t->start || t->capacity != capacity) t->start = mem_realloc(t->start, t->capacity, sizeof *t->start);
     t->start[t->count] = start;
     t->ids[t->count++] = id;
 }
@@ -282,7 +282,7 @@ static int label_spans(RecordTokens *out, const TaggedTokens *t, const Json *rec
 
 int tagged_record(RecordTokens *out, const RecordTokenizer *e, const Json *record, Err *err) {
     AUTO_CALL(tagged_clear) TaggedTokens t = {0};
-    const Json *tags;
+    const Json *tags = NULL;
     if (tagged_tokenize(&t, e, record, err) || (!t.of_text && find_tags(&tags, record, t.words, err))) return -1;
     out->labels = (RecordLabels){.problem = PROBLEM_TOKENS, .key = tags_of(record)};
     out->cut = t.cut;
@@ -299,7 +299,7 @@ int tagged_record(RecordTokens *out, const RecordTokenizer *e, const Json *recor
 
 int tagged_read_labels(RecordLabels *out, const Json *record, const LabelList *named, Err *err) {
     const char *words = words_of(record), *key = tags_of(record);
-    const Json *tags, *v = words ? json_get(record, words) : NULL;
+    const Json *tags = NULL, *v = words ? json_get(record, words) : NULL;
     bool none;
     *out = (RecordLabels){.problem = PROBLEM_TOKENS, .key = key};
     if (!words && (record->type != JSON_OBJECT || !json_given(record, "text"))) return fail_keys(record, err);

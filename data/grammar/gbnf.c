@@ -98,7 +98,7 @@ static int take_literal(Reader *r, uint32_t *dfa) {
     AUTO_CALL(nfa_clear) ByteNfa n = {0};
     NfaPart all = nfa_empty(&n);
     for (r->at++; peek(r) != '"';) {
-        uint32_t c;
+        uint32_t c = 0;
         if (take_character(r, &c)) return -1;
         const CodeRange one = {c, c};
         all = nfa_sequence(&n, all, nfa_class(&n, &one, 1));
@@ -109,7 +109,7 @@ static int take_literal(Reader *r, uint32_t *dfa) {
 
 static int take_class_members(Reader *r, CodeClass *c) {
     for (c->negated = peek(r) == '^' && r->at++; peek(r) != ']';) {
-        uint32_t lo, hi;
+        uint32_t lo = 0, hi;
         if (take_character(r, &lo)) return -1;
         hi = lo;
         if (peek(r) == '-' && r->at + 1 < r->end && r->at[1] != ']') {
@@ -154,7 +154,7 @@ static int take_group(Reader *r, uint32_t *pc) {
 }
 
 static int take_atom(Reader *r, uint32_t *pc) {
-    uint32_t which;
+    uint32_t which = 0;
     char c = peek(r);
     if (c == '(') return take_group(r, pc);
     if (c == '<' || c == '!') return refuse(r, "tokens by name or number are not supported");
@@ -246,7 +246,7 @@ static int take_alternatives(Reader *r, bool nested, uint32_t *pc) {
     AUTO_FREE uint32_t *targets = NULL;
     size_t n = 0, capacity = 0;
     for (;;) {
-        uint32_t one;
+        uint32_t one = 0;
         if (take_sequence(r, &one)) return -1;
         MEM_GROW(targets, capacity, n + 1);
         targets[n++] = one;
@@ -260,7 +260,7 @@ static int take_alternatives(Reader *r, bool nested, uint32_t *pc) {
 }
 
 static int take_rule(Reader *r) {
-    uint32_t rule, start;
+    uint32_t rule = 0, start = 0;
     if (take_name(r, &rule)) return -1;
     skip_space(r, false);
     if (r->end - r->at < 3 || memcmp(r->at, "::=", 3) != 0) return refuse(r, "expected ::=");

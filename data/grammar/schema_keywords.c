@@ -1,5 +1,6 @@
 // schema_keywords: which keywords a schema may have and what they may hold; those that are about types, values and
 // references.
+#include <ctype.h>
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -196,12 +197,11 @@ const Json *schema_enum(const Json *schema, size_t *n) {
 static void unescape(StrBuf *out, const char *at, size_t len) {
     str_puts(out, "");
     for (size_t i = 0; i < len; i++) {
-        unsigned byte;
         char c = at[i];
         if (c == '~' && i + 1 < len && (at[i + 1] == '0' || at[i + 1] == '1'))
             c = at[++i] == '0' ? '~' : '/';
-        else if (c == '%' && i + 2 < len && sscanf(at + i + 1, "%2x", &byte) == 1)
-            c = (char)byte, i += 2;
+        else if (c == '%' && i + 2 < len && isxdigit((unsigned char)at[i + 1]) && isxdigit((unsigned char)at[i + 2]))
+            c = (char)strtoul((const char[]){at[i + 1], at[i + 2], 0}, NULL, 16), i += 2;
         str_add(out, &c, 1);
     }
 }

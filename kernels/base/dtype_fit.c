@@ -86,7 +86,7 @@ static float solve(Sums s, float most, float *d, float *m) {
 
 // The numbers are counted from the smallest: where all are far from 0, sums of the differences keep their digits.
 void fit_affine(const float *x, int n, FitRange r, float *d, float *m) {
-    float w[FIT_MAX] = {0}, above[FIT_MAX], min = x[0], max = x[0], best = 0;
+    float w[FIT_MAX] = {0}, above[FIT_MAX] = {0}, min = x[0], max = x[0], best = 0;
     for (int i = 1; i < n; i++) {
         min = x[i] < min ? x[i] : min;
         max = x[i] > max ? x[i] : max;

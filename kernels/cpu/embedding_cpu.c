@@ -182,6 +182,7 @@ size_t CPU_FN(embedding_loss_workspace)(Backend *b, const EmbeddingLoss *l, int6
 static void similarities(Backend *b, const Batch *x, float *similarity) {
     int64_t n = x->l->records;
     bool ranks = x->l->kind == EMBEDDING_RANKING;
+    // NOLINTNEXTLINE(clang-analyzer-deadcode.DeadStores): of the pragmas
     int threads = cpu_threads(b, x->cols * x->n * (ranks ? n : 1));
 #pragma omp parallel for num_threads(threads)
     for (int64_t i = 0; i < n; i++) measure(x, i);

@@ -70,6 +70,7 @@ static void expand_module(float *w, const Adapter *a, const AdapterSegment *s, i
 static int begin_task(Task *t, const Adapter *a, const AdapterSegment *s, uint64_t seed, float *host, Err *err) {
     const AdapterSegment *b = s + 1;
     int64_t n = b->rows * s->cols;
+    *t = (Task){0};
     if (s->rows > min64(b->rows, s->cols)) // parts of a fused matrix
         return err_input(err, "lora_r is %ld; init_lora_weights pissa and olora expect at most the smaller side of %s",
                          s->rows, s->name);
@@ -90,7 +91,7 @@ static int begin_task(Task *t, const Adapter *a, const AdapterSegment *s, uint64
 
 int adapter_start_new(Adapter *a, uint64_t seed, float *host, Err *err) {
     enum { MOST_THREADS = 64 };
-    Task tasks[MOST_THREADS];
+    Task tasks[MOST_THREADS] = {0};
     int64_t at_once = min64(MOST_THREADS, max64(1, a->backend->threads)), n = 0;
     int rc = 0;
     if (a->base->outline) return 0;

@@ -180,7 +180,7 @@ static int run_embed(const void *given, int argc, char **argv, Err *err) {
     if (open_source(&s, o, name, err)) return -1;
     int64_t length = o->dims ? o->dims : s.loaded.model->config.hidden;
     if (vector_file_open(&file, o->out, o->with_text, length, err)) return -1;
-    int rc = embed(file, &s, o, input, err);
+    int rc = embed(file, &s, o, input, err) || model_check_unchanged(s.loaded.model, err) ? -1 : 0;
     if (!rc) print_summary(file, &s, o);
     if (!rc) return vector_file_close(file, err);
     vector_file_abandon(file);

@@ -73,15 +73,13 @@ int vector_file_add(VectorFile *f, const char *text, const float *vector, Err *e
 
 // Version 1.0 of the format: magic, length of the header, a Python dictionary, padded to 64 bytes.
 static int write_npy(VectorFile *f, Err *err) {
-    char header[128];
     AUTO_FREE char *text =
         mem_printf("{'descr': '<f4', 'fortran_order': False, 'shape': (%ld, %ld), }", f->count, f->length);
-    memset(header, ' ', sizeof header);
-    memcpy(header, "\x93NUMPY\x01\x00\x76\x00", 10); // 118 bytes follow
-    memcpy(header + 10, text, strlen(text));
-    header[sizeof header - 1] = '\n';
-    return file_write(f->file, header, sizeof header, err) || file_write(f->file, f->data.data, f->data.len, err) ? -1
-                                                                                                                  : 0;
+    AUTO_STR StrBuf header = {0};
+    str_add(&header, "\x93NUMPY\x01\x00\x76\x00", 10); // 118 bytes follow
+    str_printf(&header, "%-117s\n", text);
+    int rc = file_write(f->file, header.data, header.len, err);
+    return rc ? rc : file_write(f->file, f->data.data, f->data.len, err);
 }
 
 void vector_file_abandon(VectorFile *f) {

@@ -105,11 +105,16 @@ static void end_swap(Run *r, double seconds) {
     note_swaps(r);
 }
 
-// Collective. 1: the snapshot could not be written; -1: the base model's files have changed, or the ranks differ.
+static int check_unchanged(const Run *r, Err *err) {
+    return model_check_unchanged(r->model, err) || teacher_check_unchanged(r->teacher, err) ? -1 : 0;
+}
+
+// Collective. 1: the snapshot could not be written; -1: the files of the base model or of the teacher have changed, or
+// the ranks differ.
 static int save(Run *r, Err *err) {
     int64_t step = trainer_state(r->trainer)->step;
     heartbeat_set_phase(r->ranks.heartbeat, PHASE_UNTIMED, step);
-    int rc = model_check_unchanged(r->model, err);
+    int rc = check_unchanged(r, err);
     if (run_agree(r, rc ? rc : ensure_output_dir(r, err), err)) return -1;
     int differ = snapshot_compare_ranks(r->trainer, err);
     r->error_on_all_ranks = differ > 0;
@@ -242,7 +247,7 @@ static int finish(Run *r, Err *err) {
 int run_finish(Run *r, Err *err) {
     heartbeat_set_phase(r->ranks.heartbeat, PHASE_UNTIMED, trainer_state(r->trainer)->step);
     live_state(r->live, r->live_index, "exporting");
-    if (run_agree(r, model_check_unchanged(r->model, err), err)) return -1;
+    if (run_agree(r, check_unchanged(r, err), err)) return -1;
     int rc = run_agree(r, run_is_rank_0(r) ? finish(r, err) : 0, err);
     live_state(r->live, r->live_index, rc ? "failed" : "done");
     return rc;

@@ -197,7 +197,7 @@ static int write_all(TeacherFile *f, Err *err) {
         for (int64_t r = 0; part.plan && r < part.plan->count; r++)
             if (compute_row(f, part, r, err) || write_row(f, err)) return -1;
     }
-    if (write_ids(f, err)) return -1;
+    if (write_ids(f, err) || model_check_unchanged(f->teacher->pass.model, err)) return -1;
     SafetensorsWriter *w = f->writer;
     f->writer = NULL;
     return safetensors_end(w, err);

@@ -26,6 +26,11 @@ void teacher_free(Teacher *t) {
     mem_free(t);
 }
 
+int teacher_check_unchanged(const Teacher *t, Err *err) {
+    if (t && t->model && model_check_unchanged(t->model, err)) return -1;
+    return t && t->file ? teacher_logits_unchanged(t->file, err) : 0;
+}
+
 TeacherReport teacher_report(const Teacher *t, const HeadTally *sums, int64_t tokens) {
     if (!t) return (TeacherReport){0};
     double n = tokens ? (double)tokens : 1;

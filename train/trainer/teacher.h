@@ -27,6 +27,8 @@ SoftTargets teacher_loss(const Config *c);
 size_t teacher_bytes(const Teacher *t); // of the weights of its own model, where the base's are
 SoftInputs teacher_inputs(const Teacher *t);
 void teacher_free(Teacher *t); // NULL: nothing
+// Fails if a file of the teacher has changed since it was opened. NULL: nothing to check.
+int teacher_check_unchanged(const Teacher *t, Err *err);
 // t NULL: not given. tokens: scored in the sums.
 TeacherReport teacher_report(const Teacher *t, const HeadTally *sums, int64_t tokens);
 // What a snapshot and the other ranks compare: the content of the teacher. `text` has room for 128 characters.

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "fileio.h"
 #include "fnv.h"
 #include "hash.h"
 #include "safetensors.h"
@@ -15,11 +16,12 @@ typedef struct HashedSample {
 
 struct TeacherLogits {
     char *path, hash[33];
+    FileStamp stamp;
     Safetensors *file;
-    const char *ids, *values; // in the file; may be unaligned
-    DType type;               // of the values
-    int64_t rows, k, n;       // n: samples
-    HashedSample *samples;    // by hash
+    const char *ids, *values;  // in the file; may be unaligned
+    DType type;                // of the values
+    int64_t vocab, rows, k, n; // n: samples
+    HashedSample *samples;     // by hash
 };
 
 enum { HIDDEN = -100 }; // the label of a token that is not supervised
@@ -43,29 +45,48 @@ static float value_at(const TeacherLogits *t, int64_t i) {
     return x;
 }
 
-// Row r as soft targets: by ascending id, the absent ones first.
-static void read_row(const TeacherLogits *t, int64_t r, int32_t *ids, float *values) {
-    for (int64_t i = 0; i < t->k; i++) {
-        int32_t id;
-        float value = value_at(t, r * t->k + i);
-        memcpy(&id, t->ids + (r * t->k + i) * (int64_t)sizeof id, sizeof id);
-        if (value == -INFINITY) id = -1;
-        int64_t at = i;
-        for (; at > 0 && ids[at - 1] > id; at--) {
-            ids[at] = ids[at - 1];
-            values[at] = values[at - 1];
+// Shell's sort by id: a row may have as many tokens as the vocabulary, in any order.
+static void sort_row(int32_t *ids, float *values, int64_t n) {
+    int64_t gap = 1;
+    while (gap < n / 3) gap = 3 * gap + 1;
+    for (; gap; gap /= 3)
+        for (int64_t i = gap; i < n; i++) {
+            int32_t id = ids[i];
+            float value = values[i];
+            int64_t at = i;
+            for (; at >= gap && ids[at - gap] > id; at -= gap) {
+                ids[at] = ids[at - gap];
+                values[at] = values[at - gap];
+            }
+            ids[at] = id;
+            values[at] = value;
         }
-        ids[at] = id;
-        values[at] = id < 0 ? 0 : value;
-    }
 }
 
-static int check_row(const TeacherLogits *t, int64_t r, int64_t vocab, const int32_t *ids, const float *values,
-                     Err *err) {
+// Row r as soft targets: by ascending id, the absent ones first. False: an id is none of the vocabulary, and left out.
+static bool read_row(const TeacherLogits *t, int64_t r, int32_t *ids, float *values) {
+    bool known = true;
     for (int64_t i = 0; i < t->k; i++) {
-        if (ids[i] < -1 || ids[i] >= vocab)
-            return err_input(err, "%s: target_token_ids: row %ld has token %d; expected tokens below %ld, or -1",
-                             t->path, r, ids[i], vocab);
+        float value = value_at(t, r * t->k + i);
+        memcpy(&ids[i], t->ids + (r * t->k + i) * (int64_t)sizeof *ids, sizeof *ids);
+        known &= ids[i] >= -1 && ids[i] < t->vocab;
+        if (value == -INFINITY || ids[i] >= t->vocab || ids[i] < 0) ids[i] = -1;
+        values[i] = ids[i] < 0 ? 0 : value;
+    }
+    sort_row(ids, values, t->k);
+    return known;
+}
+
+static int fail_id(const TeacherLogits *t, int64_t r, Err *err) {
+    int32_t id = -1;
+    for (int64_t i = 0; i < t->k && id >= -1 && id < t->vocab; i++)
+        memcpy(&id, t->ids + (r * t->k + i) * (int64_t)sizeof id, sizeof id);
+    return err_input(err, "%s: target_token_ids: row %ld has token %d; expected tokens below %ld, or -1", t->path, r,
+                     id, t->vocab);
+}
+
+static int check_row(const TeacherLogits *t, int64_t r, const int32_t *ids, const float *values, Err *err) {
+    for (int64_t i = 0; i < t->k; i++) {
         if (i && ids[i] >= 0 && ids[i] == ids[i - 1])
             return err_input(err, "%s: target_token_ids: row %ld has token %d twice; expected each once", t->path, r,
                              ids[i]);
@@ -76,12 +97,12 @@ static int check_row(const TeacherLogits *t, int64_t r, int64_t vocab, const int
     return ids[t->k - 1] >= 0 ? 0 : err_input(err, "%s: row %ld has no token; expected at least one", t->path, r);
 }
 
-static int check_rows(const TeacherLogits *t, int64_t vocab, Err *err) {
+static int check_rows(const TeacherLogits *t, Err *err) {
     AUTO_FREE int32_t *ids = mem_alloc((size_t)t->k, sizeof *ids);
     AUTO_FREE float *values = mem_alloc((size_t)t->k, sizeof *values);
     for (int64_t r = 0; r < t->rows; r++) {
-        read_row(t, r, ids, values);
-        if (check_row(t, r, vocab, ids, values, err)) return -1;
+        if (!read_row(t, r, ids, values)) return fail_id(t, r, err);
+        if (check_row(t, r, ids, values, err)) return -1;
     }
     return 0;
 }
@@ -135,6 +156,8 @@ static int read_samples(TeacherLogits *t, const SafetensorsTensor *hash, const S
 
 static int open_file(TeacherLogits *t, const char *path, int64_t vocab, Err *err) {
     t->path = mem_strdup(path);
+    t->vocab = vocab;
+    file_stamp_read(&t->stamp, path);
     if (safetensors_open(&t->file, path, err)) return -1;
     const SafetensorsTensor *hash = tensor(t, "sample_hash", 1, DTYPE_I64, DTYPE_I64, err);
     const SafetensorsTensor *start = hash ? tensor(t, "sample_start", 1, DTYPE_I64, DTYPE_I64, err) : NULL;
@@ -152,7 +175,7 @@ static int open_file(TeacherLogits *t, const char *path, int64_t vocab, Err *err
     t->ids = ids->data;
     t->values = values->data;
     t->type = values->dtype;
-    return read_samples(t, hash, start, err) || check_rows(t, vocab, err) || hash_file(t->hash, path, err) ? -1 : 0;
+    return read_samples(t, hash, start, err) || check_rows(t, err) || hash_file(t->hash, path, err) ? -1 : 0;
 }
 
 int teacher_logits_open(TeacherLogits **t, const char *path, int64_t vocab, Err *err) {
@@ -170,6 +193,8 @@ void teacher_logits_close(TeacherLogits *t) {
     mem_free(t->path);
     mem_free(t);
 }
+
+int teacher_logits_unchanged(const TeacherLogits *t, Err *err) { return file_stamp_check(&t->stamp, t->path, err); }
 
 int64_t teacher_logits_k(const TeacherLogits *t) { return t->k; }
 

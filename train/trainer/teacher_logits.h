@@ -20,6 +20,7 @@ uint64_t teacher_sample_hash(const Sample *s);
 // vocab: of the student; ids at or above it are refused.
 int teacher_logits_open(TeacherLogits **t, const char *path, int64_t vocab, Err *err);
 void teacher_logits_close(TeacherLogits *t);
+int teacher_logits_unchanged(const TeacherLogits *t, Err *err); // since it was opened
 int64_t teacher_logits_k(const TeacherLogits *t);
 const char *teacher_logits_hash(const TeacherLogits *t); // of the whole content, 32 characters
 // Refuses a plan with a sample that the file does not have. plan NULL: nothing to check.

@@ -1,16 +1,19 @@
-// A base model that someone changes while a run reads it: the run notices before its next snapshot, says so in one line
-// and writes nothing that came from the changed file.
+// A base model, a teacher or a file of its logits that someone changes while a run reads it: the run notices before its
+// next snapshot, says so in one line and writes nothing that came from the changed file.
 #include "test.h"
 
 #include <stdio.h>
 #include <sys/stat.h>
 
+#include "command.h"
 #include "fileio.h"
 #include "path.h"
 #include "snapshot.h"
 #include "train_process.h"
 
-static char *model, *words;
+#define MUCH "num_train_epochs=100000 save_steps=40 eval_strategy=no load_best_model_at_end=false"
+
+static char *model, *words; // the file that is changed
 
 static int make_model(void **state) {
     (void)state;
@@ -18,8 +21,7 @@ static int make_model(void **state) {
     char *original = in_dir("tiny.gguf"), *out = in_dir("out");
     Err err;
     model = in_dir("base.gguf");
-    words = mem_printf("model=%s num_train_epochs=100000 save_steps=40 eval_strategy=no load_best_model_at_end=false",
-                       model);
+    words = mem_printf("model=%s " MUCH, model);
     ASSERT_OK(file_map(&map, original, &err), &err);
     unlink(model);
     FILE *f = fopen(model, "w");
@@ -132,7 +134,29 @@ static void test_base_gone(void **state) {
     expect_noticed(take_away, SIGTERM, "No such file or directory");
 }
 
+static void test_teacher_overwritten(void **state) {
+    (void)state;
+    mem_free(words);
+    words = mem_printf("teacher_model=%s " MUCH, model);
+    expect_noticed(overwrite_in_place, 0, "base.gguf: the file was changed while it was in use");
+}
+
+// The four bytes are a token id beyond the vocabulary.
+static void test_teacher_logits_overwritten(void **state) {
+    (void)state;
+    AUTO_FREE char *write = mem_printf(LORAC " logits model=%s/tiny.gguf train_file=%s/data.jsonl teacher_model=%s "
+                                             "max_seq_length=48 val_set_size=4 --out %s/teacher.safetensors",
+                                       tiny_dir, tiny_dir, model, tiny_dir);
+    mem_free(command_output(write, 0));
+    mem_free(model);
+    mem_free(words);
+    model = in_dir("teacher.safetensors");
+    words = mem_printf("teacher_logits=%s " MUCH, model);
+    expect_noticed(overwrite_in_place, 0, "teacher.safetensors: the file was changed while it was in use");
+}
+
 #define ONE(f) cmocka_unit_test_setup_teardown(f, make_model, free_model)
 TEST_MAIN_WITH(tiny_dir_setup, tiny_dir_teardown, ONE(test_base_overwritten_in_place),
                ONE(test_base_overwritten_before_a_stop), ONE(test_base_replaced), ONE(test_base_grown),
-               ONE(test_base_cut), ONE(test_base_gone))
+               ONE(test_base_cut), ONE(test_base_gone), ONE(test_teacher_overwritten),
+               ONE(test_teacher_logits_overwritten))
