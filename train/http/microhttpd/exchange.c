@@ -61,7 +61,7 @@ static void unlock_and_free(Exchange *x) {
 }
 
 static void wake_locked(Exchange *x) {
-    if (!x->suspended) return;
+    if (!x->suspended || !x->connection) return;
     x->suspended = false;
     MHD_resume_connection(handle_of(x));
 }
