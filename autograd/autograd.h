@@ -88,9 +88,10 @@ typedef struct MoeRouting {
     Tensor *weights, *plan; // [T, used]; a MoePlan's integers in 4-byte elements
     int64_t tokens, experts, used;
 } MoeRouting;
-MoeRouting op_moe_route(Tape *t, Tensor *logits, int64_t used, MoeScores scores);                // logits [T, E]
-Tensor *op_moe_gather(Tape *t, Tensor *x, const MoeRouting *r);                                  // [T * used, C]
-Tensor *op_grouped_linear(Tape *t, Tensor *x, const Weight *experts, const MoeRouting *r);       // [T * used, N]
+MoeRouting op_moe_route(Tape *t, Tensor *logits, int64_t used, MoeScores scores); // logits [T, E]
+Tensor *op_moe_gather(Tape *t, Tensor *x, const MoeRouting *r);                   // [T * used, C]
+// lora: the pairs of all experts (Lora.experts, which is set here), or NULL. [T * used, N]
+Tensor *op_grouped_linear(Tape *t, Tensor *x, const Weight *experts, const MoeRouting *r, const Lora *lora);
 Tensor *op_moe_scale(Tape *t, Tensor *x, const MoeRouting *r);                                   // in place
 Tensor *op_moe_combine(Tape *t, Tensor *x, Tensor *residual /* or NULL */, const MoeRouting *r); // [T, C]
 // Ends a training or evaluation graph. result: device memory for one HeadResult.

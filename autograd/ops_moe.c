@@ -30,6 +30,7 @@ static void route_forward(const Node *n, const Exec *x) {
 }
 
 static void route_backward(const Node *n, const Exec *x) {
+    if (!n->in[0]->needs_grad) return; // adapters on experts, and none below them
     CHECK(!x->accumulate, "the router's logits must not have another reader");
     MoePlan plan = plan_in(n, n->out[1]);
     CALL(x, moe_route_backward, grad_in(n, 0), grad_out(n), mat_in(n, 0), &plan, n->args.moe.scores);
@@ -71,29 +72,50 @@ Tensor *op_moe_gather(Tape *t, Tensor *x, const MoeRouting *r) {
     return node_output(t, n, r->tokens * r->used, x->cols);
 }
 
-// ---- grouped linear (frozen): in = x, plan ----
+// ---- grouped linear with LoRA: in = x, plan; out[1] = xa of the pairs ----
+
+static Lora pairs_of(const Node *n, const MoePlan *plan) {
+    Lora l = n->args.moe.lora;
+    l.experts = plan;
+    return l;
+}
 
 static void grouped_forward(const Node *n, const Exec *x) {
     MoePlan plan = plan_in(n, n->in[1]);
+    Lora l = pairs_of(n, &plan);
     CALL(x, grouped_linear_forward, mat_out(n, 0), mat_in(n, 0), n->args.moe.experts, &plan, x->ws);
+    if (l.rank) CALL(x, lora_forward, mat_out(n, 0), mat_out(n, 1), mat_in(n, 0), &l, x->ws);
 }
 
 static void grouped_backward(const Node *n, const Exec *x) {
     MoePlan plan = plan_in(n, n->in[1]);
-    CALL(x, grouped_linear_backward, grad_in(n, 0), grad_out(n), n->args.moe.experts, &plan, x->accumulate & 1, x->ws);
+    Lora l = pairs_of(n, &plan);
+    Mat dx = grad_in(n, 0), dout = grad_out(n);
+    if (dx.data) CALL(x, grouped_linear_backward, dx, dout, n->args.moe.experts, &plan, x->accumulate & 1, x->ws);
+    if (l.rank) CALL(x, lora_backward, dx, dout, mat_in(n, 0), mat_out(n, 1), &l, x->ws);
 }
 
 static size_t grouped_workspace(const Node *n, Backend *b, bool backward) {
     MoePlan plan = plan_in(n, n->in[1]); // for its sizes: there is no data yet
-    return b->k->grouped_linear_workspace(b, n->args.moe.experts, &plan);
+    Lora l = pairs_of(n, &plan);
+    size_t bytes = b->k->grouped_linear_workspace(b, n->args.moe.experts, &plan);
+    size_t pairs = l.rank ? b->k->lora_workspace(b, &l, n->in[0]->rows, n->in[0]->cols) : 0;
+    return bytes > pairs ? bytes : pairs;
 }
 
-static double grouped_flops(const Node *n, bool backward) { return cost_product(n->in[0], n->out[0]->cols); }
+static double grouped_flops(const Node *n, bool backward) {
+    const Lora *l = &n->args.moe.lora;
+    const Tensor *x = n->in[0];
+    double down = cost_product(x, l->rank), up = 2 * (double)x->rows * (double)(l->rank * n->out[0]->cols);
+    double flops = !backward || x->needs_grad ? cost_product(x, n->out[0]->cols) : 0;
+    int ups = 1 + (l->db != NULL), downs = (l->da != NULL) + x->needs_grad;
+    return flops + (backward ? ups * up + downs * down : up + down);
+}
 
 static const Op GROUPED_LINEAR = {TAPE_OP_GROUPED_LINEAR, grouped_forward,        grouped_backward,
                                   grouped_workspace,      .flops = grouped_flops, .reads_weights = true};
 
-Tensor *op_grouped_linear(Tape *t, Tensor *x, const Weight *experts, const MoeRouting *r) {
+Tensor *op_grouped_linear(Tape *t, Tensor *x, const Weight *experts, const MoeRouting *r, const Lora *lora) {
     check_rows(x, r, experts->name);
     for (int64_t e = 0; e < r->experts; e++)
         CHECK(experts[e].rows == experts->rows && experts[e].cols == x->cols, "%s is [%ld, %ld], %s [%ld, %ld]",
@@ -102,7 +124,16 @@ Tensor *op_grouped_linear(Tape *t, Tensor *x, const Weight *experts, const MoeRo
     n->args.moe.experts = experts;
     n->parameter_bytes = cost_weight_bytes(t, experts) * (double)min64(x->rows, r->experts); // all that may have rows
     n->reads_in = 2;
-    return node_output(t, n, x->rows, experts->rows);
+    if (lora) {
+        n->args.moe.lora = *lora;
+        n->trainable = lora->da != NULL;
+        n->reads_in |= n->trainable;
+        n->reads_out = 2 * n->trainable;
+        n->parameter_bytes += (double)sizeof(float) * (double)(r->experts * lora->rank * (lora->rows + x->cols));
+    }
+    Tensor *out = node_output(t, n, x->rows, experts->rows);
+    if (lora) node_output(t, n, x->rows, lora->rank);
+    return out;
 }
 
 // ---- scale, in place: in = x, weights, plan ----

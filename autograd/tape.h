@@ -81,6 +81,7 @@ typedef union NodeArgs {
     struct {
         MoeRouting routing;
         const Weight *experts;
+        Lora lora; // rank 0: none
         MoeScores scores;
     } moe;
     struct {

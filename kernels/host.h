@@ -97,6 +97,20 @@ static inline int64_t lora_ranks(const Lora *l) {
     for (int i = 0; i <= l->more; i++) ranks += l[i].rank;
     return ranks;
 }
+// The pair of expert e, of the rows of x of that expert; x has k columns.
+static inline Lora host_expert_lora(const Lora *l, int64_t e, int64_t k) {
+    CHECK(l->dropout == 0 && l->more == 0 && l->row_offset == 0);
+    int64_t at = e * l->rank * (k + l->rows);
+    Lora own = *l;
+    own.experts = NULL;
+    own.a += at, own.b += at;
+    if (own.da) own.da += at;
+    if (own.db) own.db += at;
+    return own;
+}
+static inline Mat host_expert_rows(Mat m, const MoePlan *plan, int64_t e) {
+    return m.data ? mat_rows(m, plan->offset[e], plan->offset[e + 1] - plan->offset[e]) : m;
+}
 // xa of pair i (lora_forward).
 static inline Mat host_lora_xa(Mat xa, const Lora *l, int i) {
     CHECK(xa.cols == lora_ranks(l));

@@ -124,6 +124,9 @@ typedef struct Lora {
     float dropout; // 0: none
     TokenKeys keys;
     int more; // pairs of the same x and y that follow in an array, for one call; at most LORA_MAX_PAIRS - 1
+    // Of routed experts: a row has the pair of its expert; A and B of expert 0, of expert 1, ... follow one another, as
+    // do their gradients. No dropout, no row_offset, no more pairs. NULL: one pair for all rows.
+    const struct MoePlan *experts;
     // DoRA (Liu et al. 2024): the rows of W + scale B A get lengths of their own (dora_forward). NULL: plain LoRA, as
     // for all slots named lora.
     const float *magnitude; // [rows]

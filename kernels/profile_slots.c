@@ -35,7 +35,8 @@ static ProfileCost linears_cost(const LinearCall *calls, size_t n, const Weight 
 // y: the rows of the adapter in the output.
 static ProfileCost lora_pair_cost(const Lora *l, Mat x, Mat dx, bool backward) {
     double down = product(x.rows, x.cols, l->rank), up = product(x.rows, l->rank, l->rows);
-    double parameters = (double)(l->rank * (x.cols + l->rows)) * sizeof(float);
+    double experts = l->experts ? (double)l->experts->experts : 1;
+    double parameters = experts * (double)(l->rank * (x.cols + l->rows)) * sizeof(float);
     double y = (double)(x.rows * l->rows) * dtype_info(x.dtype)->bytes, xa = (double)(x.rows * l->rank) * sizeof(float);
     if (!backward) return (ProfileCost){down + up, mat_bytes(x) + xa + 2 * y + parameters};
     return (ProfileCost){2 * up + (dx.data ? 2 : 1) * down, mat_bytes(x) + 2 * mat_bytes(dx) + xa + y + 3 * parameters};

@@ -4,7 +4,7 @@
 // Errors of a few roundings, relative to each element; elements are of about the output's root mean square.
 static const double FEW = 2e-6;
 // For blocks that are rounded to the activation type, as in opcases_matmul.
-static const double PRODUCT = 4;
+static const double PRODUCT = 4, TWO_PRODUCTS = 8;
 
 // A plan that is the same on every backend: choices are spread by hashing, or go to the first experts alone.
 static MoePlan given_plan(OpRun *r) {
@@ -112,6 +112,33 @@ static void case_grouped_linear_backward(OpRun *r) {
             OP_WORKSPACE(r, grouped_linear, w, &plan));
 }
 
+// A and B of each expert one after the other.
+static Lora expert_pairs(OpRun *r, const MoePlan *plan) {
+    int64_t rank = r->size.rank, n = r->size.n, k = r->size.k;
+    const float *all = op_input_f32(r, plan->experts * rank, k + n).data;
+    return (Lora){.a = all, .b = all + rank * k, .rank = rank, .rows = n, .scale = 0.5f, .experts = plan};
+}
+
+static void case_lora_experts(OpRun *r) {
+    MoePlan plan = given_plan(r);
+    Lora l = expert_pairs(r, &plan);
+    int64_t rows = plan.tokens * plan.used, n = l.rows, k = r->size.k, rank = l.rank;
+    Mat x = op_input(r, rows, k), dy = op_input(r, rows, n);
+    Mat y = op_inout(r, "y", rows, n, OP_SUM(k + rank));
+    op_rounded(r, TWO_PRODUCTS);
+    Mat xa = op_output(r, "xa", rows, rank, OP_SUM(k));
+    op_rounded(r, PRODUCT);
+    Mat dab = op_inout_f32(r, "da, db", plan.experts * rank, k + n, OP_SUM(rows + n + k));
+    op_rounded(r, TWO_PRODUCTS);
+    l.da = dab.data, l.db = l.da + rank * k;
+    if (r->size.no_da) l.da = NULL;
+    Mat dx = {0};
+    if (!r->size.no_dx) dx = op_inout(r, "dx", rows, k, OP_SUM(n + rank)), op_rounded(r, TWO_PRODUCTS);
+    void *ws = OP_WORKSPACE(r, lora, &l, rows, k);
+    OP_CALL(r, lora_forward, y, xa, x, &l, ws);
+    OP_CALL(r, lora_backward, dx, dy, x, xa, &l, ws);
+}
+
 // ---- sizes ----
 
 static const OpSize routes[] = {
@@ -152,6 +179,15 @@ static const OpSize grouped[] = {
     {.experts = 1, .used = 1, .t = 40, .n = 50, .k = 32, .dtype = DTYPE_Q5_0, .accumulate = true},
 };
 
+static const OpSize pairs[] = {
+    {GROUPED(.t = 1, .n = 33, .k = 100, .rank = 4)},
+    {GROUPED(.t = 67, .n = 130, .k = 96, .rank = 16)},
+    {GROUPED(.t = 67, .n = 97, .k = 101, .rank = 3, .no_dx = true)},
+    {GROUPED(.t = 150, .n = 72, .k = 200, .rank = 70, .uneven = true)},
+    {.experts = 16, .used = 1, .t = 40, .n = 64, .k = 64, .rank = 8, .no_da = true},
+    {.experts = 70, .used = 2, .t = 90, .n = 24, .k = 40, .rank = 2},
+};
+
 const OpCase op_cases_moe[] = {
     OP_CASE(moe_route_forward, routes),
     OP_CASE(moe_route_ties, routes),
@@ -162,5 +198,6 @@ const OpCase op_cases_moe[] = {
     OP_CASE(moe_scale_backward, rows),
     OP_CASE(grouped_linear_forward, grouped),
     OP_CASE(grouped_linear_backward, grouped),
+    OP_CASE(lora_experts, pairs),
     {0},
 };

@@ -151,7 +151,21 @@ static void forward_pair(const Backend *b, Mat y, Mat xa, Mat x, const Lora *l, 
     }
 }
 
+static void forward_experts(const Backend *b, Mat y, Mat xa, Mat x, const Lora *l, void *ws) {
+    const MoePlan *plan = l->experts;
+    for (int64_t e = 0; e < plan->experts; e++) {
+        Lora own = host_expert_lora(l, e, x.cols);
+        if (plan->offset[e] == plan->offset[e + 1]) continue;
+        forward_pair(b, host_expert_rows(y, plan, e), host_expert_rows(xa, plan, e), host_expert_rows(x, plan, e), &own,
+                     ws);
+    }
+}
+
 void CPU_FN(lora_forward)(Backend *b, Mat y, Mat xa, Mat x, const Lora *l, void *ws) {
+    if (l->experts) {
+        forward_experts(b, y, xa, x, l, ws);
+        return;
+    }
     for (int i = 0; i <= l->more; i++) forward_pair(b, y, host_lora_xa(xa, l, i), x, l + i, ws);
 }
 
@@ -266,7 +280,24 @@ static void backward_pair(const Backend *b, Backward c, void *ws) {
     }
 }
 
+static void backward_experts(const Backend *b, const Backward *all, void *ws) {
+    const MoePlan *plan = all->l->experts;
+    for (int64_t e = 0; e < plan->experts; e++) {
+        Lora own = host_expert_lora(all->l, e, all->x.cols);
+        Backward c = {.dx = host_expert_rows(all->dx, plan, e),
+                      .dy = host_expert_rows(all->dy, plan, e),
+                      .x = host_expert_rows(all->x, plan, e),
+                      .xa = host_expert_rows(all->xa, plan, e),
+                      .l = &own};
+        if (c.x.rows) backward_pair(b, c, ws);
+    }
+}
+
 void CPU_FN(lora_backward)(Backend *b, Mat dx, Mat dy, Mat x, Mat xa, const Lora *l, void *ws) {
+    if (l->experts) {
+        backward_experts(b, &(Backward){.dx = dx, .dy = dy, .x = x, .xa = xa, .l = l}, ws);
+        return;
+    }
     for (int i = 0; i <= l->more; i++)
         backward_pair(b, (Backward){.dx = dx, .dy = dy, .x = x, .xa = host_lora_xa(xa, l, i), .l = l + i}, ws);
 }

@@ -353,11 +353,6 @@ size_t CPU_FN(grouped_linear_workspace)(Backend *b, const Weight *experts, const
     return (size_t)b->threads * expert_bytes(experts) + (size_t)parts * sizeof(Part);
 }
 
-// The rows of expert e.
-static Mat expert_rows(Mat m, const MoePlan *plan, int64_t e) {
-    return mat_rows(m, plan->offset[e], plan->offset[e + 1] - plan->offset[e]);
-}
-
 // Columns [n, n + count) of out = x W^T, by one thread.
 static void expert_forward(Mat out, Left x, const Weight *w, int64_t n, int64_t count, Part *panel) {
     gemm_pack_weight_rows(panel, w, n, count, (Act *)(panel + expert_panel(w)));
@@ -374,7 +369,7 @@ void CPU_FN(grouped_linear_forward)(Backend *b, Mat out, Mat x, const Weight *ex
         for (int64_t e = 0; e < plan->experts; e++) {
             const Weight *w = experts + e;
             Left rows = gemm_left_at(all, plan->offset[e], 0);
-            Mat xe = expert_rows(x, plan, e), oute = expert_rows(out, plan, e);
+            Mat xe = host_expert_rows(x, plan, e), oute = host_expert_rows(out, plan, e);
             bool few = xe.rows <= FEW_T;
             int64_t size = few ? FEW_ROWS : forward_panel(w, EXPERT_BYTES);
             FewRows f = {.w = w, .x = (float *)panel};
@@ -409,7 +404,7 @@ void CPU_FN(grouped_linear_backward)(Backend *b, Mat dx, Mat dout, const Weight 
         Part *panel = expert_memory(ws, experts);
         Left all = gemm_left_by_team(expert_parts(b, ws, experts), dout);
         for (int64_t e = 0; e < plan->experts; e++) {
-            Mat dxe = expert_rows(dx, plan, e);
+            Mat dxe = host_expert_rows(dx, plan, e);
             Left rows = gemm_left_at(all, plan->offset[e], 0);
             if (dxe.rows == 0) continue;
 #pragma omp for schedule(dynamic) nowait

@@ -123,6 +123,11 @@ LoraSizes cuda_lora_sizes(DType activation, const Lora *l, int64_t t, int64_t k)
     int plain = 0; // pairs without dropout
     for (int i = 0; i <= l->more; i++) drops |= l[i].dropout != 0, plain += l[i].dropout == 0;
     LoraSizes p = {0};
+    if (l->experts) { // all pairs as they are
+        p.a = next_part(&p.bytes, rounded ? l->experts->experts * l->rank * (k + l->rows) : 0, size);
+        p.dxa = next_part(&p.bytes, t * l->rank, size);
+        return p;
+    }
     p.a = next_part(&p.bytes, rounded || l->more ? ranks * k : 0, size);
     for (int i = 0; i <= l->more; i++) p.b[i] = next_part(&p.bytes, rounded ? l[i].rows * l[i].rank : 0, size);
     p.dxa = next_part(&p.bytes, t * ranks, size);

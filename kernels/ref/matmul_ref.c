@@ -126,6 +126,12 @@ static void lora_forward_pair(Mat y, Mat xa, Mat x, const Lora *l) {
 }
 
 void ref_lora_forward(Backend *b, Mat y, Mat xa, Mat x, const Lora *l, void *ws) {
+    for (int64_t e = 0; l->experts && e < l->experts->experts; e++) {
+        Lora own = host_expert_lora(l, e, x.cols);
+        lora_forward_pair(host_expert_rows(y, l->experts, e), host_expert_rows(xa, l->experts, e),
+                          host_expert_rows(x, l->experts, e), &own);
+    }
+    if (l->experts) return;
     for (int i = 0; i <= l->more; i++) lora_forward_pair(y, host_lora_xa(xa, l, i), x, l + i);
 }
 
@@ -179,5 +185,11 @@ static void lora_backward_pair(Mat dx, Mat dy, Mat x, Mat xa, const Lora *l, dou
 }
 
 void ref_lora_backward(Backend *b, Mat dx, Mat dy, Mat x, Mat xa, const Lora *l, void *ws) {
+    for (int64_t e = 0; l->experts && e < l->experts->experts; e++) {
+        Lora own = host_expert_lora(l, e, x.cols);
+        lora_backward_pair(host_expert_rows(dx, l->experts, e), host_expert_rows(dy, l->experts, e),
+                           host_expert_rows(x, l->experts, e), host_expert_rows(xa, l->experts, e), &own, ws);
+    }
+    if (l->experts) return;
     for (int i = 0; i <= l->more; i++) lora_backward_pair(dx, dy, x, host_lora_xa(xa, l, i), l + i, ws);
 }

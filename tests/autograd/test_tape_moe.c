@@ -17,7 +17,9 @@ typedef struct Toy {
     float embedding[V * C], linear[C * C], a[R * C], bb[C * R], da[R * C], db[C * R], norm[C], router[E * C];
     float gates[E * F * C], ups[E * F * C], downs[E * C * F];
     Weight w_embedding, w_linear, w_router, experts[3 * E];
-    bool checkpoint, frozen;
+    // Pairs of the experts: those of gate, up and down one after the other, A and B of each expert.
+    float pairs[3 * E * R * (C + F)], dpairs[3 * E * R * (C + F)];
+    bool checkpoint, frozen, adapts_experts, only_experts;
     MoeScores scores;
     bool read_again; // the experts' input is also their residual and is read once more after them
     HeadResult result;
@@ -41,6 +43,7 @@ static Toy *toy_new(void) {
     fill(y->gates, E * F * C, 0, 0.6f, 7);
     fill(y->ups, E * F * C, 0, 0.6f, 8);
     fill(y->downs, E * C * F, 0, 0.6f, 9);
+    fill(y->pairs, 3 * E * R * (C + F), 0, 0.6f, 10);
     y->w_embedding = dense("embedding", y->embedding, V, C);
     y->w_linear = dense("linear", y->linear, C, C);
     y->w_router = dense("router", y->router, E, C);
@@ -59,19 +62,26 @@ static void toy_free(Toy *y) {
     mem_free(y);
 }
 
+static Tensor *grouped(Toy *y, Tensor *x, int which, const MoeRouting *r) {
+    int64_t cols = which == 2 ? F : C, at = which * E * R * (C + F);
+    Lora l = {.a = y->pairs + at, .b = y->pairs + at + R * cols, .rank = R, .rows = C + F - cols, .scale = 0.75f};
+    l.da = y->dpairs + at, l.db = l.da + R * cols;
+    return op_grouped_linear(y->t, x, y->experts + which * E, r, y->adapts_experts ? &l : NULL);
+}
+
 static Tensor *build_experts(Toy *y, Tensor *h, Tensor *residual) {
     Tape *t = y->t;
     MoeRouting r = op_moe_route(t, op_linear(t, h, &y->w_router, NULL, NULL, 0), USED, y->scores);
     Tensor *x = op_moe_gather(t, h, &r);
-    Tensor *gate = op_grouped_linear(t, x, y->experts, &r), *up = op_grouped_linear(t, x, y->experts + E, &r);
+    Tensor *gate = grouped(y, x, 0, &r), *up = grouped(y, x, 1, &r);
     x = op_moe_scale(t, op_glu(t, gate, up, GLU_SILU), &r);
-    return op_moe_combine(t, op_grouped_linear(t, x, y->experts + 2 * E, &r), residual, &r);
+    return op_moe_combine(t, grouped(y, x, 2, &r), residual, &r);
 }
 
 static double toy_run(Toy *y, TapeMode mode) {
     Tape *t = y->t;
     Lora lora = {.a = y->a, .b = y->bb, .rank = R, .rows = C, .scale = 1.5f};
-    if (!y->frozen) lora.da = y->da, lora.db = y->db;
+    if (!y->frozen && !y->only_experts) lora.da = y->da, lora.db = y->db;
     tape_reset(t);
     Tensor *x = op_linear(t, op_embed(t, &y->w_embedding, IDS, T, 1), &y->w_linear, NULL, &lora, 1);
     if (y->checkpoint) tape_checkpoint_begin(t);
@@ -88,12 +98,13 @@ static double toy_run(Toy *y, TapeMode mode) {
     memset(y->arena, 0xff, y->arena_bytes); // NaN: reading what nobody wrote shows
     memset(y->da, 0, sizeof y->da);
     memset(y->db, 0, sizeof y->db);
+    memset(y->dpairs, 0, sizeof y->dpairs);
     tape_run(t, y->arena);
     return y->result.loss;
 }
 
 static void check_parameter(Toy *y, float *param, const float *grad, int n) {
-    float want[R * C];
+    AUTO_FREE float *want = mem_alloc((size_t)n, sizeof *want);
     toy_run(y, TAPE_TRAIN);
     memcpy(want, grad, (size_t)n * sizeof *want);
     for (int i = 0; i < n; i++) {
@@ -116,6 +127,19 @@ static void test_tape_moe_gradients_match_finite_differences(void **state) {
         y->read_again = variant & 4;
         check_parameter(y, y->a, y->da, R * C);
         check_parameter(y, y->bb, y->db, R * C);
+        toy_free(y);
+    }
+}
+
+static void test_tape_moe_adapters_on_experts(void **state) {
+    (void)state;
+    for (int variant = 0; variant < 4; variant++) {
+        Toy *y = toy_new();
+        y->adapts_experts = true;
+        y->only_experts = variant & 1; // no gradient below them
+        y->checkpoint = variant & 2;
+        check_parameter(y, y->pairs, y->dpairs, 3 * E * R * (C + F));
+        if (!y->only_experts) check_parameter(y, y->a, y->da, R * C);
         toy_free(y);
     }
 }
@@ -174,7 +198,7 @@ static void test_tape_moe_allocates_nothing_after_the_first_row(void **state) {
     toy_free(y);
 }
 
-TEST_MAIN(TEST(test_tape_moe_gradients_match_finite_differences),
+TEST_MAIN(TEST(test_tape_moe_gradients_match_finite_differences), TEST(test_tape_moe_adapters_on_experts),
           TEST(test_tape_moe_router_carries_a_gradient_that_matters),
           TEST(test_tape_moe_checkpointing_gives_the_same_bits), TEST(test_tape_moe_counts_the_chosen_experts_only),
           TEST(test_tape_moe_allocates_nothing_after_the_first_row))

@@ -42,7 +42,7 @@ ADAMW = dict(lr=1e-2, betas=(0.9, 0.99), eps=1e-8, weight_decay=0.1)
 SMALL = dict(vocab_size=V, hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4,
              num_key_value_heads=2, max_position_embeddings=64, bos_token_id=62, eos_token_id=63, pad_token_id=None)
 QV = ["q_proj", "v_proj"]
-SHARED = [f"mlp.shared_expert.{p}_proj.weight" for p in ("gate", "up", "down")]
+SHARED = [f"shared_expert.{p}_proj" for p in ("gate", "up", "down")]
 ALL = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 LLAMA3 = dict(rope_type="llama3", rope_theta=10000.0, factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0,
               original_max_position_embeddings=16)
@@ -126,6 +126,8 @@ FAMILIES = {
             ["q_proj", "k_proj", "v_proj", "dense", "fc1", "fc2"], ""),
     "mixtral": ("MixtralConfig", dict(SMALL, num_local_experts=6, num_experts_per_tok=2, sliding_window=None), QV, ""),
     "qwen3moe": ("Qwen3MoeConfig", dict(QWEN3MOE, norm_topk_prob=True), QV, ""),
+    "qwen3moe-experts": ("Qwen3MoeConfig", dict(QWEN3MOE, norm_topk_prob=True, num_experts=10, num_experts_per_tok=2),
+                         ["v_proj", "experts.gate_proj", "experts.up_proj", "experts.down_proj"], ""),
     "qwen3moe-dense": ("Qwen3MoeConfig", dict(QWEN3MOE, norm_topk_prob=False, mlp_only_layers=[1], num_hidden_layers=3),
                        QV, ""),
     "qwen2moe": ("Qwen2MoeConfig", dict(SMALL, num_experts=6, num_experts_per_tok=2, moe_intermediate_size=16,
@@ -139,7 +141,7 @@ FAMILIES = {
                                             decoder_sparse_step=2), ALL[:4], ""),
 }
 # A GGUF of the llama architecture has no window and no dynamic RoPE; llama.cpp's converter knows no dense layers among experts.
-NO_GGUF = {"granite4", "helium", "smollm3-window", "cohere2-bias", "starcoder2-window", "qwen2moe-dense", "llama-dynamic", "mistral", "qwen3moe-dense", "gpt2-all", "phi3-all", "mixtral-top1", "qwen3moe-all"}
+NO_GGUF = {"qwen3moe-experts", "granite4", "helium", "smollm3-window", "cohere2-bias", "starcoder2-window", "qwen2moe-dense", "llama-dynamic", "mistral", "qwen3moe-dense", "gpt2-all", "phi3-all", "mixtral-top1", "qwen3moe-all"}
 
 # Families of which a GGUF with fused query, key and value is kept too (convert_hf_to_gguf.py --fuse-qkv).
 FUSED = {"llama-bias"}
@@ -241,6 +243,37 @@ def untrained_rows(name, config, untrained):
     return slice(heads * size, (heads + kv) * size)
 
 
+class Expert(torch.nn.Module):
+    def __init__(self, gate_up, down):
+        super().__init__()
+        for name, w in zip(("gate_proj", "up_proj", "down_proj"), (*gate_up.chunk(2), down)):
+            linear = torch.nn.Linear(w.shape[1], w.shape[0], bias=False)
+            linear.weight.data.copy_(w)
+            setattr(self, name, linear)
+
+    def forward(self, x):
+        return self.down_proj(torch.nn.functional.silu(self.gate_proj(x)) * self.up_proj(x))
+
+
+class Experts(torch.nn.ModuleList):
+    """Routed experts as modules, as in transformers 4: PEFT gives each an adapter of its own. An expert without tokens is
+    called too, so that its gradient is 0 and AdamW steps."""
+
+    def forward(self, x, index, weights):
+        out = torch.zeros_like(x)
+        for e, expert in enumerate(self):
+            token, choice = torch.where(index == e)
+            out = out.index_add(0, token, expert(x[token]) * weights[token, choice, None])
+        return out
+
+
+def split_experts(model):
+    for layer in model.model.layers:
+        fused = layer.mlp.experts
+        layer.mlp.experts = Experts(Expert(a, b) for a, b in zip(fused.gate_up_proj.data, fused.down_proj.data))
+    model.config.model_type = "split"  # PEFT converts the names of experts of families that transformers 5 has fused
+
+
 def golden(name, out, llama_cpp):
     cls, arguments, targets, untrained = FAMILIES[name]
     config = getattr(transformers, cls)(**arguments)
@@ -259,16 +292,19 @@ def golden(name, out, llama_cpp):
             write_gguf(llama_cpp, tmp, out / "base.gguf")
         if name in FUSED:
             write_gguf(llama_cpp, tmp, out / "fused.gguf", fuse_qkv=True)
+    if any("experts." in t for t in targets):
+        with torch.no_grad():
+            before = model(input_ids=torch.arange(20)[None]).logits
+            split_experts(model)
+            assert torch.allclose(before, model(input_ids=torch.arange(20)[None]).logits, atol=1e-5)
     g = torch.Generator().manual_seed(3)
     samples = [torch.randint(0, V, (n,), generator=g) for n in LENGTHS]
     result = {"ids": torch.cat(samples).int(), "start": torch.tensor(np.cumsum([0] + LENGTHS)).int()}
     with torch.no_grad():
         forget_length(model)
         result["logits"] = model(input_ids=samples[0][None]).logits[0].clone()
-    parameters = [t for t in targets if t.endswith(".weight")]  # of the shared expert: with transformers 5 PEFT takes
-    modules = [t for t in targets if t not in parameters]  # the names of its modules for the routed experts
-    peft = get_peft_model(model, LoraConfig(r=R, lora_alpha=ALPHA, target_modules=modules, target_parameters=parameters or None,
-                                            task_type="CAUSAL_LM"))
+    modules = [t.removeprefix("experts.") for t in targets]
+    peft = get_peft_model(model, LoraConfig(r=R, lora_alpha=ALPHA, target_modules=modules, task_type="CAUSAL_LM"))
     trained = {n.replace(".default", ""): p for n, p in peft.named_parameters() if p.requires_grad}
     values = fill({n: p.detach().numpy() for n, p in trained.items()}, name, lines)
     for n, p in trained.items():
@@ -300,7 +336,7 @@ def golden(name, out, llama_cpp):
     result["step_loss"] = torch.tensor(losses)
     save_file({k: v.detach().numpy() for k, v in result.items()}, out / "golden.safetensors")
     (out / "tensors.txt").write_text("\n".join(lines) + "\n")
-    (out / "case.txt").write_text(" ".join(t.removeprefix("mlp.").removesuffix(".weight") for t in targets) + (f" - {untrained}" if untrained else "") + "\n")
+    (out / "case.txt").write_text(" ".join(targets) + (f" - {untrained}" if untrained else "") + "\n")
     print(name, "loss", float(result["loss"]), "steps", [round(x, 4) for x in losses], flush=True)
 
 

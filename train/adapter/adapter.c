@@ -28,11 +28,14 @@ static void add_segment(Adapter *a, const Model *m, AdapterSegment s, SegmentKin
     s.cols = cols;
     architecture_layer_prefix(layer, sizeof layer, &m->config.arch->hf, s.layer);
     static const char *const ends[] = {"lora_A.weight", "lora_B.weight", "lora_magnitude_vector"};
-    s.name = mem_printf("base_model.model.%s%s%s.%s", m->hf_prefix->module, layer, s.module->name, ends[kind]);
+    AUTO_FREE char *module = module_name(s.module, s.expert);
+    s.name = mem_printf("base_model.model.%s%s%s.%s", m->hf_prefix->module, layer, module, ends[kind]);
     s.offset = a->count;
     a->segments[a->n_segments++] = s;
     a->count += s.rows * s.cols;
 }
+
+int64_t adapter_module_count(const ModelConfig *c, const Module *m) { return module_is_expert(m) ? c->experts : 1; }
 
 static void add_module(Adapter *a, const Model *m, int64_t layer, const Module *module) {
     AdapterSegment s = {.layer = layer, .module = module};
@@ -50,8 +53,11 @@ static void add_module(Adapter *a, const Model *m, int64_t layer, const Module *
     module_shape(&m->config, s.parts, &rows, &cols);
     for (Projection p = 0; p < PROJ_COUNT; p++)
         if (s.parts & PROJ_BIT(p)) a->index[layer * PROJ_COUNT + p] = a->n_segments;
-    add_segment(a, m, s, SEGMENT_A, rank.rank, cols);
-    add_segment(a, m, s, SEGMENT_B, rows, rank.rank);
+    for (int64_t n = adapter_module_count(&m->config, module); s.expert < n; s.expert++) {
+        add_segment(a, m, s, SEGMENT_A, rank.rank, cols);
+        add_segment(a, m, s, SEGMENT_B, rows, rank.rank);
+    }
+    s.expert = 0;
     if (!a->config.dora) return;
     s.norm = a->n_norms;
     a->n_norms += rows;
@@ -63,7 +69,7 @@ static void lay_out(Adapter *a, const Model *m) {
     int64_t n_layers = c->layers ? c->n_layers : m->config.layers;
     a->model = &m->config;
     a->base = m;
-    a->segments = mem_calloc((size_t)n_layers * PROJ_COUNT * 3 + 2, sizeof *a->segments);
+    a->segments = mem_calloc((size_t)(n_layers * (PROJ_COUNT * 3 + 6 * m->config.experts) + 2), sizeof *a->segments);
     a->index = mem_alloc((size_t)m->config.layers * PROJ_COUNT, sizeof *a->index);
     for (int64_t i = 0; i < m->config.layers * PROJ_COUNT; i++) a->index[i] = -1;
     for (int64_t i = 0; i < n_layers; i++)
@@ -140,6 +146,14 @@ bool adapter_pair(const Adapter *a, int64_t layer, Projection p, AdapterPair *pa
     pair->magnitude = &a->segments[i + 2];
     pair->magnitude_offset = pair->magnitude->offset + row;
     pair->norm_offset = pair->magnitude->norm + row;
+    return true;
+}
+
+bool adapter_expert_pair(const Adapter *a, int64_t layer, Projection p, int64_t expert, AdapterPair *pair) {
+    if (!adapter_pair(a, layer, p, pair)) return false;
+    pair->a += 2 * expert;
+    pair->b += 2 * expert;
+    if (expert) pair->b_offset = pair->b->offset;
     return true;
 }
 
@@ -298,7 +312,7 @@ int64_t adapter_module_rows(const ModelConfig *c, const AdapterSegment *s) {
 static bool copy_parts(const Adapter *to, float *out, const Adapter *from, const float *in) {
     for (int64_t i = 0; i < from->n_segments; i++) {
         const AdapterSegment *s = &from->segments[i], *d = &to->segments[i];
-        if (s->kind != SEGMENT_B) {
+        if (s->kind != SEGMENT_B || s->parts == d->parts) {
             memcpy(out + d->offset, in + s->offset, (size_t)(s->rows * s->cols) * sizeof *out);
             continue;
         }

@@ -20,7 +20,8 @@ typedef enum { SEGMENT_A, SEGMENT_B, SEGMENT_MAGNITUDE, SEGMENT_HEAD_WEIGHT, SEG
 
 typedef struct AdapterSegment { // one matrix
     SegmentKind kind;
-    int64_t layer; // -1: a head, module NULL
+    int64_t layer;  // -1: a head, module NULL
+    int64_t expert; // of routed experts: which; else 0
     const Module *module;
     uint32_t parts;     // of the module: those that are trained
     int64_t rows, cols; // A [r, in], B [rows of the parts, r], magnitude [these rows, 1], head [labels, hidden], its
@@ -117,8 +118,11 @@ void adapter_start_magnitudes(Adapter *a);
 int adapter_plain(Adapter **out, const Model *m, const Adapter *a, Err *err);
 // Takes A and B out of such an adapter. False: it is of another start, or of other modules.
 bool adapter_take_plain(Adapter *a, const Adapter *plain);
-// False when the projection carries no adapter.
+// False when the projection carries no adapter. Of routed experts: the pair of expert 0; those of the others follow, A
+// and B of each after those of the one before it.
 bool adapter_pair(const Adapter *a, int64_t layer, Projection p, AdapterPair *pair);
+bool adapter_expert_pair(const Adapter *a, int64_t layer, Projection p, int64_t expert, AdapterPair *pair);
+int64_t adapter_module_count(const ModelConfig *c, const Module *m); // of a layer: the experts, or 1
 // Drops the parts of fused modules that are not in `projections`, if their rows of B are zero: files hold whole modules
 // and do not record which parts were trained. 1: not possible, the adapter is unchanged.
 int adapter_narrow(Adapter **a, const Model *m, uint32_t projections);

@@ -109,6 +109,29 @@ uint32_t adapter_available(const ModelConfig *c) {
 
 uint32_t adapter_all_linear(const ModelConfig *c) { return adapter_available(c) & (PROJ_BIT(PROJ_DENSE) - 1); }
 
+// What PEFT has for experts (0.21, ParamWrapper), and llama.cpp.
+static int check_experts(const AdapterConfig *c, const Model *m, Err *err) {
+    uint32_t gate_up = c->projections & (PROJ_BIT(PROJ_EXPERT_GATE) | PROJ_BIT(PROJ_EXPERT_UP));
+    if (!(c->projections & PROJ_EXPERT_BITS)) return 0;
+    if (m->fused_experts)
+        return err_input(err,
+                         "%s: its experts' gate and up are one tensor (ffn_gate_up_exps); adapters on such experts "
+                         "are not in this version",
+                         m->path);
+    if (gate_up && (gate_up & (gate_up - 1)) == 0)
+        return err_input(err,
+                         "a target is %s alone; expected the experts' gate and up both, which are one tensor in "
+                         "transformers 5 and PEFT",
+                         projection_name(gate_up == PROJ_BIT(PROJ_EXPERT_UP) ? PROJ_EXPERT_UP : PROJ_EXPERT_GATE));
+    if (c->dropout != 0)
+        return err_input(err, "lora_dropout is %g with targets among routed experts; expected 0 (PEFT has none there)",
+                         (double)c->dropout);
+    if (adapter_takes_part(c))
+        return err_input(err,
+                         "init_lora_weights pissa or olora with targets among routed experts: not in this version");
+    return 0;
+}
+
 static int check_projections(const AdapterConfig *c, const Model *m, Err *err) {
     uint32_t available = adapter_available(&m->config);
     if (c->projections && !(c->projections & ~available)) return 0;
@@ -117,9 +140,7 @@ static int check_projections(const AdapterConfig *c, const Model *m, Err *err) {
     Projection p = 0;
     while (p < PROJ_COUNT && !(c->projections & ~available & PROJ_BIT(p))) p++;
     if (p == PROJ_COUNT) return err_input(err, "no target modules for the adapter; expected some of %s", names.data);
-    return err_input(err, "target module %s: this model has none%s; expected some of %s", projection_name(p),
-                     m->config.experts && p >= PROJ_GATE ? " outside its routed experts, which stay frozen" : "",
-                     names.data);
+    return err_input(err, "target module %s: this model has none; expected some of %s", projection_name(p), names.data);
 }
 
 // A file has magnitudes of whole modules: rows that are not trained would need the lengths of the base's.
@@ -164,7 +185,8 @@ static int check_start(const AdapterConfig *c, const Model *m, Err *err) {
 }
 
 int adapter_config_check(const AdapterConfig *c, const Model *m, Err *err) {
-    if (check_head(c, m, err) || check_projections(c, m, err) || check_dora(c, m, err) || check_start(c, m, err))
+    if (check_head(c, m, err) || check_projections(c, m, err) || check_experts(c, m, err) || check_dora(c, m, err) ||
+        check_start(c, m, err))
         return -1;
     if (!(c->dropout >= 0 && c->dropout < 1))
         return err_input(err, "lora_dropout is %g; expected 0 <= dropout < 1", (double)c->dropout);

@@ -5,6 +5,8 @@
 // tensor's rank, so B is multiplied by 2 or 4, which is exact. The keys lorac.lora.rank and lorac.lora.targets record r
 // and the targets of such a file if all modules share them.
 //
+// The pairs of routed experts are one A and one B [E, ...] of "ffn_gate_exps" and so on.
+//
 // A file has one alpha for all tensors. If alphas differ (alpha_pattern, rsLoRA with rank_pattern), it is the most
 // frequent one, and the other B's are multiplied by the ratio, rounded once unless it is a power of two.
 // Keys and checks: llama.cpp, src/llama-adapter.cpp.
@@ -27,11 +29,11 @@ typedef struct Stack {
     int64_t rank, rows, cols; // of A and B in the file; of the layer's weight
 } Stack;
 
-static bool stack_init(Stack *s, const Adapter *a, int64_t layer, uint32_t parts) {
+static bool stack_init(Stack *s, const Adapter *a, int64_t layer, uint32_t parts, int64_t expert) {
     int64_t largest = 0;
     *s = (Stack){.parts = parts};
     for (Projection p = 0; p < PROJ_COUNT; p++) {
-        if (!(parts & PROJ_BIT(p)) || !adapter_pair(a, layer, p, &s->pairs[p])) continue;
+        if (!(parts & PROJ_BIT(p)) || !adapter_expert_pair(a, layer, p, expert, &s->pairs[p])) continue;
         const AdapterSegment *found = s->pairs[p].a;
         s->cols = found->cols;
         if (found->rows > largest) largest = found->rows;
@@ -151,8 +153,9 @@ static int read_layout(AdapterConfig *c, const Gguf *g, const Model *m, Err *err
         bool is_b;
         if (!parse_name(m, t->name, &layer, &module, &is_b)) {
             problem_add(&problems, "%s is not a LoRA tensor of the base model", t->name);
-        } else if (t->n_dims != 2 || t->shape[0] < 1 || t->shape[1] < 1) {
-            problem_add(&problems, "%s has %d dimensions; expected a matrix", t->name, t->n_dims);
+        } else if (t->n_dims != (module_is_expert(module) ? 3 : 2) || t->shape[0] < 1 || t->shape[1] < 1) {
+            problem_add(&problems, "%s has %d dimensions; expected %d", t->name, t->n_dims,
+                        module_is_expert(module) ? 3 : 2);
         } else {
             take_rank(each + layer * PROJ_COUNT, module, t, is_b, c->alpha);
             if (t->shape[is_b ? 0 : 1] > most) most = t->shape[is_b ? 0 : 1];
@@ -165,20 +168,24 @@ static int read_layout(AdapterConfig *c, const Gguf *g, const Model *m, Err *err
     return 0;
 }
 
-// The tensor as [rows, cols] float32, or NULL; the caller frees.
-static float *read_tensor(const Gguf *g, const char *name, int64_t rows, int64_t cols, ProblemList *problems) {
+// The tensor as [n, rows, cols] float32, or NULL; the caller frees.
+static float *read_tensor(const Gguf *g, const char *name, int64_t n, int64_t rows, int64_t cols,
+                          ProblemList *problems) {
     const GgufTensor *t = gguf_tensor(g, name);
     if (!t) {
         problem_add(problems, "%s is missing", name);
         return NULL;
     }
-    if (t->n_dims != 2 || t->shape[0] != cols || t->shape[1] != rows || !dtype_is_weight(t->dtype)) {
-        problem_add(problems, "%s is %s [%ld, %ld]; expected weights [%ld, %ld]", name, dtype_info(t->dtype)->name,
-                    t->shape[0], t->shape[1], cols, rows);
+    int64_t found = t->n_dims == 3 ? t->shape[2] : 1;
+    if (t->n_dims > 3 || t->shape[0] != cols || t->shape[1] != rows || found != n || !dtype_is_weight(t->dtype)) {
+        AUTO_STR StrBuf of = {0}; // experts
+        if (n != found) str_printf(&of, " for each of %ld experts, not %ld", n, found);
+        problem_add(problems, "%s is %s [%ld, %ld]; expected weights [%ld, %ld]%s", name, dtype_info(t->dtype)->name,
+                    t->shape[0], t->shape[1], cols, rows, of.len ? of.data : "");
         return NULL;
     }
-    float *values = mem_alloc((size_t)(rows * cols), sizeof *values);
-    dtype_expand(t->dtype, values, t->data, (size_t)(rows * cols));
+    float *values = mem_alloc((size_t)(n * rows * cols), sizeof *values);
+    dtype_expand(t->dtype, values, t->data, (size_t)(n * rows * cols));
     return values;
 }
 
@@ -204,15 +211,17 @@ static void unstack(const Stack *s, const ModelConfig *c, const float *a, const 
 static void take_stack(Adapter *a, const Gguf *g, int64_t layer, const Module *module, float *host,
                        ProblemList *problems) {
     Stack s;
-    if (!stack_init(&s, a, layer, module->parts)) return;
+    if (!stack_init(&s, a, layer, module->parts, 0)) return;
     char name_a[64], name_b[64];
     gguf_name(name_a, sizeof name_a, layer, module, false);
     gguf_name(name_b, sizeof name_b, layer, module, true);
     bool shared = s.n_a > 1 && !gguf_has(g, "lorac.lora.rank");
     int64_t rank = shared ? s.a[0]->rows : s.rank;
-    AUTO_FREE float *in = read_tensor(g, name_a, rank, s.cols, problems);
-    AUTO_FREE float *out = read_tensor(g, name_b, s.rows, rank, problems);
-    if (in && out) unstack(&s, a->model, in, out, shared, host);
+    int64_t n = adapter_module_count(a->model, module);
+    AUTO_FREE float *in = read_tensor(g, name_a, n, rank, s.cols, problems);
+    AUTO_FREE float *out = read_tensor(g, name_b, n, s.rows, rank, problems);
+    for (int64_t e = 0; in && out && e < n && stack_init(&s, a, layer, module->parts, e); e++)
+        unstack(&s, a->model, in + e * rank * s.cols, out + e * s.rows * rank, shared, host);
 }
 
 static int fill(Adapter *a, const Gguf *g, const Model *m, Err *err) {
@@ -289,21 +298,19 @@ static void warn_of_rounding(const Adapter *a, float alpha, const char *file) {
             file, (double)alpha, rounded, modules, plural(modules));
 }
 
-// The two tensors of a layer in the file; the caller frees. False: a value is too large for float32.
-static bool stack_up(const Stack *s, const Adapter *a, const float *host, float alpha, float **in, float **out) {
+// The two matrices of a linear in the file, which are zeros before. False: a value is too large for float32.
+static bool stack_up(const Stack *s, const Adapter *a, const float *host, float alpha, float *in, float *out) {
     bool finite = true;
-    *in = mem_calloc((size_t)(s->rank * s->cols), sizeof **in);
-    *out = mem_calloc((size_t)(s->rows * s->rank), sizeof **out);
     for (int64_t i = 0; i < s->n_a; i++)
-        memcpy(*in + block_start(s, s->a[i]) * s->cols, host + s->a[i]->offset,
-               (size_t)(s->a[i]->rows * s->cols) * sizeof **in);
+        memcpy(in + block_start(s, s->a[i]) * s->cols, host + s->a[i]->offset,
+               (size_t)(s->a[i]->rows * s->cols) * sizeof *in);
     for (Projection p = 0; p < PROJ_COUNT; p++) {
         const AdapterPair *pair = &s->pairs[p];
         if (!pair->a) continue;
         int64_t r = pair->a->rows, column = block_start(s, pair->a);
         double factor = (double)s->rank / (double)r * ((double)file_alpha(a, pair->a) / (double)alpha);
         for (int64_t row = 0; row < pair->rows; row++) {
-            float *to = *out + adapter_gguf_row(a->model, s->parts, p, row) * s->rank + column;
+            float *to = out + adapter_gguf_row(a->model, s->parts, p, row) * s->rank + column;
             const float *from = host + pair->b_offset + row * r;
             for (int64_t i = 0; i < r; i++) {
                 to[i] = (float)((double)from[i] * factor);
@@ -347,19 +354,25 @@ static void free_tensors(Tensors *t) {
 
 static int add_stack(GgufWriter *w, Tensors *owned, const Adapter *a, int64_t layer, const Module *module, Err *err) {
     Stack s;
-    if (!stack_init(&s, a, layer, module->parts)) return 0;
+    if (!stack_init(&s, a, layer, module->parts, 0)) return 0;
     MEM_GROW(owned->data, owned->capacity, owned->count + 2);
-    float **in = &owned->data[owned->count++], **out = &owned->data[owned->count++];
+    int64_t n = adapter_module_count(a->model, module);
+    float *in = owned->data[owned->count++] = mem_calloc((size_t)(n * s.rank * s.cols), sizeof *in);
+    float *out = owned->data[owned->count++] = mem_calloc((size_t)(n * s.rows * s.rank), sizeof *out);
     char name[64];
-    if (!stack_up(&s, a, owned->host, owned->alpha, in, out))
+    bool finite = true;
+    for (int64_t e = 0; e < n && stack_init(&s, a, layer, module->parts, e); e++)
+        finite &= stack_up(&s, a, owned->host, owned->alpha, in + e * s.rank * s.cols, out + e * s.rows * s.rank);
+    if (!finite)
         return err_input(err,
                          "%s of layer %ld: B times its alpha is too large for float32, and a GGUF adapter has one "
                          "alpha (%g)",
                          module->name, layer, (double)owned->alpha);
     gguf_name(name, sizeof name, layer, module, false);
-    gguf_writer_tensor(w, name, DTYPE_F32, 2, (int64_t[]){s.cols, s.rank}, *in);
+    int dims = module_is_expert(module) ? 3 : 2;
+    gguf_writer_tensor(w, name, DTYPE_F32, dims, (int64_t[]){s.cols, s.rank, n}, in);
     gguf_name(name, sizeof name, layer, module, true);
-    gguf_writer_tensor(w, name, DTYPE_F32, 2, (int64_t[]){s.rank, s.rows}, *out);
+    gguf_writer_tensor(w, name, DTYPE_F32, dims, (int64_t[]){s.rank, s.rows, n}, out);
     return 0;
 }
 

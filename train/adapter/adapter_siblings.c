@@ -43,6 +43,11 @@ static void copy_pairs(const Adapter *to, float *out, const Adapter *from, const
         for (int p = 0; p < PROJ_COUNT; p++) {
             AdapterPair x, y;
             if (!adapter_pair(from, l, (Projection)p, &x) || !adapter_pair(to, l, (Projection)p, &y)) continue;
+            if (module_is_expert(x.a->module)) { // whose pairs are one block
+                int64_t n = from->model->experts * x.a->rows * (x.a->cols + x.rows);
+                memcpy(out + y.a->offset, in + x.a->offset, (size_t)n * sizeof *out);
+                continue;
+            }
             memcpy(out + y.a->offset, in + x.a->offset, (size_t)(x.a->rows * x.a->cols) * sizeof *out);
             memcpy(out + y.b_offset, in + x.b_offset, (size_t)(x.rows * x.b->cols) * sizeof *out);
         }

@@ -64,10 +64,27 @@ static bool layer_has(const ModelConfig *c, int64_t layer, const Module *module)
     return false;
 }
 
-// By the names in a config a shared expert may be a target of one release of PEFT and none of another.
+// By the names in a config experts may be targets of one release of PEFT and none of another.
 static bool is_absent(const PeftTensors *file, const Module *module, const char *key) {
     AUTO_FREE char *name = mem_printf("base_model.model.%s.lora_A.weight", key);
-    return file && peft_is_parameter(module) && !peft_tensors_has(file, name);
+    return file && module->parts >= PROJ_BIT(PROJ_DENSE) && !peft_tensors_has(file, name);
+}
+
+// The same for all experts. before: the part of keys before the module's name.
+static int match_module(PeftTargets *t, const Module *module, const char *before, const Model *m, PeftModule *found) {
+    int first = 0;
+    for (int64_t e = 0, n = adapter_module_count(&m->config, module); e < n; e++) {
+        AUTO_FREE char *name = module_name(module, e), *key = mem_printf("%s%s", before, name);
+        PeftModule own = *found;
+        own.key = key;
+        int matches = peft_targets_match(t, &own);
+        if (matches < 0) return -1;
+        if (e && (matches != first || (matches && (own.rank != found->rank || own.alpha != found->alpha))))
+            return peft_targets_refuse(t, key, "is no target as expert 0 is; expected the same for all experts");
+        first = matches;
+        found->rank = own.rank, found->alpha = own.alpha;
+    }
+    return first;
 }
 
 static int match_all(AdapterRank *each, PeftTargets *t, const JsonReader *r, const Model *m, PeftTensors *file) {
@@ -78,11 +95,12 @@ static int match_all(AdapterRank *each, PeftTargets *t, const JsonReader *r, con
             char layer[64];
             if (!layer_has(&m->config, i, module)) continue;
             architecture_layer_prefix(layer, sizeof layer, names, i);
-            AUTO_FREE char *key = mem_printf("%s%s%s", prefix ? prefix : m->hf_prefix->module, layer, module->name);
+            AUTO_FREE char *before = mem_printf("%s%s", prefix ? prefix : m->hf_prefix->module, layer);
+            AUTO_FREE char *name = module_name(module, 0), *key = mem_printf("%s%s", before, name);
             PeftModule found = {.key = key,
                                 .is_default = module->parts & (PROJ_BIT(PROJ_Q) | PROJ_BIT(PROJ_V)),
-                                .is_expert = peft_is_parameter(module)};
-            int matches = peft_targets_match(t, &found);
+                                .is_expert = module->parts >= PROJ_BIT(PROJ_DENSE)};
+            int matches = match_module(t, module, before, m, &found);
             if (matches > 0 && is_absent(file, module, key)) continue;
             if (matches < 0 || (matches && take_match(each + i * PROJ_COUNT, module->parts, &found, r))) return -1;
         }
@@ -90,13 +108,15 @@ static int match_all(AdapterRank *each, PeftTargets *t, const JsonReader *r, con
 }
 
 // Ranks and alphas of the chosen parts of a module; none if it is excluded.
-static int refine_module(AdapterRank *at, const Module *module, const char *key, PeftTargets *t, const JsonReader *r) {
+static int refine_module(AdapterRank *at, const Module *module, const char *before, const Model *m, PeftTargets *t,
+                         const JsonReader *r) {
+    AUTO_FREE char *name = module_name(module, 0), *key = mem_printf("%s%s", before, name);
     PeftModule found = {.key = key};
     uint32_t chosen = 0;
     for (Projection p = 0; p < PROJ_COUNT; p++)
         if (module->parts & PROJ_BIT(p) && at[p].rank) chosen |= PROJ_BIT(p);
     if (!chosen) return 0;
-    int matches = peft_targets_match(t, &found);
+    int matches = match_module(t, module, before, m, &found);
     for (Projection p = 0; p < PROJ_COUNT && matches == 0; p++)
         if (chosen & PROJ_BIT(p)) at[p] = (AdapterRank){0};
     return matches <= 0 ? matches : take_match(at, chosen, &found, r);
@@ -111,8 +131,8 @@ int adapter_config_refine(AdapterRank *each, const Model *m, const Json *object,
         for (const Module *module = names->modules; module->name; module++) {
             char layer[64];
             architecture_layer_prefix(layer, sizeof layer, names, i);
-            AUTO_FREE char *key = mem_printf("%s%s%s", m->hf_prefix->module, layer, module->name);
-            if (refine_module(each + i * PROJ_COUNT, module, key, t, &r)) return -1;
+            AUTO_FREE char *before = mem_printf("%s%s", m->hf_prefix->module, layer);
+            if (refine_module(each + i * PROJ_COUNT, module, before, m, t, &r)) return -1;
         }
     const char *key, *pattern = peft_targets_unused(t, &key);
     if (!pattern) return 0;
@@ -127,8 +147,8 @@ static int check_unmatched(const PeftTargets *t, uint32_t projections, const Jso
     architecture_list_targets(&known, m->config.arch, adapter_available(&m->config));
     const char *name = peft_targets_unmatched(t, &i);
     if (!projections && name)
-        return err_input(r->err, "%s: target module \"%s\" matches no module of %s%s; expected some of %s", r->path,
-                         name, m->path, m->config.experts ? " outside its routed experts" : "", known.data);
+        return err_input(r->err, "%s: target module \"%s\" matches no module of %s; expected some of %s", r->path, name,
+                         m->path, known.data);
     if (!projections)
         return err_input(r->err,
                          "%s: target_modules, exclude_modules and layers_to_transform leave no target modules of %s; "
@@ -165,7 +185,7 @@ int peft_config_read(AdapterConfig *c, bool *has_head, const JsonReader *r, cons
         adapter_config_clear(c);
         return -1;
     }
-    c->dropout = (float)dropout;
+    c->dropout = c->projections & PROJ_EXPERT_BITS ? 0 : (float)dropout; // of training alone
     c->embedding = json_is_string(json_get(r->object, "task_type"), "FEATURE_EXTRACTION");
     return 0;
 }

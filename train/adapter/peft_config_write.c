@@ -23,7 +23,7 @@ static double written_alpha(const Adapter *a, float alpha, int64_t rank) {
 static int64_t trained_layers(const Adapter *a, const Module *module) {
     int64_t n = 0;
     for (int64_t i = 0; i < a->n_segments; i++)
-        n += a->segments[i].kind == SEGMENT_A && a->segments[i].module == module;
+        n += a->segments[i].kind == SEGMENT_A && a->segments[i].module == module && !a->segments[i].expert;
     return n;
 }
 
@@ -80,7 +80,8 @@ static bool is_complete(const Adapter *a, const Module *m) {
 // True when PEFT finds only trained modules by this name.
 static bool is_exact(const Adapter *a, const Architecture *arch, const char *name) {
     for (const Module *m = arch->hf.modules; m->name; m++)
-        if (architecture_is_end_of(name, m->name) && !is_complete(a, m)) return false;
+        if (architecture_is_end_of(name, m->name) && layers_with(a->model, m, NULL, 0) && !is_complete(a, m))
+            return false;
     for (const char *const *other = arch->hf_linears; *other; other++)
         if (architecture_is_end_of(name, *other)) return false;
     return true;
@@ -90,7 +91,8 @@ static bool is_exact(const Adapter *a, const Architecture *arch, const char *nam
 static const char *short_target(const Adapter *a, const Model *m, const Module *module) {
     const Architecture *arch = m->config.arch;
     if (m->hf_prefix->has_towers) return NULL;
-    return is_exact(a, arch, leaf_of(module)) ? leaf_of(module) : is_exact(a, arch, module->name) ? module->name : NULL;
+    if (is_exact(a, arch, leaf_of(module))) return leaf_of(module);
+    return !module_is_expert(module) && is_exact(a, arch, module->name) ? module->name : NULL;
 }
 
 // A short name may match several modules: GPT-2's c_proj.
@@ -103,32 +105,33 @@ static void add_once(cJSON *list, const char *name) {
 static cJSON *target_modules(const Adapter *a, const Model *m) {
     cJSON *list = cJSON_CreateArray();
     for (const Module *module = m->config.arch->hf.modules; module->name; module++) {
-        if (!(module->parts & a->config.projections) || peft_is_parameter(module)) continue;
+        if (!(module->parts & a->config.projections)) continue;
         const char *name = short_target(a, m, module);
         if (name) add_once(list, name);
         for (int64_t i = 0; !name && i < a->n_segments; i++) {
             if (a->segments[i].kind != SEGMENT_A || a->segments[i].module != module) continue;
-            AUTO_FREE char *path = module_path(&a->segments[i], peft_name_skips(a, m));
+            AUTO_FREE char *path = module_is_expert(module) && is_complete(a, module)
+                                       ? module_name(module, a->segments[i].expert)
+                                       : module_path(&a->segments[i], peft_name_skips(a, m));
             add_once(list, path);
         }
     }
     return list;
 }
 
-// Which layers_to_transform does not restrict. NULL: none, and releases of PEFT without the key load the adapter.
-static cJSON *target_parameters(const Adapter *a, const Model *m) {
+// PEFT (0.21) makes target_parameters of the experts' names itself where transformers 5 has fused them, but for
+// qwen2_moe. The pairs of gate and up are one of twice the rank there.
+static bool needs_parameters(const Adapter *a) {
+    return a->config.projections & PROJ_EXPERT_BITS && a->model->arch->hf.shared_gate;
+}
+#define GATE_UP "mlp.experts.gate_up_proj"
+
+static cJSON *target_parameters(const Adapter *a) {
     cJSON *list = cJSON_CreateArray();
-    for (int64_t i = 0; i < a->n_segments; i++) {
-        const AdapterSegment *s = &a->segments[i];
-        if (s->kind != SEGMENT_A || !peft_is_parameter(s->module)) continue;
-        AUTO_FREE char *path = module_path(s, peft_name_skips(a, m));
-        bool all = trained_layers(a, s->module) == layers_with(a->model, s->module, NULL, 0);
-        AUTO_FREE char *name = mem_printf("%s.weight", all ? s->module->name : path);
-        add_once(list, name);
-    }
-    if (cJSON_GetArraySize(list)) return list;
-    cJSON_Delete(list);
-    return NULL;
+    if (a->config.projections & PROJ_BIT(PROJ_EXPERT_GATE)) cJSON_AddItemToArray(list, cJSON_CreateString(GATE_UP));
+    if (a->config.projections & PROJ_BIT(PROJ_EXPERT_DOWN))
+        cJSON_AddItemToArray(list, cJSON_CreateString("mlp.experts.down_proj"));
+    return list;
 }
 
 // ---- rank_pattern and alpha_pattern ----
@@ -157,13 +160,14 @@ static cJSON *pattern(const Adapter *a, const Model *m, bool is_alpha, double us
         double value = pattern_value(a, s, is_alpha);
         if (s->kind != SEGMENT_A || value == usual) continue;
         AUTO_FREE char *path = module_path(s, peft_name_skips(a, m));
-        bool by_leaf = !peft_is_parameter(s->module) && is_shared(a, is_alpha, leaf_of(s->module), value);
-        const char *name = by_leaf                                          ? leaf_of(s->module)
-                           : is_shared(a, is_alpha, s->module->name, value) ? s->module->name
-                                                                            : path;
-        AUTO_FREE char *key = mem_printf("%s%s", name, peft_is_parameter(s->module) ? ".weight" : "");
-        if (!cJSON_GetObjectItemCaseSensitive(object, key)) cJSON_AddNumberToObject(object, key, value);
+        const char *name = is_shared(a, is_alpha, leaf_of(s->module), value) ? leaf_of(s->module)
+                           : !module_is_expert(s->module) && is_shared(a, is_alpha, s->module->name, value)
+                               ? s->module->name
+                               : path;
+        if (!cJSON_GetObjectItemCaseSensitive(object, name)) cJSON_AddNumberToObject(object, name, value);
     }
+    if (needs_parameters(a) && a->config.projections & PROJ_BIT(PROJ_EXPERT_GATE))
+        cJSON_AddNumberToObject(object, GATE_UP, 2 * usual);
     return object;
 }
 
@@ -183,8 +187,8 @@ cJSON *peft_config_write(const Adapter *a, const Model *m, const char *base_mode
     cJSON_AddItemToObject(o, "layers_to_transform", layers_to_transform(a));
     cJSON_AddObjectToObject(o, "loftq_config");
     cJSON_AddNumberToObject(o, "lora_alpha", alpha);
-    cJSON *parameters = target_parameters(a, m);
-    cJSON_AddNumberToObject(o, "lora_dropout", parameters ? 0 : typed(c->dropout)); // PEFT refuses any other there
+    bool none = c->projections & PROJ_EXPERT_BITS; // PEFT refuses any other there
+    cJSON_AddNumberToObject(o, "lora_dropout", none ? 0 : typed(c->dropout));
     cJSON_AddNullToObject(o, "megatron_config");
     cJSON_AddStringToObject(o, "megatron_core", "megatron.core");
     const char *head = architecture_class_head(m->config.arch);
@@ -194,7 +198,7 @@ cJSON *peft_config_write(const Adapter *a, const Model *m, const char *base_mode
     cJSON_AddItemToObject(o, "rank_pattern", pattern(a, m, false, (double)c->rank));
     cJSON_AddItemToObject(o, "revision", m->revision ? cJSON_CreateString(m->revision) : cJSON_CreateNull());
     cJSON_AddItemToObject(o, "target_modules", target_modules(a, m));
-    if (parameters) cJSON_AddItemToObject(o, "target_parameters", parameters);
+    if (needs_parameters(a)) cJSON_AddItemToObject(o, "target_parameters", target_parameters(a));
     const char *task = c->embedding                   ? "FEATURE_EXTRACTION"
                        : !c->labels                   ? "CAUSAL_LM"
                        : c->problem == PROBLEM_TOKENS ? "TOKEN_CLS"

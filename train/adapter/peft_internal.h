@@ -14,10 +14,6 @@ typedef struct PeftTensors PeftTensors;
 // Strict: refuses by name every option that lorac does not compute (saved modules, biases, ...) and every unknown
 // key that is switched on. file: the adapter's tensors; NULL: unknown. *has_head: the adapter has a classifier's head.
 int peft_config_read(AdapterConfig *c, bool *has_head, const JsonReader *config, const Model *m, PeftTensors *file);
-// A module that target_modules cannot name: with transformers 5 PEFT takes the name of a linear layer of the shared
-// expert for that of the routed experts. It is a target by its parameter, "mlp.shared_expert.up_proj.weight", under
-// target_parameters.
-static inline bool peft_is_parameter(const Module *m) { return m->parts >= PROJ_BIT(PROJ_SHARED_GATE); }
 // The keys that every release of PEFT and every engine takes, sorted. PEFT resolves the names in target_modules,
 // rank_pattern and alpha_pattern to exactly the trained modules. The caller deletes it (cJSON_Delete).
 // Rank-stabilised scaling is written as alpha * sqrt(r) without use_rslora, which SGLang does not read: the same scale
@@ -40,14 +36,16 @@ typedef struct PeftModule {
     double rank, alpha;
 } PeftModule;
 
-// Reads r, lora_alpha, target_modules, target_parameters (of linear layers: "....weight"), exclude_modules,
-// layers_to_transform, layers_pattern, rank_pattern and alpha_pattern. What config points to is borrowed.
+// Reads r, lora_alpha, target_modules, target_parameters (of linear layers: "....weight"; of experts: no other than
+// target_modules names), exclude_modules, layers_to_transform, layers_pattern, rank_pattern and alpha_pattern. What
+// config points to is borrowed.
 int peft_targets_new(PeftTargets **t, const JsonReader *config);
 void peft_targets_free(PeftTargets *t); // NULL is allowed
 DEFINE_AUTO(PeftTargets, peft_targets_free)
 // 1: a target, rank and alpha are set; 0: none; -1: a pattern is refused.
 int peft_targets_match(PeftTargets *t, PeftModule *m);
-PeftModule peft_targets_usual(const PeftTargets *t); // key "r", with r and lora_alpha
+int peft_targets_refuse(const PeftTargets *t, const char *key, const char *what); // -1, "PATH: KEY WHAT"
+PeftModule peft_targets_usual(const PeftTargets *t);                              // key "r", with r and lora_alpha
 // The next name of target_modules, from *i on, that has matched no key so far; NULL: no more.
 const char *peft_targets_unmatched(const PeftTargets *t, size_t *i);
 // A name of exclude_modules, or a pattern, that has matched no key; *key: of which. NULL: none.

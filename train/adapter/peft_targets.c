@@ -75,17 +75,20 @@ static bool is_all_linear(const Json *v) {
            ends_with_nocase(v->str.data, v->str.len, "all-linear");
 }
 
-// Parameters of linear layers alone.
+// Parameters of linear layers; those of experts are the modules that target_modules names, in another release.
 static int read_parameters(PeftTargets *t) {
     const Json *v = json_given(t->config.object, "target_parameters");
     if (!v) return 0;
     if (v->type != JSON_ARRAY) return json_refuse(&t->config, "target_parameters", v, "a list of names");
     if (read_names(&t->parameters, v, "target_parameters", t)) return -1;
-    for (size_t i = 0; i < v->count; i++)
-        if (!ends_with_nocase(v->items[i].str.data, v->items[i].str.len, ".weight"))
+    for (size_t i = 0; i < v->count; i++) {
+        const JsonStr *name = &v->items[i].str;
+        if (!ends_with_nocase(name->data, name->len, ".weight") &&
+            !ends_with_nocase(name->data, name->len, "experts.gate_up_proj") &&
+            !ends_with_nocase(name->data, name->len, "experts.down_proj"))
             return json_refuse(&t->config, "target_parameters", &v->items[i],
-                               "weights of linear layers, as "
-                               "\"mlp.shared_expert.up_proj.weight\"");
+                               "weights of linear layers, or of experts");
+    }
     return 0;
 }
 
@@ -177,6 +180,10 @@ void peft_targets_free(PeftTargets *t) {
     free_patterns(&t->rank);
     free_patterns(&t->alpha);
     mem_free(t);
+}
+
+int peft_targets_refuse(const PeftTargets *t, const char *key, const char *what) {
+    return err_input(t->config.err, "%s: %s %s", t->config.path, key, what);
 }
 
 PeftModule peft_targets_usual(const PeftTargets *t) {

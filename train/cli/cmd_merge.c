@@ -84,6 +84,8 @@ static const Limit *limit_of(const Model *m) {
     for (int64_t i = -1; i < m->config.layers; i++)
         for (Projection p = 0; p < PROJ_COUNT; p++) {
             const Weight *w = i < 0 ? &m->embedding : &m->layers[i].w[p];
+            if (i >= 0 && p >= PROJ_EXPERT_GATE && m->layers[i].experts)
+                w = &m->layers[i].experts[(p - PROJ_EXPERT_GATE) * m->config.experts];
             for (const Limit *l = limits; w->n_segments && l < limits + LIMITS; l++)
                 if (l->dtype == w->segments[0].dtype && l > worst) worst = l;
         }

@@ -4,6 +4,7 @@
 
 #include "fileio.h"
 #include "merge_internal.h"
+#include "model_experts.h"
 #include "quantized.h"
 
 enum { BLOCK_FLOATS = 4 << 20, COPY_BYTES = 8 << 20, TILE = 256 };
@@ -24,10 +25,32 @@ static float row_gain(const Merge *g, const AdapterPair *pair, int64_t row) {
     return norm == 0 ? 0 : g->params[pair->magnitude_offset + row] / norm;
 }
 
+static RowPair row_pair(const Merge *g, const AdapterPair *pair, int64_t row) {
+    return (RowPair){g->params + pair->a->offset, g->params + pair->b_offset + row * pair->a->rows, pair->a->rows,
+                     pair->a->scale, row_gain(g, pair, row)};
+}
+
+static void expert_rows(const Merge *g, const MergeTensor *t, RowPair *pairs, int64_t n) {
+    int64_t at = 0, first = max64(t->expert, 0), end = t->expert < 0 ? g->m->config.experts : first + 1;
+    for (int64_t e = first; e < end; e++)
+        for (Projection p = PROJ_EXPERT_GATE; p <= PROJ_EXPERT_DOWN; p++) {
+            AdapterPair pair;
+            int64_t rows, cols;
+            if (!(t->expert_parts & PROJ_BIT(p))) continue;
+            model_projection_shape(&g->m->config, p, &rows, &cols);
+            CHECK(at + rows <= n, "%s: row %ld of %ld", t->name, at + rows, n);
+            bool trained = adapter_expert_pair(g->a, t->layer, p, e, &pair);
+            for (int64_t row = 0; trained && row < rows; row++) pairs[at + row] = row_pair(g, &pair, row);
+            at += rows;
+        }
+}
+
 // For every output of the linear, in the file's order.
 static RowPair *row_pairs(const Merge *g, const MergeTensor *t, int64_t n) {
     const ModelConfig *c = &g->m->config;
     RowPair *pairs = mem_calloc((size_t)n, sizeof *pairs);
+    if (t->expert_parts) expert_rows(g, t, pairs, n);
+    if (t->expert_parts) return pairs;
     for (Projection p = 0; p < PROJ_COUNT; p++) {
         AdapterPair pair;
         if (!(t->module->parts & PROJ_BIT(p)) || !adapter_pair(g->a, t->layer, p, &pair)) continue;
@@ -35,8 +58,7 @@ static RowPair *row_pairs(const Merge *g, const MergeTensor *t, int64_t n) {
         for (int64_t row = 0; row < pair.rows; row++) {
             int64_t at = g->to_gguf ? adapter_gguf_row(c, t->module->parts, p, row) : first + row;
             CHECK(at < n, "%s: row %ld of %ld", t->name, at, n);
-            pairs[at] = (RowPair){g->params + pair.a->offset, g->params + pair.b_offset + row * pair.a->rows,
-                                  pair.a->rows, pair.a->scale, row_gain(g, &pair, row)};
+            pairs[at] = row_pair(g, &pair, row);
         }
     }
     return pairs;
@@ -122,7 +144,7 @@ static void free_block(Block *b) {
 
 static void add_adapter(const Merge *g, const MergeTensor *t, const Block *b) {
     bool transposed = g->m->config.arch->hf_conv1d && !g->to_gguf;
-    int64_t in = t->shape[transposed ? 0 : 1];
+    int64_t in = transposed ? t->shape[0] : b->values.cols;
 #pragma omp parallel for schedule(static) num_threads(g->m->backend->threads)
     for (int64_t i = 0; i < b->values.rows; i++) {
         float *w = (float *)b->values.data + i * b->values.cols;
@@ -223,7 +245,7 @@ static int write_blocks(const Merge *g, const MergeTensor *t, MergeSink sink, Er
     most = most < 1 ? 1 : most < rows ? most : rows;
     Block b = new_block(t, most, cols);
     bool transposed = g->m->config.arch->hf_conv1d && !g->to_gguf;
-    RowPair *pairs = t->module ? row_pairs(g, t, transposed ? cols : rows) : NULL;
+    RowPair *pairs = t->module || t->expert_parts ? row_pairs(g, t, transposed ? cols : rows) : NULL;
     for (b.pairs = pairs; b.row < rows && !rc; b.row += most) {
         b.values.rows = most < rows - b.row ? most : rows - b.row;
         rc = write_block(g, t, &b, sink, err);
@@ -241,7 +263,7 @@ static void drop_pages(const Merge *g, const MergeTensor *t) {
 
 int merge_write(const Merge *g, const MergeTensor *t, MergeSink sink, Err *err) {
     if (t->values) return sink.write(sink.to, t->values, merge_bytes(t), err);
-    bool copied = !t->module && !t->converted && t->dtype == t->source->dtype;
+    bool copied = !t->module && !t->expert_parts && !t->converted && t->dtype == t->source->dtype;
     int rc = copied ? copy_tensor(t->source, sink, err) : write_blocks(g, t, sink, err);
     drop_pages(g, t);
     return rc;
@@ -279,11 +301,47 @@ static void mark_module(Merge *g, int64_t layer, const Module *module) {
     t->layer = layer;
 }
 
+void merge_mark_experts(const Merge *g, MergeTensor *t, int64_t layer, uint32_t parts, int64_t expert) {
+    if (!merge_has_adapter(g, layer, &(Module){t->name, parts})) return;
+    t->layer = layer;
+    t->expert_parts = parts;
+    t->expert = expert;
+}
+
+static void mark_tensor(Merge *g, int64_t layer, const char *prefix, const char *name, uint32_t parts) {
+    const char *number = name ? strstr(name, "%d") : NULL;
+    for (int64_t e = 0; name && e < (number ? g->m->config.experts : 1); e++) {
+        AUTO_FREE char *full = number ? mem_printf("%s%.*s%ld%s", prefix, (int)(number - name), name, e, number + 2)
+                                      : mem_printf("%s%s", prefix, name);
+        const SourceTensor *s = weight_source_get(g->files, full);
+        CHECK(s, "%s is in the model and not in its files", full);
+        merge_mark_experts(g, &g->tensors[s - g->files->tensors], layer, parts, number ? e : -1);
+    }
+}
+
+// The tensors of routed experts, in any of their layouts.
+static void mark_experts(Merge *g, int64_t layer) {
+    const Architecture *arch = g->m->config.arch;
+    const TensorNames *names = g->m->is_gguf ? &arch->gguf_names : &arch->hf;
+    const uint32_t gate = PROJ_BIT(PROJ_EXPERT_GATE), up = PROJ_BIT(PROJ_EXPERT_UP), down = PROJ_BIT(PROJ_EXPERT_DOWN);
+    char inner[64];
+    if (!model_layer_has(&g->m->config, layer, PROJ_EXPERT_GATE)) return;
+    architecture_layer_prefix(inner, sizeof inner, names, layer);
+    AUTO_FREE char *prefix = mem_printf("%s%s", g->m->is_gguf ? "" : g->m->hf_prefix->file, inner);
+    const ExpertNames *n = model_expert_names(g->files, names->router, prefix);
+    mark_tensor(g, layer, prefix, n->gate ? n->gate : n->gates, gate);
+    mark_tensor(g, layer, prefix, n->up ? n->up : n->ups, up);
+    mark_tensor(g, layer, prefix, n->down ? n->down : n->downs, down);
+    mark_tensor(g, layer, prefix, n->gate_ups, gate | up);
+}
+
 static void mark_adapters(Merge *g) {
     const Module *modules = g->m->is_gguf ? g->m->gguf_modules : g->m->config.arch->hf.modules;
-    for (int64_t layer = 0; layer < g->m->config.layers; layer++)
+    for (int64_t layer = 0; layer < g->m->config.layers; layer++) {
         for (const Module *module = modules; module->name; module++)
-            if (merge_has_adapter(g, layer, module)) mark_module(g, layer, module);
+            if (!module_is_expert(module) && merge_has_adapter(g, layer, module)) mark_module(g, layer, module);
+        mark_experts(g, layer);
+    }
 }
 
 static bool is_gguf_name(const char *path) { return ends_with(path, ".gguf"); }

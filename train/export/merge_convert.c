@@ -70,8 +70,13 @@ static void add_module(Merge *g, int64_t layer, const Module *module, const char
 
 // ---- experts ----
 
+typedef struct ExpertRows { // which rows of experts a tensor has
+    int64_t layer;
+    Projection projection;
+} ExpertRows;
+
 // Stacks the tensors of all experts.
-static int add_expert_list(Merge *g, const char *from, const char *pattern, char *to, Err *err) {
+static int add_expert_list(Merge *g, const char *from, const char *pattern, char *to, ExpertRows rows, Err *err) {
     int64_t experts = g->m->config.experts;
     const char *number = strstr(pattern, "%d");
     const SourceTensor **list = own(g, mem_calloc((size_t)experts, sizeof *list));
@@ -92,11 +97,13 @@ static int add_expert_list(Merge *g, const char *from, const char *pattern, char
     t->shape[2] = list[0]->shape[1];
     t->shape[1] = t->rows;
     t->shape[0] = experts;
+    merge_mark_experts(g, t, rows.layer, PROJ_BIT(rows.projection), -1);
     return 0;
 }
 
 // Rows [part * F, (part + 1) * F) of each expert of a stacked tensor that has `parts` of them.
-static void add_expert_part(Merge *g, const char *from, const char *name, char *to, int64_t parts, int64_t part) {
+static void add_expert_part(Merge *g, const char *from, const char *name, char *to, ExpertRows rows) {
+    int64_t parts = rows.projection == PROJ_EXPERT_DOWN ? 1 : 2, part = rows.projection == PROJ_EXPERT_UP;
     AUTO_FREE char *whole = mem_printf("%s%s", from, name);
     const SourceTensor *s = weight_source_get(g->files, whole);
     CHECK(s, "%s is in the model and not in its files", whole);
@@ -104,9 +111,10 @@ static void add_expert_part(Merge *g, const char *from, const char *name, char *
     t->stride = s->shape[1];
     t->rows = t->shape[1] = t->stride / parts;
     t->first = part * t->rows;
+    merge_mark_experts(g, t, rows.layer, PROJ_BIT(rows.projection), -1);
 }
 
-static int add_experts(Merge *g, const char *from, const char *to, Err *err) {
+static int add_experts(Merge *g, int64_t layer, const char *from, const char *to, Err *err) {
     const ExpertNames *n = model_expert_names(g->files, g->m->config.arch->hf.router, from);
     AUTO_FREE char *router = mem_printf("%s%s", from, n->router);
     add_named(g, router, "", "");
@@ -118,16 +126,14 @@ static int add_experts(Merge *g, const char *from, const char *to, Err *err) {
                        *new = mem_printf("%s%s", to, gguf->shared_gate);
         add_named(g, old, new, ".weight");
     }
-    char *gate = mem_printf("%sffn_gate_exps.weight", to), *up = mem_printf("%sffn_up_exps.weight", to);
-    char *down = mem_printf("%sffn_down_exps.weight", to);
-    if (n->gate)
-        return add_expert_list(g, from, n->gate, gate, err) || add_expert_list(g, from, n->up, up, err) ||
-                       add_expert_list(g, from, n->down, down, err)
-                   ? -1
-                   : 0;
-    add_expert_part(g, from, n->gate_ups, gate, 2, 0);
-    add_expert_part(g, from, n->gate_ups, up, 2, 1);
-    add_expert_part(g, from, n->downs, down, 1, 0);
+    const char *const lists[] = {n->gate, n->up, n->down}, *const stacks[] = {n->gate_ups, n->gate_ups, n->downs};
+    static const char *const names[] = {"ffn_gate_exps", "ffn_up_exps", "ffn_down_exps"};
+    for (int i = 0; i < 3; i++) {
+        ExpertRows rows = {layer, PROJ_EXPERT_GATE + (Projection)i};
+        char *name = mem_printf("%s%s.weight", to, names[i]);
+        if (n->gate && add_expert_list(g, from, lists[i], name, rows, err)) return -1;
+        if (!n->gate) add_expert_part(g, from, stacks[i], name, rows);
+    }
     return 0;
 }
 
@@ -166,8 +172,9 @@ static int add_layer(Merge *g, int64_t layer, Err *err) {
         AUTO_FREE char *old = mem_printf("%s%s", from, hf->norms[n]), *new = mem_printf("%s%s", to, gguf->norms[n]);
         add_norm(g, old, new);
     }
-    for (const Module *module = hf->modules; module->name; module++) add_module(g, layer, module, from, to);
-    return c->experts ? add_experts(g, from, to, err) : 0;
+    for (const Module *module = hf->modules; module->name; module++)
+        if (!module_is_expert(module)) add_module(g, layer, module, from, to);
+    return c->experts ? add_experts(g, layer, from, to, err) : 0;
 }
 
 // Vision towers: llama.cpp has them in files of their own.

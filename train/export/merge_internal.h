@@ -13,6 +13,8 @@ typedef struct MergeTensor {
     int64_t shape[SOURCE_MAX_DIMS]; // slowest first
     const Module *module;           // NULL: no adapter
     int64_t layer;
+    uint32_t expert_parts; // of routed experts: whose rows the tensor has, for each expert; 0: it has none of theirs
+    int64_t expert;        // of one; -1: of all, one after the other
     // A tensor of a GGUF file that is no copy of one in a Hugging Face folder (merge_convert.c); else all 0:
     bool converted;
     bool transposed;              // the source is stored [in, out]
@@ -39,6 +41,8 @@ typedef struct Merge {
     size_t n_owned, owned_capacity;
 } Merge;
 
+// The tensor has rows of routed experts (MergeTensor).
+void merge_mark_experts(const Merge *g, MergeTensor *t, int64_t layer, uint32_t parts, int64_t expert);
 bool merge_has_adapter(const Merge *g, int64_t layer, const Module *module);
 
 // Receives the bytes of a tensor in pieces.

@@ -31,11 +31,12 @@ static void list_modules(StrBuf *out, const Adapter *a, const AdapterSegment *li
         AUTO_STR StrBuf layers = {0};
         for (int64_t i = 0; i < a->n_segments; i++) {
             const AdapterSegment *s = &a->segments[i];
-            if (s->module != module || !is_like(s, like)) continue;
+            if (s->module != module || s->expert || !is_like(s, like)) continue;
             same++;
             str_printf(&layers, " %ld", s->layer);
         }
-        if (same) str_printf(out, "%s%s", before, module->name);
+        AUTO_FREE char *name = module_name(module, -1);
+        if (same) str_printf(out, "%s%s", before, name);
         if (same && same < a->model->layers) str_printf(out, " (layers%s)", layers.data);
         if (same) before = ", ";
     }

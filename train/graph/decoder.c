@@ -61,13 +61,13 @@ static Tensor *into_cache(const Pass *p, const Mat *cache, int64_t layer, Tensor
 }
 
 // Routed experts up to the down projection: the inner activations of the chosen experts for h, scaled by their weights.
-static Tensor *moe_mid(const Pass *p, const ModelLayer *l, Tensor *h, MoeRouting *r) {
+static Tensor *moe_mid(const Pass *p, int64_t layer, Tensor *h, MoeRouting *r) {
     const ModelConfig *c = &p->m->config;
-    const Weight *gates = l->experts, *ups = gates + c->experts;
-    *r = op_moe_route(p->t, op_linear(p->t, h, &l->router, NULL, NULL, 0), c->experts_used,
+    const Weight *router = &p->m->layers[layer].router;
+    *r = op_moe_route(p->t, op_linear(p->t, h, router, NULL, NULL, 0), c->experts_used,
                       c->renormalise_experts ? MOE_RENORMALISED : MOE_SOFTMAX);
     Tensor *x = op_moe_gather(p->t, h, r);
-    Tensor *gate = op_grouped_linear(p->t, x, gates, r), *up = op_grouped_linear(p->t, x, ups, r);
+    Tensor *gate = pass_experts(p, layer, PROJ_EXPERT_GATE, x, r), *up = pass_experts(p, layer, PROJ_EXPERT_UP, x, r);
     return op_moe_scale(p->t, op_glu(p->t, gate, up, c->glu), r);
 }
 
@@ -95,10 +95,10 @@ static Tensor *build_experts(const Pass *p, int64_t layer, Tensor *x, const int3
     pass_recompute_begin(p, RECOMPUTE_FFN);
     Tensor *h = pass_norm(p, &l->norms[NORM_FFN], x);
     Tensor *shared = l->shared_gate.rows ? shared_mid(p, layer, h, token) : NULL;
-    Tensor *mid = moe_mid(p, l, h, &r);
+    Tensor *mid = moe_mid(p, layer, h, &r);
     pass_recompute_end(p, RECOMPUTE_FFN);
     if (shared) x = pass_project(p, layer, PROJ_SHARED_DOWN, shared, x, token);
-    return op_moe_combine(p->t, op_grouped_linear(p->t, mid, l->experts + 2 * p->m->config.experts, &r), x, &r);
+    return op_moe_combine(p->t, pass_experts(p, layer, PROJ_EXPERT_DOWN, mid, &r), x, &r);
 }
 
 // h: x after the norm.

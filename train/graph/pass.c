@@ -66,6 +66,14 @@ Tensor *pass_project(const Pass *p, int64_t layer, Projection which, Tensor *x, 
     return linear(p, x, &p->m->layers[layer].w[which], residual, loras, add_starts(p, loras, trained));
 }
 
+Tensor *pass_experts(const Pass *p, int64_t layer, Projection which, Tensor *x, const MoeRouting *r) {
+    const Weight *w = p->m->layers[layer].experts + (which - PROJ_EXPERT_GATE) * p->m->config.experts;
+    AdapterPair pair;
+    if (!p->a || !adapter_pair(p->a, layer, which, &pair)) return op_grouped_linear(p->t, x, w, r, NULL);
+    Lora lora = lora_of(p, &pair, NULL);
+    return op_grouped_linear(p->t, x, w, r, &lora);
+}
+
 // One pair for each trained part. Adjacent parts that share A are one pair.
 static int stacked_loras(const Pass *p, int64_t layer, Projection first, int n, const int32_t *token, Lora *loras) {
     int n_loras = 0;

@@ -35,6 +35,8 @@ typedef struct Pass {
 
 // x times a projection's weight with its adapter, plus residual (NULL: none). token: NULL if x has all rows of the
 // pass; last_rows if it has only these.
+// Experts' products, with their pairs: PROJ_EXPERT_GATE and so on.
+Tensor *pass_experts(const Pass *p, int64_t layer, Projection which, Tensor *x, const MoeRouting *r);
 Tensor *pass_project(const Pass *p, int64_t layer, Projection which, Tensor *x, Tensor *residual, const int32_t *token);
 // The same for n consecutive projections (qkv, kv, gate_up) from `first`. If ModelLayer has them stacked: one product
 // and n column views of it; else n products.

@@ -99,7 +99,8 @@ static void print_targets(const ModelConfig *c) {
             rows += part;
         }
         if (!rows) continue;
-        say("%s%s [%ld, %ld]", before, shown_name(modules, m), rows, cols);
+        AUTO_FREE char *name = module_name(&(Module){shown_name(modules, m), m->parts}, -1);
+        say("%s%s [%ld, %ld]", before, name, rows, cols);
         before = ", ";
     }
     say("\n");

@@ -9,6 +9,9 @@ enum {
     SHARED_GATE = PROJ_BIT(PROJ_SHARED_GATE),
     SHARED_UP = PROJ_BIT(PROJ_SHARED_UP),
     SHARED_DOWN = PROJ_BIT(PROJ_SHARED_DOWN),
+    EXPERT_GATE = PROJ_BIT(PROJ_EXPERT_GATE),
+    EXPERT_UP = PROJ_BIT(PROJ_EXPERT_UP),
+    EXPERT_DOWN = PROJ_BIT(PROJ_EXPERT_DOWN),
 };
 enum {
     PRE_NORMS = PROJ_BIT(NORM_ATTN) | PROJ_BIT(NORM_FFN),
@@ -17,16 +20,21 @@ enum {
 };
 
 const char *projection_name(Projection p) {
-    static const char *const names[PROJ_COUNT] = {"q_proj",
-                                                  "k_proj",
-                                                  "v_proj",
-                                                  "o_proj",
-                                                  "gate_proj",
-                                                  "up_proj",
-                                                  "down_proj",
-                                                  "shared_expert.gate_proj",
-                                                  "shared_expert.up_proj",
-                                                  "shared_expert.down_proj"};
+    static const char *const names[PROJ_COUNT] = {
+        [PROJ_Q] = "q_proj",
+        [PROJ_K] = "k_proj",
+        [PROJ_V] = "v_proj",
+        [PROJ_O] = "o_proj",
+        [PROJ_GATE] = "gate_proj",
+        [PROJ_UP] = "up_proj",
+        [PROJ_DOWN] = "down_proj",
+        [PROJ_SHARED_GATE] = "shared_expert.gate_proj",
+        [PROJ_SHARED_UP] = "shared_expert.up_proj",
+        [PROJ_SHARED_DOWN] = "shared_expert.down_proj",
+        [PROJ_EXPERT_GATE] = "experts.gate_proj",
+        [PROJ_EXPERT_UP] = "experts.up_proj",
+        [PROJ_EXPERT_DOWN] = "experts.down_proj",
+    };
     return names[p];
 }
 
@@ -36,6 +44,27 @@ const char *projection_name(Projection p) {
 static const Module llama_modules[] = {
     {"self_attn.q_proj", Q}, {"self_attn.k_proj", K}, {"self_attn.v_proj", V}, {"self_attn.o_proj", O},
     {"mlp.gate_proj", GATE}, {"mlp.up_proj", UP},     {"mlp.down_proj", DOWN}, {0}};
+static const Module mixtral_modules[] = {{"self_attn.q_proj", Q},
+                                         {"self_attn.k_proj", K},
+                                         {"self_attn.v_proj", V},
+                                         {"self_attn.o_proj", O},
+                                         {"block_sparse_moe.experts.%d.w1", EXPERT_GATE},
+                                         {"block_sparse_moe.experts.%d.w3", EXPERT_UP},
+                                         {"block_sparse_moe.experts.%d.w2", EXPERT_DOWN},
+                                         {0}};
+#define QWEN_EXPERTS                                                                                                   \
+    {"mlp.experts.%d.gate_proj", EXPERT_GATE}, {"mlp.experts.%d.up_proj", EXPERT_UP}, {                                \
+        "mlp.experts.%d.down_proj", EXPERT_DOWN                                                                        \
+    }
+static const Module qwen3_moe_modules[] = {{"self_attn.q_proj", Q},
+                                           {"self_attn.k_proj", K},
+                                           {"self_attn.v_proj", V},
+                                           {"self_attn.o_proj", O},
+                                           {"mlp.gate_proj", GATE},
+                                           {"mlp.up_proj", UP},
+                                           {"mlp.down_proj", DOWN},
+                                           QWEN_EXPERTS,
+                                           {0}};
 static const Module qwen2_moe_modules[] = {{"self_attn.q_proj", Q},
                                            {"self_attn.k_proj", K},
                                            {"self_attn.v_proj", V},
@@ -46,6 +75,7 @@ static const Module qwen2_moe_modules[] = {{"self_attn.q_proj", Q},
                                            {"mlp.shared_expert.gate_proj", SHARED_GATE},
                                            {"mlp.shared_expert.up_proj", SHARED_UP},
                                            {"mlp.shared_expert.down_proj", SHARED_DOWN},
+                                           QWEN_EXPERTS,
                                            {0}};
 #define LLAMA_NAMES_WITH(MODULES)                                                                                      \
     .embedding = "embed_tokens", .final_norm = "norm", .head = "lm_head", .layer = "layers.%d.", .modules = (MODULES)
@@ -76,11 +106,14 @@ static const Module qwen2_moe_modules[] = {{"self_attn.q_proj", Q},
 #define LLAMA_HF .hf = {LLAMA_NAMES, .norms = {LLAMA_NORMS}}, LLAMA_FILES
 
 // GGUF: llama.cpp has one set of names for all families.
-#define GGUF_SHARED                                                                                                    \
-    {"ffn_gate_shexp", SHARED_GATE}, {"ffn_up_shexp", SHARED_UP}, { "ffn_down_shexp", SHARED_DOWN }
+#define GGUF_EXPERTS                                                                                                   \
+    {"ffn_gate_shexp", SHARED_GATE}, {"ffn_up_shexp", SHARED_UP}, {"ffn_down_shexp", SHARED_DOWN},                     \
+        {"ffn_gate_exps", EXPERT_GATE}, {"ffn_up_exps", EXPERT_UP}, {                                                  \
+        "ffn_down_exps", EXPERT_DOWN                                                                                   \
+    }
 static const Module gguf_split[] = {{"attn_q", Q},      {"attn_k", K},      {"attn_v", V},
                                     {"attn_output", O}, {"ffn_gate", GATE}, {"ffn_up", UP},
-                                    {"ffn_down", DOWN}, GGUF_SHARED,        {0}};
+                                    {"ffn_down", DOWN}, GGUF_EXPERTS,       {0}};
 static const Module gguf_phi3[] = {
     {"attn_qkv", Q | K | V}, {"attn_output", O}, {"ffn_up", GATE | UP}, {"ffn_down", DOWN}, {0}};
 static const Module gguf_glm[] = {
@@ -94,7 +127,7 @@ static const Module gguf_fused[] = {{"attn_qkv", Q | K | V},
                                     {"ffn_gate", GATE},
                                     {"ffn_up", UP},
                                     {"ffn_down", DOWN},
-                                    GGUF_SHARED,
+                                    GGUF_EXPERTS,
                                     {0}};
 #define GGUF_NAMES(MODULES, FUSED)                                                                                     \
     .gguf_names = {                                                                                                    \
@@ -184,7 +217,8 @@ static const Architecture table[] = {
     },
     { // with expert_count
         .gguf = "llama", .model_types = {"mixtral"},
-        .hf = {LLAMA_NAMES, .norms = {LLAMA_NORMS}, .router = "block_sparse_moe.gate"}, LLAMA_FILES, GGUF_ALL,
+        .hf = {LLAMA_NAMES_WITH(mixtral_modules), .norms = {LLAMA_NORMS}, .router = "block_sparse_moe.gate"},
+        LLAMA_FILES, GGUF_ALL,
         .norms = PRE_NORMS, .gguf_permuted_qk = true, .experts = true,
     },
     {
@@ -209,8 +243,8 @@ static const Architecture table[] = {
     },
     {
         .gguf = "qwen3moe", .model_types = {"qwen3_moe"},
-        .hf = {LLAMA_NAMES, .norms = {LLAMA_NORMS}, .router = "mlp.gate"}, LLAMA_FILES, GGUF_ALL,
-        .norms = PRE_NORMS | QK_NORMS, .experts = true,
+        .hf = {LLAMA_NAMES_WITH(qwen3_moe_modules), .norms = {LLAMA_NORMS}, .router = "mlp.gate"}, LLAMA_FILES,
+        GGUF_ALL, .norms = PRE_NORMS | QK_NORMS, .experts = true,
     },
     {
         .gguf = "qwen2moe", .model_types = {"qwen2_moe"},
@@ -393,6 +427,14 @@ void architecture_layer_prefix(char *buf, size_t size, const TensorNames *names,
 
 // ---- targets ----
 
+char *module_name(const Module *m, int64_t expert) {
+    const char *number = strstr(m->name, "%d");
+    if (!number) return mem_strdup(m->name);
+    char text[32] = "N";
+    if (expert >= 0) snprintf(text, sizeof text, "%ld", expert);
+    return mem_printf("%.*s%s%s", (int)(number - m->name), m->name, text, number + 2);
+}
+
 bool architecture_is_end_of(const char *end, const char *name) {
     size_t n = strlen(name), m = strlen(end);
     return ends_with(name, end) && (n == m || name[n - m - 1] == '.');
@@ -404,6 +446,10 @@ uint32_t architecture_targets(const Architecture *a, const char *name) {
         if (*name && (architecture_is_end_of(name, m->name) || architecture_is_end_of(m->name, name))) set |= m->parts;
     for (Projection p = 0; p < PROJ_COUNT && !set; p++)
         if (strcmp(name, projection_name(p)) == 0) set = PROJ_BIT(p);
+    // as PEFT's target_parameters name the experts of transformers 5
+    if (strcmp(name, "mlp.experts.gate_up_proj") == 0 || strcmp(name, "experts.gate_up_proj") == 0)
+        set = EXPERT_GATE | EXPERT_UP;
+    if (strcmp(name, "mlp.experts.down_proj") == 0) set = EXPERT_DOWN;
     return set;
 }
 

@@ -9,7 +9,7 @@
 
 // The projections that LoRA can adapt, in canonical order (of a layer's tensors in memory and snapshots, and of the
 // parts of a fused matrix). A plain MLP (GPT-2, BERT) is UP, activation, DOWN. SHARED: of the expert that every token
-// of a mixture uses.
+// of a mixture uses; EXPERT: of each of the experts that the router chooses from.
 typedef enum {
     PROJ_Q,
     PROJ_K,
@@ -21,17 +21,26 @@ typedef enum {
     PROJ_SHARED_GATE,
     PROJ_SHARED_UP,
     PROJ_SHARED_DOWN,
+    PROJ_EXPERT_GATE,
+    PROJ_EXPERT_UP,
+    PROJ_EXPERT_DOWN,
     PROJ_COUNT
 } Projection;
 #define PROJ_DENSE PROJ_SHARED_GATE        // number of those of a model without experts
-const char *projection_name(Projection p); // "q_proj", "shared_expert.gate_proj"
+const char *projection_name(Projection p); // "q_proj", "shared_expert.gate_proj", "experts.gate_proj"
 #define PROJ_BIT(p) (1u << (p))
+#define PROJ_SHARED_BITS (PROJ_BIT(PROJ_SHARED_GATE) | PROJ_BIT(PROJ_SHARED_UP) | PROJ_BIT(PROJ_SHARED_DOWN))
+#define PROJ_EXPERT_BITS (PROJ_BIT(PROJ_EXPERT_GATE) | PROJ_BIT(PROJ_EXPERT_UP) | PROJ_BIT(PROJ_EXPERT_DOWN))
 
 // One linear layer as a file stores it. Several parts: their rows are stacked in canonical order (fused projections).
 typedef struct Module {
-    const char *name; // after the layer's prefix: "self_attn.q_proj", "attn_q"
+    const char *name; // after the layer's prefix: "self_attn.q_proj", "attn_q"; in Hugging Face's of routed experts %d
+                      // is the expert, "mlp.experts.%d.gate_proj"
     uint32_t parts;   // bit set of Projection
 } Module;             // a list ends with name NULL
+static inline bool module_is_expert(const Module *m) { return m->parts & PROJ_EXPERT_BITS; }
+// Its name for an expert (of other modules: its name); expert < 0: "N" stands for the number. The caller frees.
+char *module_name(const Module *m, int64_t expert);
 
 // The norms a layer may have.
 typedef enum {

@@ -63,6 +63,7 @@ struct Model {
     DType assumed_dtype;                  // of an outline: of the tensors that a folder lacks
     bool dtype_is_named;                  // by config.json
     bool is_gguf;                         // loaded from GGUF, else from a Hugging Face folder
+    bool fused_experts;                   // in GGUF: gate and up of all experts are one tensor
     const HfPrefix *hf_prefix;            // of the names of this model's modules (PEFT)
     const Module *gguf_modules;           // of the layers in a GGUF file of this model
     ModelStream *stream;                  // NULL: all matrices are in memory

@@ -18,6 +18,7 @@ void model_config_init(ModelConfig *c, const Architecture *a) {
 
 bool model_layer_has(const ModelConfig *c, int64_t layer, Projection p) {
     bool dense = !c->experts || c->layer_dense[layer];
+    if (p >= PROJ_EXPERT_GATE) return !dense;
     if (p >= PROJ_DENSE) return !dense && c->shared_ffn;
     return p < PROJ_GATE || (dense && (p != PROJ_GATE || c->has_glu));
 }
@@ -26,7 +27,8 @@ bool model_layer_has(const ModelConfig *c, int64_t layer, Projection p) {
 // the experts in every layer: it would load an adapter of a dense layer as something else.
 bool model_has_projection(const ModelConfig *c, Projection p) {
     if (p == PROJ_GATE && !c->has_glu) return false;
-    return p < PROJ_GATE || (p < PROJ_DENSE ? c->experts == 0 : c->shared_ffn > 0);
+    if (p >= PROJ_DENSE) return p < PROJ_EXPERT_GATE ? c->shared_ffn > 0 : c->experts > 0;
+    return p < PROJ_GATE || c->experts == 0;
 }
 
 void model_projection_shape(const ModelConfig *c, Projection p, int64_t *rows, int64_t *cols) {
@@ -42,6 +44,9 @@ void model_projection_shape(const ModelConfig *c, Projection p, int64_t *rows, i
         [PROJ_SHARED_GATE] = {c->shared_ffn, c->hidden},
         [PROJ_SHARED_UP] = {c->shared_ffn, c->hidden},
         [PROJ_SHARED_DOWN] = {c->hidden, c->shared_ffn},
+        [PROJ_EXPERT_GATE] = {c->expert_ffn, c->hidden},
+        [PROJ_EXPERT_UP] = {c->expert_ffn, c->hidden},
+        [PROJ_EXPERT_DOWN] = {c->hidden, c->expert_ffn},
     };
     *rows = shapes[p][0];
     *cols = shapes[p][1];

@@ -73,7 +73,7 @@ typedef struct ModelConfig {
 
 // Sets what the family implies; sizes stay 0.
 void model_config_init(ModelConfig *c, const Architecture *a);
-// Shape of a projection's weight: rows [out], cols [in].
+// Shape of a projection's weight: rows [out], cols [in]; of one expert.
 void model_projection_shape(const ModelConfig *c, Projection p, int64_t *rows, int64_t *cols);
 // For readers: layers without a sliding window have no RoPE.
 void model_config_unrotate_full(ModelConfig *c);

@@ -122,6 +122,7 @@ void model_list_experts(Loader *l, ModelLayer *layer, const char *prefix) {
     const ModelConfig *c = &l->m->config;
     AUTO_FREE char *whole_prefix = mem_printf("%s%s", l->prefix, prefix);
     const ExpertNames *names = model_expert_names(l->m->file->source, l->names->router, whole_prefix);
+    l->m->fused_experts |= l->m->is_gguf && names->gate_ups;
     int64_t experts = c->experts, f = c->expert_ffn, hidden = c->hidden;
     Weight *gates = model_own(l->m, (size_t)(3 * experts) * sizeof *gates), *ups = gates + experts;
     Weight *downs = ups + experts;

@@ -113,7 +113,7 @@ static void list_layer(Loader *l, int index) {
     }
     const Module *modules = m->is_gguf ? m->gguf_modules : c->arch->hf.modules;
     for (const Module *module = modules; module->name; module++)
-        if (layer_has(c, index, module)) add_module(l, layer, module, prefix);
+        if (!module_is_expert(module) && layer_has(c, index, module)) add_module(l, layer, module, prefix);
     if (c->experts && !c->layer_dense[index]) model_list_experts(l, layer, prefix);
 }
 

@@ -85,15 +85,15 @@ static int parse_targets(const StrList *names, const ModelConfig *m, uint32_t *s
         if (found) {
             if (all && m->experts)
                 log_warn("lora_target_modules: all-linear selects the attention projections of a mixture of experts; "
-                         "name a shared expert's to train it; experts and router stay frozen");
+                         "experts are trained where they are named");
             *set |= found;
             continue;
         }
         AUTO_STR StrBuf known = {0};
         architecture_list_targets(&known, m->arch, available);
         return err_input(
-            err, "lora_target_modules: \"%s\": this model has no such projection%s; expected some of %s, or all-linear",
-            names->items[i], m->experts ? " outside its routed experts, which stay frozen" : "", known.data);
+            err, "lora_target_modules: \"%s\": this model has no such projection; expected some of %s, or all-linear",
+            names->items[i], known.data);
     }
     return 0;
 }
@@ -216,8 +216,9 @@ static bool same_alpha(const AdapterConfig *a, const Config *c) {
     return fabs(alpha - (double)a->alpha) <= 1e-5 * alpha;
 }
 
-static int check_loaded(const Adapter *a, const Config *c, uint32_t targets, Err *err) {
+static int check_loaded(const Adapter *a, const Config *c, const Model *m, uint32_t targets, Err *err) {
     const char *path = c->adapter_name_or_path;
+    if (adapter_config_check(&a->config, m, err)) return -1; // lora_dropout is that of the run
     if (config_is_set(c, CONFIG_lora_r) && c->lora_r != a->config.rank) return refuse("lora_r", path, err);
     if (config_is_set(c, CONFIG_lora_alpha) && !same_alpha(&a->config, c)) return refuse("lora_alpha", path, err);
     if (config_is_set(c, CONFIG_lora_target_modules) && targets != a->config.projections)
@@ -306,7 +307,7 @@ int run_adapter_new(Adapter **a, const Config *c, const Model *m, const RunLabel
     if (config_is_set(c, CONFIG_lora_target_modules)) adapter_narrow(a, m, targets);
     (*a)->config.dropout = (float)c->lora_dropout;
     (*a)->config.embedding = c->task == TASK_EMBEDDING;
-    return check_loaded(*a, c, targets, err) || check_labels(*a, labels, c->adapter_name_or_path, err) ? -1 : 0;
+    return check_loaded(*a, c, m, targets, err) || check_labels(*a, labels, c->adapter_name_or_path, err) ? -1 : 0;
 }
 
 int run_reference_new(Adapter **a, const Config *c, const Model *m, Err *err) {

@@ -14,6 +14,7 @@ template <class T> struct GroupedArgs {
     const T *a;
     int64_t c_stride, a_stride;
     int cols, depth;
+    float alpha;           // times the product
     bool accumulate, wide; // wide: all rows begin at multiples of 16 bytes and are whole numbers of them
     int experts;           // of this launch
     const int32_t *offset; // [experts + 1]
@@ -51,6 +52,7 @@ static __device__ inline void grouped_store(const GroupedArgs<T> &args, const Gr
                                             float sum) {
     if (row >= at.end || col >= args.cols) return;
     T *c = args.c + row * args.c_stride + col;
+    sum *= args.alpha;
     if (args.bias[at.expert]) sum += args.bias[at.expert][col];
     if (args.accumulate) sum += load(c);
     store(c, sum);

@@ -88,7 +88,7 @@ template <bool ADD> static void run_drop(Backend *b, Mat out, Mat x, const Lora 
     DISPATCH(x.dtype, T, RUN(b, (drop<T, ADD>), blocks, THREADS, 0, (T *)out.data, (const T *)x.data, d));
 }
 
-// ---- the op ----
+// ---- pairs of a linear ----
 
 // The matrices in the workspace (sizes.h). a, dxa, da: of all pairs.
 struct LoraParts {
@@ -173,9 +173,51 @@ static Mat dropped(Backend *b, const LoraParts *p, const Lora *l, Mat x) {
     return p->dropped;
 }
 
+// ---- pairs of experts ----
+
+// A and B of expert 0 in the type of activations, those of the others after them; dxa.
+struct ExpertPairs {
+    const void *a, *b;
+    Mat dxa;
+    int64_t size; // elements from a pair to the next
+};
+
+static ExpertPairs begin_experts(Backend *b, const Lora *l, Mat x, void *ws) {
+    LoraSizes at = cuda_lora_sizes(b->activation, l, x.rows, x.cols);
+    int64_t size = l->rank * (x.cols + l->rows), offset = l->rank * x.cols;
+    CHECK(l->dropout == 0 && l->more == 0 && l->row_offset == 0 && l->b == l->a + offset);
+    ExpertPairs p = {l->a, l->b, mat_of((char *)ws + at.dxa, b->activation, x.rows, l->rank), size};
+    if (b->activation == DTYPE_F32) return p;
+    p.a = (char *)ws + at.a;
+    p.b = (const char *)p.a + (size_t)offset * cuda_element(b->activation);
+    cuda_round(b, (char *)ws + at.a, b->activation, l->a, l->experts->experts * size);
+    return p;
+}
+
+static void forward_experts(Backend *b, Mat y, Mat xa, Mat x, const Lora *l, void *ws) {
+    ExpertPairs p = begin_experts(b, l, x, ws);
+    ExpertProduct down = {xa, x, p.a, p.size, l->experts, false, false, 1};
+    ExpertProduct up = {y, xa, p.b, p.size, l->experts, false, true, l->scale};
+    cuda_expert_product(b, &down);
+    cuda_expert_product(b, &up);
+}
+
+static void backward_experts(Backend *b, Mat dx, Mat dy, Mat x, Mat xa, const Lora *l, void *ws) {
+    ExpertPairs p = begin_experts(b, l, x, ws);
+    ExpertProduct up = {p.dxa, dy, p.b, p.size, l->experts, true, false, l->scale};
+    ExpertProduct down = {dx, p.dxa, p.a, p.size, l->experts, true, true, 1};
+    cuda_expert_product(b, &up);
+    if (l->db) cuda_expert_gradient(b, l->db, dy, xa, &up);
+    if (l->da) cuda_expert_gradient(b, l->da, p.dxa, x, &down);
+    if (dx.data) cuda_expert_product(b, &down);
+}
+
+// ---- the op ----
+
 void cuda_lora_forward(Backend *b, Mat y, Mat xa, Mat x, const Lora *l, void *ws) {
     if (cuda_failed(b) || x.rows == 0) return;
     check_lora(b, l, y, xa, x);
+    if (l->experts) return forward_experts(b, y, xa, x, l, ws);
     LoraParts p = begin_lora(b, l, x, ws);
     for (Joint g = next_joint(l, {}); g.first <= l->more; g = next_joint(l, g))
         multiply(b, cuda_columns(xa, g.at, g.rank), {dropped(b, &p, l + g.first, x)},
@@ -215,6 +257,7 @@ void cuda_lora_backward(Backend *b, Mat dx, Mat dy, Mat x, Mat xa, const Lora *l
     if (cuda_failed(b) || x.rows == 0) return;
     check_lora(b, l, dy, xa, x);
     CHECK(!dx.data || (dx.rows == x.rows && dx.cols == x.cols && dx.dtype == x.dtype));
+    if (l->experts) return backward_experts(b, dx, dy, x, xa, l, ws);
     LoraParts p = begin_lora(b, l, x, ws);
     int64_t at = 0;
     for (int i = 0; i <= l->more; at += l[i++].rank) {

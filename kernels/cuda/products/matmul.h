@@ -25,6 +25,21 @@ typedef struct Product {
 } Product;
 void cuda_product(Backend *b, const Product *p);
 
+// One product for the rows of each expert: C [rows, N] (+)= alpha A [rows, K] W_e^T, W_e [N, K]; backward: W_e [K, N]
+// itself. The W_e, in the type of activations, are `size` elements apart (grouped.cu).
+typedef struct ExpertProduct {
+    Mat c, a;
+    const void *w;
+    int64_t size;
+    const MoePlan *plan;
+    bool backward, accumulate;
+    float alpha;
+} ExpertProduct;
+void cuda_expert_product(Backend *b, const ExpertProduct *p);
+// dW_e [left.cols, right.cols] += alpha left^T right, over the rows of each expert; size, plan and alpha are those of
+// p.
+void cuda_expert_gradient(Backend *b, float *dw, Mat left, Mat right, const ExpertProduct *p);
+
 // Columns [col, col + n) of m; absent stays absent.
 static inline Mat cuda_columns(Mat m, int64_t col, int64_t n) {
     Mat part = {m.data, m.dtype, m.rows, n, mat_stride(m)};

@@ -94,6 +94,11 @@ static void test_family_adapters_round_trip(void **state) {
     check_round_trip("llama-bias", FAMILY_GGUF_FUSED, BIT(Q) | BIT(V));
     check_round_trip("llama-bias", FAMILY_GGUF_FUSED, BIT(K) | BIT(DOWN));
     check_round_trip("qwen2", FAMILY_GGUF, QKV);
+    check_round_trip("mixtral", FAMILY_GGUF, PROJ_EXPERT_BITS);
+    check_round_trip("qwen3moe-dense", FAMILY_HF, PROJ_EXPERT_BITS | BIT(Q));
+    check_round_trip("qwen2moe", FAMILY_GGUF, PROJ_EXPERT_BITS);
+    check_round_trip("qwen2moe-dense", FAMILY_HF, PROJ_EXPERT_BITS | PROJ_SHARED_BITS);
+    check_round_trip("qwen2moe", FAMILY_HF, PROJ_SHARED_BITS | BIT(V));
     check_round_trip("qwen3", FAMILY_GGUF, ALL);
     check_round_trip("gemma2", FAMILY_GGUF, ALL);
     check_round_trip("gemma3", FAMILY_GGUF, BIT(Q) | BIT(V) | BIT(DOWN));

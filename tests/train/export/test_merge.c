@@ -108,6 +108,35 @@ static void check_dora(const char *family, const char *adapter, const char *out)
     close_case(&c);
 }
 
+// Pairs of routed and shared experts, into every layout of their tensors.
+static void check_experts(const char *family, FamilyFile kind, uint32_t projections, const char *out) {
+    enum { TOKENS = 12, VOCAB = 64 };
+    static const int32_t ids[TOKENS] = {5, 60, 33, 7, 12, 12, 0, 44, 3, 21, 9, 50};
+    float want[TOKENS * VOCAB], plain[TOKENS * VOCAB], got[TOKENS * VOCAB];
+    Case c;
+    Err err;
+    open_case(&c, family, kind);
+    adapter_free(c.adapter);
+    AdapterConfig config = {.rank = 3, .alpha = 6, .projections = projections};
+    ASSERT_OK(adapter_new(&c.adapter, c.base, &config, 7, false, &err), &err);
+    for (int64_t i = 0; i < c.adapter->count; i++) c.adapter->params[i] += (float)((i * 7919 + 13) % 255 - 127) / 1024;
+    merge(&c, out, to_f32);
+    ASSERT_OK(model_logits(c.base, NULL, ids, TOKENS, plain, &err), &err);
+    ASSERT_OK(model_logits(c.base, c.adapter, ids, TOKENS, want, &err), &err);
+    ASSERT_OK(model_logits(c.merged, NULL, ids, TOKENS, got, &err), &err);
+    ASSERT_NEAR(relative_error(got, want, TOKENS * VOCAB), 0, 1e-5);
+    assert_true(relative_error(plain, want, TOKENS * VOCAB) > 1e-2);
+    close_case(&c);
+}
+
+static void test_merge_experts(void **state) {
+    (void)state;
+    check_experts("mixtral", FAMILY_HF, PROJ_EXPERT_BITS, "mixtral");
+    check_experts("mixtral", FAMILY_HF, PROJ_EXPERT_BITS, "mixtral.gguf");
+    check_experts("qwen3moe", FAMILY_GGUF, PROJ_EXPERT_BITS, "qwen3moe.gguf");
+    check_experts("qwen2moe", FAMILY_HF, PROJ_EXPERT_BITS | PROJ_SHARED_BITS, "qwen2moe.gguf");
+}
+
 static void test_merge_dora(void **state) {
     (void)state;
     check_dora("qwen2", TEST_DIR "/golden/adapters/dora", "qwen2");
@@ -370,7 +399,7 @@ static void test_merge_refuses(void **state) {
 }
 
 TEST_MAIN(SCRATCH_TEST(test_merge_folders), SCRATCH_TEST(test_merge_gguf_files), SCRATCH_TEST(test_merge_dora),
-          SCRATCH_TEST(test_merge_shards), SCRATCH_TEST(test_merge_dtypes_of_gguf),
+          SCRATCH_TEST(test_merge_experts), SCRATCH_TEST(test_merge_shards), SCRATCH_TEST(test_merge_dtypes_of_gguf),
           TEST(test_merge_mixes_types_as_llama_quantize), SCRATCH_TEST(test_merge_is_the_same_for_any_threads),
           SCRATCH_TEST(test_merge_keeps_metadata_of_gguf), SCRATCH_TEST(test_merge_keeps_files_of_a_folder),
           SCRATCH_TEST(test_merge_takes_the_adapters_template), SCRATCH_TEST(test_merge_changes_the_dtype_in_config),

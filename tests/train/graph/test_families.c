@@ -36,8 +36,8 @@ static void test_families_gguf(void **state) {
 // Mixtures of experts, which files store in several ways (test_moe.c has the others).
 static void test_families_experts(void **state) {
     (void)state;
-    CHECK_FAMILIES(FAMILY_HF, "mixtral", "qwen3moe", "qwen3moe-dense", "mixtral-top1", "qwen3moe-all",
-                   "qwen2moe-dense");
+    CHECK_FAMILIES(FAMILY_HF, "mixtral", "qwen3moe", "qwen3moe-dense", "qwen3moe-experts", "mixtral-top1",
+                   "qwen3moe-all", "qwen2moe-dense");
     CHECK_FAMILIES(FAMILY_HF_SHARDED, "qwen3moe", "qwen3moe-dense", "mixtral", "qwen3moe-all", "mixtral-top1",
                    "qwen2moe", "qwen2moe-dense");
 }
