@@ -2,8 +2,9 @@
 """Mixtures of experts in llama.cpp and PEFT: do they compute what lorac trained? Run by hand, never by `make test`.
 
 usage: check_experts.py LORAC WORK_DIR
-Needs torch, transformers, peft, safetensors, gguf, xllamacpp. For the tiny Mixtral and Qwen3-MoE of tests/golden/families
-lorac trains an all-linear adapter over base.gguf; then its logits, without and with the adapter, against
+Needs torch, transformers, peft, safetensors, gguf, xllamacpp. For the tiny Mixtral, Qwen3-MoE and Qwen2-MoE of tests/golden/families
+lorac trains an adapter on attention, routed and shared experts over base.gguf; then its logits, without and with the
+adapter, against
  - llama.cpp over the same weights as F32, with adapter.gguf      mean KL below 1e-10, all arg max equal
 and, for models made here and saved with one tensor for each expert and with stacked tensors,
  - transformers and PEFT with the adapter folder                  within 1e-5, norm-wise
@@ -39,13 +40,17 @@ def check(name, value, limit):
         failures.append(name)
 
 
-def train(base, out):
+TARGETS = {"mixtral": "q_proj,w1,w2,w3", "qwen3moe": "q_proj,gate_proj,up_proj,down_proj",
+           "qwen2moe": "gate_proj,up_proj,down_proj"}
+
+
+def train(family, base, out):
     rows = WORK / "train.jsonl"
     rng = random.Random(0)
     samples = [[rng.randrange(62) for _ in range(rng.randrange(10, 40))] for _ in range(16)]
     rows.write_text("".join(json.dumps({"input_ids": s, "labels": s}) + "\n" for s in samples))
     subprocess.run([LORAC, "train", "--model_name_or_path", base, "--train_file", rows, "--output_dir", out,
-                    "--max_seq_length", "64", "--lora_r", "4", "--lora_target_modules", "all-linear",
+                    "--max_seq_length", "64", "--lora_r", "4", "--lora_target_modules", TARGETS[family],
                     "--num_train_epochs", "1", "--learning_rate", "5e-3"], check=True, stdout=subprocess.DEVNULL)
 
 
@@ -91,7 +96,7 @@ def compare(server, z):
 
 def against_llama_cpp(family):
     base, out, f32 = FAMILIES / family / "base.gguf", WORK / f"gguf-{family}", WORK / f"{family}-f32.gguf"
-    train(base, out)
+    train(family, base, out)
     write_f32(base, f32)
     p = xllamacpp.CommonParams()
     p.model.path, p.n_ctx, p.n_parallel, p.port = str(f32), 64, 1, 0
@@ -114,7 +119,7 @@ def against_peft(family, config, fused):
     model = transformers.AutoModelForCausalLM.from_config(config).float().eval()
     model.save_pretrained(base, save_original_format=not fused)
     (base / "tokenizer.json").write_bytes((FAMILIES / "tokenizer.json").read_bytes())
-    train(base, out)
+    train(family, base, out)
     ids = torch.tensor([IDS])
     with torch.no_grad():
         want = [model(ids).logits[0].double().numpy()]
@@ -128,9 +133,12 @@ WORK.mkdir(parents=True)
 mixtral = transformers.MixtralConfig(**SMALL, num_local_experts=6, num_experts_per_tok=2, sliding_window=None)
 qwen = transformers.Qwen3MoeConfig(**SMALL, head_dim=16, num_experts=8, num_experts_per_tok=3, moe_intermediate_size=32,
                                    norm_topk_prob=True, mlp_only_layers=[1])
+shared = transformers.Qwen2MoeConfig(**SMALL, num_experts=6, num_experts_per_tok=2, moe_intermediate_size=16,
+                                     shared_expert_intermediate_size=40)
 for fused in (False, True):
     against_peft("mixtral", mixtral, fused)
     against_peft("qwen3moe", qwen, fused)
-against_llama_cpp("mixtral")
-against_llama_cpp("qwen3moe")
+    against_peft("qwen2moe", shared, fused)
+for family in TARGETS:
+    against_llama_cpp(family)
 sys.exit(1 if failures else 0)

@@ -181,6 +181,20 @@ static int refine(AdapterRank *each, const Config *c, const Model *m, Err *err) 
     return adapter_config_refine(each, m, json_root(doc), err);
 }
 
+// PEFT (0.21, transformers 5) loads experts of the rank r and of lora_alpha alone.
+static int check_experts(const AdapterConfig *ac, Err *err) {
+    for (int64_t i = 0; i < ac->n_each; i++) {
+        const AdapterRank *r = &ac->each[i];
+        if (i % PROJ_COUNT < PROJ_EXPERT_GATE || !r->rank || (r->rank == ac->rank && r->alpha == ac->alpha)) continue;
+        return err_input(err,
+                         "rank_pattern, alpha_pattern: rank %ld, alpha %g of %s of layer %ld; expected lora_r %ld and "
+                         "lora_alpha %g for experts",
+                         r->rank, (double)r->alpha, projection_name(i % PROJ_COUNT), i / PROJ_COUNT, ac->rank,
+                         (double)ac->alpha);
+    }
+    return 0;
+}
+
 // Sets rank and alpha of each module, owned by ac.
 static int target_layers(AdapterConfig *ac, const Config *c, const Model *m, Err *err) {
     const StrList *names = &c->lora_target_modules;
@@ -195,7 +209,7 @@ static int target_layers(AdapterConfig *ac, const Config *c, const Model *m, Err
     }
     if (has_patterns(c) && refine(each, c, m, err)) return -1;
     adapter_config_set_each(ac, mem_take(&each), m);
-    if (ac->projections) return 0;
+    if (ac->projections) return check_experts(ac, err);
     return err_input(err, "exclude_modules: no module of %s is left; expected one that gets an adapter", m->path);
 }
 

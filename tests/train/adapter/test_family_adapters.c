@@ -87,6 +87,32 @@ static void check_round_trip(const char *name, FamilyFile kind, uint32_t project
     close_family(&f);
 }
 
+// What PEFT or llama.cpp has not for experts.
+static void test_family_adapters_refuse_options_of_experts(void **state) {
+    (void)state;
+    static const uint32_t gate = BIT(EXPERT_GATE), all = PROJ_EXPERT_BITS;
+    const struct {
+        AdapterConfig config;
+        const char *part;
+    } cases[] = {
+        {{.projections = gate}, "a target is experts.gate_proj alone"},
+        {{.projections = all ^ gate}, "a target is experts.up_proj alone"},
+        {{.projections = all, .dropout = 0.1f}, "lora_dropout is 0.1 with targets among routed experts"},
+        {{.projections = all, .dora = true}, "use_dora with a target among experts"},
+        {{.projections = PROJ_SHARED_BITS, .dora = true}, "use_dora with a target among experts"},
+        {{.projections = all, .init = ADAPTER_PISSA}, "pissa or olora with targets among routed experts"},
+    };
+    Fixture f = open_family("qwen2moe", FAMILY_HF);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        AdapterConfig c = cases[i].config;
+        Adapter *a;
+        Err err;
+        c.rank = 2, c.alpha = 4;
+        ASSERT_REFUSED(adapter_new(&a, f.model, &c, 1, false, &err), &err, cases[i].part);
+    }
+    close_family(&f);
+}
+
 static void test_family_adapters_round_trip(void **state) {
     (void)state;
     check_round_trip("llama-bias", FAMILY_GGUF, ALL);
@@ -430,7 +456,7 @@ static void test_family_adapters_decode_as_the_full_pass(void **state) {
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) check_decode(names[i]);
 }
 
-TEST_MAIN(SCRATCH_TEST(test_family_adapters_round_trip),
+TEST_MAIN(SCRATCH_TEST(test_family_adapters_round_trip), SCRATCH_TEST(test_family_adapters_refuse_options_of_experts),
           SCRATCH_TEST(test_family_adapters_fused_base_is_the_same_model), SCRATCH_TEST(test_family_adapters_targets),
           SCRATCH_TEST(test_family_adapters_differ_by_module), SCRATCH_TEST(test_family_adapters_gguf_without_alpha),
           SCRATCH_TEST(test_family_adapters_in_a_multimodal_model),
