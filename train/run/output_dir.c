@@ -64,12 +64,15 @@ static void add_files(InputSet *s, FileList *files) {
     file_list_clear(files);
 }
 
-// Every file that the run reads, except its config and its own snapshots. Patterns without a match are refused when the
+// Every file that a run reads, except its config and its own snapshots. Patterns without a match are refused when the
 // data is read.
-static void add_inputs(InputSet *s, const Config *c) {
+static void add_inputs_of(InputSet *s, const Config *c) {
     FileList files;
     weight_source_add_inputs(s, c->model_name_or_path);
+    weight_source_add_inputs(s, c->teacher_model);
     input_set_add(s, c->adapter_name_or_path);
+    input_set_add(s, c->teacher_adapter);
+    input_set_add(s, c->teacher_logits);
     bool named = c->chat_template && words_index(ENUM_WORDS(NAMED_TEMPLATES), c->chat_template) >= 0;
     if (!named) input_set_add(s, c->chat_template);
     run_train_files(&files, c, NULL);
@@ -77,6 +80,10 @@ static void add_inputs(InputSet *s, const Config *c) {
     if (!c->validation_file.count) return;
     run_validation_files(&files, c, NULL);
     add_files(s, &files);
+}
+
+static void add_inputs(InputSet *s, const ConfigList *runs) {
+    for (size_t i = 0; i < runs->count; i++) add_inputs_of(s, &runs->items[i]);
 }
 
 static int check_file(const Config *c, const char *name, OwnCheck *own, const InputSet *inputs, Err *err) {
@@ -93,10 +100,10 @@ static bool log_is_stream(const Config *c) {
 
 // Of names that a finished run writes too. `lorac train out/config.json` reruns with the config that it wrote: that
 // input may be at an output's name.
-static int check_start(const Config *c, Err *err) {
+static int check_start(const Config *c, const ConfigList *runs, Err *err) {
     AUTO_INPUTS InputSet inputs = {0};
     AUTO_FREE char *lock = path_join(c->output_dir, ".lock");
-    add_inputs(&inputs, c);
+    add_inputs(&inputs, runs);
     if (check_file(c, "config.json", config_own, &inputs, err)) return -1;
     input_set_add(&inputs, c->file);
     if (overwrite_no_input(lock, &inputs, err)) return -1;
@@ -116,11 +123,11 @@ static int check_snapshots(const Config *c, const InputSet *inputs, Err *err) {
     return rc;
 }
 
-int output_dir_check_end(const Config *c, Err *err) {
+int output_dir_check_end(const Config *c, const ConfigList *runs, Err *err) {
     AUTO_INPUTS InputSet inputs = {0};
     AUTO_FREE char *adapter = path_join(c->output_dir, "adapter");
     bool folder_only = task_classifies(c->task) || c->task == TASK_MLM || c->task == TASK_EMBEDDING;
-    add_inputs(&inputs, c);
+    add_inputs(&inputs, runs);
     input_set_add(&inputs, c->file);
     if (overwrite_folder(adapter, &adapter_peft_own, &inputs, err) ||
         (!folder_only && check_file(c, "adapter.gguf", adapter_gguf_own, &inputs, err)) ||
@@ -132,11 +139,11 @@ int output_dir_check_end(const Config *c, Err *err) {
     return check_snapshots(c, &inputs, err);
 }
 
-static int check_new_run(const Config *c, Err *err) {
+static int check_new_run(const Config *c, const ConfigList *runs, Err *err) {
     size_t snapshots;
     AUTO_FREE int64_t *steps = NULL;
     int rc = snapshot_list(&steps, &snapshots, c->output_dir, err);
-    return rc || snapshots ? rc : output_dir_check_end(c, err);
+    return rc || snapshots ? rc : output_dir_check_end(c, runs, err);
 }
 
 static int check_config(const OutputDir *d, const Config *c, Err *err) {
@@ -163,12 +170,12 @@ static void sweep(const OutputDir *d) {
     snapshot_sweep(d->path);
 }
 
-int output_dir_open(OutputDir *d, const Config *c, Err *err) {
+int output_dir_open(OutputDir *d, const Config *c, const ConfigList *runs, Err *err) {
     *d = (OutputDir){.path = c->output_dir, .lock = -1};
-    if (dir_make_parents(d->path, err) || check_start(c, err) || take_lock(d, err)) return -1;
+    if (dir_make_parents(d->path, err) || check_start(c, runs, err) || take_lock(d, err)) return -1;
     sweep(d);
     // Fails now instead of at the first write, hours later.
-    return dir_probe(d->path, err) || check_config(d, c, err) || check_new_run(c, err) ? -1 : 0;
+    return dir_probe(d->path, err) || check_config(d, c, err) || check_new_run(c, runs, err) ? -1 : 0;
 }
 
 void output_dir_close(OutputDir *d) {

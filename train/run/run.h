@@ -21,6 +21,7 @@ typedef enum { RUN_BETWEEN_STEPS, RUN_IN_STEP, RUN_OVER, RUN_FAILED } RunPhase;
 
 typedef struct Run {
     const Config *config;
+    const ConfigList *runs; // all of the command
     RankContext ranks;
     OutputDir dir;    // rank 0's alone
     Backend *backend; // borrowed, as is the model: all runs of the process share them

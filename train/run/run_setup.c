@@ -32,7 +32,7 @@ int run_on_all_ranks(Run *r, int rc) {
 int run_agree(Run *r, int rc, Err *err) { return run_on_all_ranks(r, group_agree(r->ranks.group, rc, err)); }
 
 int run_open_output(Run *r, Err *err) {
-    return run_agree(r, run_is_rank_0(r) ? output_dir_open(&r->dir, r->config, err) : 0, err);
+    return run_agree(r, run_is_rank_0(r) ? output_dir_open(&r->dir, r->config, r->runs, err) : 0, err);
 }
 
 // One rank of each machine tokenizes, the others read its cache.
@@ -125,7 +125,7 @@ static void check_best(const Run *r) {
 // A finished run writes only what is missing.
 static int open_log(Run *r, Err *err) {
     if (!run_is_rank_0(r)) return 0;
-    if (!trainer_is_done(r->trainer) && output_dir_check_end(r->config, err)) return -1;
+    if (!trainer_is_done(r->trainer) && output_dir_check_end(r->config, r->runs, err)) return -1;
     if (output_dir_save_config(&r->dir, r->config, err)) return -1;
     AUTO_FREE char *path = path_join(r->dir.path, "train_log.jsonl");
     if (train_log_open(&r->log, path, trainer_state(r->trainer), err)) return -1;

@@ -217,7 +217,7 @@ int train_run(const Config *config, const ConfigList *configs, Group *g, Err *er
     LinePrefix *lines = config->runs.count && g->ranks == 1 ? line_prefix_open() : NULL;
     for (size_t i = 0; i < s.count; i++) {
         const Config *c = &configs->items[i];
-        s.items[i] = (Run){.config = c, .ranks.group = g, .dir = {c->output_dir, -1}, .lines = lines};
+        s.items[i] = (Run){.config = c, .runs = configs, .ranks.group = g, .dir = {c->output_dir, -1}, .lines = lines};
     }
     int status = run(&s, err);
     close_ranks(&s, status, err);

@@ -14,12 +14,13 @@ typedef struct OutputDir {
 } OutputDir;
 
 // Creates it, locks it (locked by another process: ERR_RUNTIME), removes leftovers of killed runs, writes and syncs a
-// probe; refuses the config of another run and what may not be overwritten (ERR_INPUT). Close in any case.
-int output_dir_open(OutputDir *d, const Config *c, Err *err);
+// probe; refuses the config of another run and what may not be overwritten (ERR_INPUT), inputs of any of the command's
+// runs among it. Close in any case.
+int output_dir_open(OutputDir *d, const Config *c, const ConfigList *runs, Err *err);
 void output_dir_close(OutputDir *d);
 // Refuses what may not be overwritten at the names that a run writes at its end. output_dir_open does it for a new run;
 // one with snapshots does it once it is known whether it has steps to do.
-int output_dir_check_end(const Config *c, Err *err);
+int output_dir_check_end(const Config *c, const ConfigList *runs, Err *err);
 // Before a write during the run: if the directory was removed or moved away, it is created again, with one warning. -1:
 // another run has started in it. If it cannot be created, the following write reports the error.
 int output_dir_keep(OutputDir *d, const Config *c, Err *err);

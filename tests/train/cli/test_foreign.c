@@ -136,6 +136,12 @@ static void test_foreign_train_inputs(void **state) {
     assert_int_equal(rename("a", "o/adapter"), 0); // lorac's own, but read by this command
     refuse(TRAIN "adapter_name_or_path=o/adapter lora_r=2 lora_alpha=4 lora_target_modules=q_proj", EXIT_INPUT,
            "o/adapter: is an input of this command");
+    refuse(TRAIN "teacher_adapter=o/adapter", EXIT_INPUT, "o/adapter: is an input of this command");
+    refuse(TRAIN "teacher_model=o/adapter", EXIT_INPUT, "o/adapter: is an input of this command");
+    put("runs.json", "{\"runs\": [{\"run_name\": \"x\", \"output_dir\": \"o\"},\n"
+                     "{\"run_name\": \"y\", \"output_dir\": \"p\", \"teacher_adapter\": \"o/adapter\"}]}");
+    refuse("train runs.json model=m.gguf train_file=d.jsonl max_seq_length=48 output_dir=q", EXIT_INPUT,
+           "o/adapter: is an input of this command");
     assert_int_equal(rename("o/adapter", "a"), 0);
     assert_int_equal(unlink("o/.lock"), 0);
     assert_int_equal(symlink("../m.gguf", "o/.lock"), 0);
