@@ -105,7 +105,7 @@ static int parse_state(State4 *out, const SourceTensor *t, Err *err) {
 }
 
 static int join4(WeightSource *s, const char *name, int type, Err *err) {
-    State4 state;
+    State4 state = {0};
     const SourceTensor *text = quantized_part(s, name, types4[type].part),
                        *map = quantized_need(s, name, ".weight.quant_map", err);
     SourceTensor *numbers = map ? quantized_need(s, name, ".weight", err) : NULL;

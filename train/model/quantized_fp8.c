@@ -11,6 +11,7 @@ static int read_scales(const SourceTensor *t, QuantizedValues v, Err *err) {
         for (int64_t g = 0; g < q->groups; g++) {
             int64_t at = n / q->block * q->groups + g;
             v.scale[n * q->groups + g] = quantized_float(q->scale, at);
+            // NOLINTNEXTLINE(bugprone-signed-char-misuse,cert-str34-c): a zero point has a sign
             if (q->has_zero) v.zero[n * q->groups + g] = ((const int8_t *)q->zero->data)[at];
         }
     return 0;

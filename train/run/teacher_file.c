@@ -39,7 +39,7 @@ typedef struct TeacherFile {
 static void close_file(TeacherFile *f) {
     Backend *b = f->backend;
     safetensors_abandon(f->writer);
-    if (f->ids) fclose(f->ids);
+    if (f->ids) (void)fclose(f->ids); // without a name
     if (f->arena) b->k->free(b, f->arena, f->arena_bytes);
     tape_free(f->tape);
     pass_inputs_free(f->inputs);

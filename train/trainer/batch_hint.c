@@ -33,7 +33,7 @@ BatchHint trainer_batch_hint(const Trainer *t, size_t limit, size_t arena, size_
     int64_t of_epoch = max64(in_step, rows->count / EPOCH_STEPS);
     if (most > of_epoch) most = of_epoch;
     int64_t least = (int64_t)(BUSY_TOKENS / each) + 1;
-    if (most < 2 * now) return none; // a small gain
+    if (most < 2 || most < 2 * now) return none; // a small gain
     int64_t batch = best_batch(most, least < most ? least : most, in_step), accumulate = in_step / batch;
     if (accumulate < 1) accumulate = 1;
     return (BatchHint){batch, accumulate, (int64_t)(each * (double)now), (int64_t)(each * (double)batch),
