@@ -277,8 +277,10 @@ static int open_file(Gguf **out, const char *path, bool may_be_cut, Err *err) {
     *out = NULL;
     g->may_be_cut = may_be_cut;
     if (file_map(&g->map, path, err)) return -1;
-    if (g->map.size == 0 ? err_input(err, "an empty file; expected a GGUF file") : read_file(g, err))
-        return err_context(err, "%s", path);
+    if (g->map.size == 0 ? err_input(err, "an empty file; expected a GGUF file") : read_file(g, err)) {
+        err_context(err, "%s", path);
+        return -1;
+    }
     *out = mem_take(&g);
     return 0;
 }

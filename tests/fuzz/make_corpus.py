@@ -475,3 +475,114 @@ put("grammar", "strings", json.dumps({"anyOf": [{"type": "string", "pattern": "^
     {"type": "string", "format": "date-time"}, {"type": "number", "exclusiveMinimum": -0.5, "maximum": 1e2}]}) + '\x1e"ab\\"-12"')
 put("grammar", "regex", "(?:yes|no)?[^\\s\\x41-\\u00e9]{1,3}(?P<n>\\.\\d+)*$\x1eyesz.1")
 put("grammar", "gbnf", 'root ::= expr ("," ws expr){0,3} | "\\u00e9"+ # c\nexpr ::= [a-z_]+ | "(" expr ")" | .{2} "!"\nws ::= [ \\t]*\n\x1e(a), b')
+
+# ---- teacher: logits for the samples of fuzz_teacher.c ----
+
+
+def sample_hash(ids, labels):  # FNV-1a, teacher_logits.h
+    h = 0xcbf29ce484222325
+    for byte in b"".join(struct.pack("<ii", *pair) for pair in zip(ids, labels)):
+        h = (h ^ byte) * 0x100000001b3 % 2**64
+    return struct.pack("<Q", h)
+
+
+HASHES = sample_hash([1, 2, 3], [-100, 2, 3]) + sample_hash([4, 5], [-100, 5])
+
+
+def teacher(name, ids, values, dtype="F32", hashes=HASHES, start=(0, 2, 3)):
+    data = {"sample_hash": ("I64", [len(hashes) // 8], hashes),
+            "sample_start": ("I64", [len(start)], struct.pack("<%dq" % len(start), *start)),
+            "target_logprobs": (dtype, [len(values), len(values[0])],
+                                b"".join(struct.pack("<f" if dtype == "F32" else "<e", x) for row in values for x in row)),
+            "target_token_ids": ("I32", [len(ids), len(ids[0])], b"".join(struct.pack("<i", i) for row in ids for i in row))}
+    header, body = {}, b""
+    for key, (kind, shape, part) in data.items():
+        header[key] = tensor(kind, shape, len(body), len(body) + len(part))
+        body += part
+    put("teacher", name, safetensors(header, body, -len(json.dumps(header)) % 8))
+
+
+teacher("two", [[2, 7], [3, -1], [15, 0]], [[-1, -2.5], [-0.1, float("nan")], [-3, float("-inf")]])
+teacher("half", [[9, 1, 4], [0, 1, 2], [5, 3, 8]], [[-1, -2, -4], [0, -1, -1], [1, 2, 3]], "F16")
+teacher("id", [[16, 1], [0, 1], [5, 3]], [[0, 0]] * 3)
+teacher("twice", [[1, 1], [0, 1], [5, 3]], [[0, 0]] * 3)
+teacher("others", [[1, 2]], [[0, 0]], "F32", sample_hash([1], [1]), (0, 1))
+teacher("rows", [[1, 2]] * 3, [[0, 0]] * 3, start=(0, 3, 2))
+
+# ---- request: bodies of requests to lorac serve ----
+
+request = lambda name, **body: put("request", name, json.dumps(body))
+USER = [{"role": "system", "content": "he"}, {"role": "user", "content": [{"type": "text", "text": "in"}]}]
+request("chat", model="base", messages=USER, max_tokens=4, temperature=0.5, top_p=0.9, seed=1, stop=["a", "bc"], stream=True,
+        stream_options={"include_usage": True})
+request("completion", prompt="he in", max_tokens=3, stop="x", stop_token_ids=[1, 260], ignore_eos=True, n=1, logit_bias={})
+request("ids", prompt=[1, 2, 260], max_tokens=1, top_k=0)
+request("tools", messages=USER + [{"role": "assistant", "tool_calls": [{"type": "function", "function": {
+    "name": "f", "arguments": "{}"}}]}, {"role": "tool", "content": "1"}], tools=[{"type": "function", "function": {
+        "name": "f", "parameters": {"type": "object"}}}], tool_choice="auto", chat_template_kwargs={"k": True})
+request("schema", messages=USER, response_format={"type": "json_schema", "json_schema": {"schema": {"enum": ["a", 1]}}})
+request("object", messages=USER, response_format={"type": "json_object"})
+request("structured", prompt="h", structured_outputs={"choice": ["he", "in"]})
+request("guided", prompt="h", guided_regex="[a-c]{2}", guided_json=None)
+request("grammar", prompt="h", grammar='root ::= "he" | "in"')
+
+# ---- heartbeat: lengths of the pieces, then frames (heartbeat_wire.h) ----
+
+
+def frame(kind, text=b"", phase=0, status=0, step=0, progress=0, magic=0x74616542):
+    return struct.pack("<IBBBBIIqq", magic, kind, phase, status, 0, len(text), 0, step, progress) + text
+
+
+put("heartbeat", "beats", b"\x01" + frame(1, phase=2, step=7, progress=9) * 3 + frame(2) + frame(3))
+put("heartbeat", "texts", b"\x20" + frame(4, b"no space", status=1) + frame(5, b"x" * 1536) + frame(3))
+put("heartbeat", "long", b"\xff" + frame(4, b"y" * 1537))
+put("heartbeat", "other", b"\x00" + frame(1, magic=1) + frame(9))
+
+# ---- adapter: adapter_config.json, labels.json, chat_template.jinja, weights of the tiny model ----
+
+PEFT = {"peft_type": "LORA", "task_type": "CAUSAL_LM", "r": 1, "lora_alpha": 2, "target_modules": ["q_proj", "v_proj"],
+        "lora_dropout": 0.1, "bias": "none", "base_model_name_or_path": "x", "modules_to_save": None}
+
+
+def adapter(name, config, modules, labels="", template="", more=None, prefix="base_model.model.model."):
+    tensors = dict(more or {})
+    for layer, module, rows, r in modules:
+        to = f"{prefix}layers.{layer}.self_attn.{module}."
+        tensors[to + "lora_A.weight"] = [r, 32]
+        tensors[to + "lora_B.weight"] = [rows, r]
+    header, body = {}, b""
+    for key in sorted(tensors):
+        size = 4
+        for n in tensors[key]:
+            size *= n
+        header[key] = tensor("F32", tensors[key], len(body), len(body) + size)
+        body += b"\0\0\x80\x3e" * (size // 4)
+    put("adapter", name, b"\x1e".join([json.dumps({**PEFT, **config}).encode(), labels.encode(), template.encode(),
+                                       safetensors(header, body, -len(json.dumps(header)) % 8)]))
+
+
+QV = [(layer, m, n, 1) for layer in (0, 1) for m, n in (("q_proj", 32), ("v_proj", 16))]
+adapter("plain", {}, QV, template="{{ messages[0].content }}")
+adapter("patterns", {"r": 2, "rank_pattern": {"0.self_attn.q_proj": 1}, "alpha_pattern": {"v_proj": 3}, "use_rslora": True,
+                     "target_modules": ["q_proj"], "layers_to_transform": [0]}, [(0, "q_proj", 32, 1)])
+adapter("excluded", {"exclude_modules": ["layers.1.self_attn.v_proj"], "target_modules": ".*[qv]_proj"}, QV[:3])
+adapter("classes", {"task_type": "SEQ_CLS", "modules_to_save": ["classifier", "score"]}, QV,
+        '{"id2label": {"0": "a", "1": "b"}}', more={"base_model.model.score.weight": [2, 32]})
+adapter("tags", {"task_type": "TOKEN_CLS", "modules_to_save": ["classifier", "score"]}, QV,
+        '{"id2label": {"0": "O", "1": "B-x"}}', more={"base_model.model.score.weight": [2, 32],
+                                                      "base_model.model.score.bias": [2]})
+adapter("dora", {"use_dora": True, "target_modules": ["q_proj"]}, [q for q in QV if q[1] == "q_proj"],
+        more={f"base_model.model.model.layers.{n}.self_attn.q_proj.lora_magnitude_vector": [32] for n in (0, 1)})
+
+# ---- manifest: of a snapshot, up to its own hash ----
+
+STATE = {key: 0 for key in "step updates tokens supervised skipped skipped_in_a_row evaluated_step best_step evals_since_best "
+         "stopped_early best_loss last_loss last_eval_loss elapsed good_steps grown_from grown_at".split()}
+MANIFEST = {"format": 3, "identity": {"config": "x"}, "split": {"rows_per_step": 2, "rows_per_rank": 1, "ranks": 2},
+            "state": {**STATE, "step": 4, "updates": 4, "best_step": -1, "loss_scale": 1}, "files": {}}
+put("manifest", "empty", json.dumps(MANIFEST)[:-1] + ",\n")
+put("manifest", "file", json.dumps({**MANIFEST, "files": {"a": {"size": 8, "xxh3": "155c340ccffd12dc2b3f7d2855dc91fc"}}})[:-1] + ",\n")
+put("manifest", "format", json.dumps({**MANIFEST, "format": 2})[:-1] + ",\n")
+put("manifest", "names", json.dumps({**MANIFEST, "files": {"../a": {"size": 1, "xxh3": "0" * 32}}})[:-1] + ",\n")
+
+# corpus/token_image: token caches that `lorac train` wrote for two records of each task; the target renews their hash.

@@ -1,13 +1,14 @@
 #!/bin/sh
 # usage: BUILD=build-fuzz FUZZ_SECONDS=60 sh tests/fuzz/run.sh [TARGET...]: fuzzes every target for that long, two at a
-# time. What it finds stays in BUILD/found/TARGET; keep it in tests/fuzz/found/TARGET, where it becomes a test.
+# time; small readers are covered in a quarter of it. What it finds stays in BUILD/found/TARGET; keep it in
+# tests/fuzz/found/TARGET, where it becomes a test.
 # FUZZ_SEED is libFuzzer's seed: 1 by default, so that CI walks one path; 0: another one each time.
 set -u
 here=$(cd "$(dirname "$0")" && pwd)
 build=${BUILD:-build-fuzz}
 seconds=${FUZZ_SECONDS:-60}
 seed=${FUZZ_SEED:-1}
-targets=${*:-chat config csv folder gguf gguf_header grammar hub jinja jsonl parquet quantized safetensors tokenizer}
+targets=${*:-adapter chat config csv folder gguf gguf_header grammar heartbeat hub jinja jsonl manifest parquet quantized request safetensors teacher token_image tokenizer}
 
 more_seeds() { # files of other tests that are good seeds
     case $1 in
@@ -15,6 +16,12 @@ more_seeds() { # files of other tests that are good seeds
     gguf_header) echo "$here/corpus/gguf" ;;
     parquet) echo "$here/../golden/parquet" ;;
     chat | jinja) echo "$here/../golden/templates" ;;
+    esac
+}
+seconds_of() {
+    case $1 in
+    adapter | heartbeat | manifest | request | teacher | token_image) echo $(((seconds + 3) / 4)) ;;
+    *) echo "$seconds" ;;
     esac
 }
 longest_input() {
@@ -35,7 +42,7 @@ fuzz() {
     dict=$(ls "$here/dict/${1%_header}.dict" 2>/dev/null)
     OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive \
         LSAN_OPTIONS="suppressions=$here/../lsan.supp:print_suppressions=0" \
-        "$build/fuzz_$1" -seed="$seed" -max_total_time="$seconds" -rss_limit_mb=2048 -timeout=10 \
+        "$build/fuzz_$1" -seed="$seed" -max_total_time="$(seconds_of "$1")" -rss_limit_mb=2048 -timeout=10 \
         -max_len="$(longest_input "$1")" \
         -artifact_prefix="$build/found/$1/" ${dict:+-dict="$dict"} -print_final_stats=1 \
         "$build/corpus/$1" "$here/corpus/$1" $kept $(more_seeds "$1") >"$build/found/$1.log" 2>&1

@@ -41,7 +41,7 @@ static const Command later[] = {
      "out/adapter/adapter_model.safetensors"},
     {TASK("causal_lm", "data.jsonl") " --teacher_logits logits", "out/adapter/adapter_model.safetensors"},
     {TASK("causal_lm", "data.jsonl") " --base_memory disk", "out/adapter/adapter_model.safetensors"},
-    {TASK("embedding", "pairs.jsonl"), "out/adapter/adapter_model.safetensors"},
+    {TASK("embedding", "pairs.jsonl") " --per_device_train_batch_size 2", "out/adapter/adapter_model.safetensors"},
     {TASK("token_classification", "tags.jsonl"), "out/adapter/adapter_model.safetensors"},
     {TASK("preference", "choices.jsonl"), "out/adapter/adapter_model.safetensors"},
     {"predict classes A_text", NULL},
