@@ -19,8 +19,8 @@
 // clang-format off
 #define TAPE_OPS(X) \
     X(EMBED, "embed") X(EMBED_ADD, "embed_add") X(NEFTUNE, "neftune") \
-    X(RMSNORM, "rmsnorm") X(LAYERNORM, "layernorm") X(LINEAR, "linear") X(DORA, "dora") X(COLUMNS, "columns") \
-    X(ROWS, "rows") X(STACK, "stack") \
+    X(RMSNORM, "rmsnorm") X(LAYERNORM, "layernorm") X(LINEAR, "linear") X(DENSE, "dense") X(DORA, "dora") \
+    X(COLUMNS, "columns") X(ROWS, "rows") X(STACK, "stack") \
     X(ROPE, "rope") X(ATTENTION, "attention") X(SHORT_CONV, "short_conv") X(GLU, "glu") \
     X(ACTIVATION, "activation") X(ADD, "add") \
     X(GATHER_ROWS, "gather_rows") X(CACHE_WRITE, "cache_write") \
@@ -57,6 +57,8 @@ Tensor *op_head_rmsnorm(Tape *t, Tensor *x, const float *weight, float eps, int6
 Tensor *op_layernorm(Tape *t, Tensor *x, const float *weight, const float *bias, float eps); // [T, C]
 // x W^T + bias + residual (NULL: none), plus the LoRA pairs (n_loras may be 0). [T, N]
 Tensor *op_linear(Tape *t, Tensor *x, const Weight *w, Tensor *residual, const Lora *loras, int n_loras);
+// A layer that is trained itself: w over parameters, with a bias; dw, dbias: their gradients, or NULL. [T, N]
+Tensor *op_dense(Tape *t, Tensor *x, const Weight *w, float *dw, float *dbias);
 // The pairs' magnitudes over y, the result of op_linear with the same pairs, no residual and this bias (NULL: none); y
 // must have no other reader.
 Tensor *op_dora(Tape *t, Tensor *y, const float *bias, const Lora *loras, int n_loras);

@@ -140,6 +140,38 @@ Tensor *op_linear(Tape *t, Tensor *x, const Weight *w, Tensor *residual, const L
     return out;
 }
 
+// ---- dense: a linear layer whose weight and bias are trained ----
+
+static void dense_forward(const Node *n, const Exec *x) {
+    CALL(x, linear_forward, mat_out(n, 0), mat_in(n, 0), n->args.dense.w, (Mat){0}, x->ws);
+}
+
+static void dense_backward(const Node *n, const Exec *x) {
+    Mat dout = grad_out(n), dx = grad_in(n, 0);
+    if (dx.data) CALL(x, linear_backward, dx, dout, n->args.dense.w, x->accumulate & 1, x->ws);
+    if (n->trainable) CALL(x, dense_gradients, n->args.dense.dw, n->args.dense.dbias, dout, mat_in(n, 0));
+}
+
+static size_t dense_workspace(const Node *n, Backend *b, bool backward) {
+    return b->k->linear_workspace(b, n->args.dense.w, n->in[0]->rows);
+}
+
+static double dense_flops(const Node *n, bool backward) {
+    double product = cost_product(n->in[0], n->args.dense.w->rows);
+    return backward ? product * (n->trainable + n->in[0]->needs_grad) : product;
+}
+
+static const Op DENSE = {TAPE_OP_DENSE, dense_forward, dense_backward, dense_workspace, .flops = dense_flops};
+
+Tensor *op_dense(Tape *t, Tensor *x, const Weight *w, float *dw, float *dbias) {
+    CHECK(x->cols == w->cols && w->bias);
+    Node *n = node_add(t, &DENSE, x, NULL, NULL);
+    n->args = (NodeArgs){.dense = {w, dw, dbias}};
+    n->parameter_bytes = cost_weight_bytes(t, w);
+    if (dw) n->trainable = true, n->reads_in = 1;
+    return node_output(t, n, x->rows, w->rows);
+}
+
 // ---- dora: dy overwrites dout. From y, which backward reads, out is computed again ----
 
 static void dora_forward(const Node *n, const Exec *x) {

@@ -62,6 +62,10 @@ typedef union NodeArgs {
         bool residual; // in[1] is added
     } linear;
     struct {
+        const Weight *w;
+        float *dw, *dbias;
+    } dense;
+    struct {
         const float *bias;
         Lora loras[LORA_MAX_PAIRS];
     } dora;

@@ -430,8 +430,10 @@ struct Kernels {
     // sequence; correct: samples whose chosen reward is the larger one. dx [M, C], the gradient of the sum of all token
     // losses, becomes that of this loss (data NULL: no gradient).
     void (*preference_loss)(Backend *b, HeadResult *result, Mat dx, const PreferenceLoss *p, void *ws);
-    // out[s, :] = mean of x[m, :] over start[s] <= m < start[s + 1], 0 where there are none.  out [S, C] float32, x [M,
-    // C], start [S + 1].
+    // Of a trained layer y = x W^T + bias: dw [N, C] += dy^T x,  dbias [N] += column sums of dy.  dy [M, N], x [M, C].
+    void (*dense_gradients)(Backend *b, float *dw, float *dbias, Mat dy, Mat x);
+    // out[s, :] = mean of x[m, :] over start[s] <= m < start[s + 1], or 0.  out [S, C] float32, x [M, C], start [S +
+    // 1].
     void (*pool_forward)(Backend *b, Mat out, Mat x, const int32_t *start);
     // dx [M, C] = its gradient, written; 0 in rows from start[S] on.  dout [S, C] float32.
     void (*pool_backward)(Backend *b, Mat dx, Mat dout, const int32_t *start);
@@ -443,8 +445,7 @@ struct Kernels {
                            void *ws);
     // out[m] = arg max of logits[m, :], lowest index wins ties; NaN: -1.
     void (*argmax)(Backend *b, int32_t *out, Mat logits);
-    // The k largest of logits[m, : n] (lowest index wins ties, NaN is largest), by ascending index: their indices ids
-    // [M, k] and values [M, k].  logits [M, V] float32, k <= n <= V.
+    // The k largest of the first n <= V of each row, by ascending index (lowest wins ties, NaN is largest): all [M, k].
     void (*top_k)(Backend *b, int32_t *ids, float *values, Mat logits, int64_t n, int64_t k);
     // *t += *r, one pass.
     void (*tally)(Backend *b, HeadTally *t, const HeadResult *r);

@@ -26,7 +26,7 @@ extern "C" {
     X(glu_forward) X(glu_backward) X(activation_forward) X(activation_backward) \
     X(gather_rows_forward) X(gather_rows_backward) X(scatter_rows) X(add) X(moe_route_forward) X(moe_route_backward) \
     X(moe_gather) X(moe_combine) X(moe_scale_forward) X(moe_scale_backward) X(grouped_linear_forward) \
-    X(grouped_linear_backward) X(head_loss) X(softcap) X(class_loss) \
+    X(grouped_linear_backward) X(head_loss) X(softcap) X(class_loss) X(dense_gradients) \
     X(preference_loss) X(pool_forward) X(pool_backward) \
     X(embedding_loss) X(argmax) X(top_k) X(tally) X(fixed_add) X(fixed_to_f32) \
     X(sqnorm) X(adamw)

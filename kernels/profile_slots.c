@@ -210,6 +210,8 @@ TIMED_COST(head_loss, head_cost(x, dx, w),
 TIMED(softcap, 0, 2 * mat_bytes(x), (Backend *b, Mat x, float cap), (b, x, cap))
 TIMED_COST(class_loss, class_cost(x, dx, h),
       (Backend *b, HeadResult *result, Mat dx, Mat x, const ClassHead *h, void *ws), (b, result, dx, x, h, ws))
+TIMED(dense_gradients, 2 * (double)dy.rows * (double)dy.cols * (double)x.cols, IN2(dy, x),
+      (Backend *b, float *dw, float *dbias, Mat dy, Mat x), (b, dw, dbias, dy, x))
 TIMED(preference_loss, 0, 2 * mat_bytes(dx),
       (Backend *b, HeadResult *result, Mat dx, const PreferenceLoss *p, void *ws), (b, result, dx, p, ws))
 TIMED(pool_forward, 0, IN2(out, x), (Backend *b, Mat out, Mat x, const int32_t *start), (b, out, x, start))

@@ -86,6 +86,14 @@ static void case_class_loss(OpRun *r) {
     OP_CALL(r, class_loss, result, dx, x, &h, OP_WORKSPACE(r, class_loss, &h, m));
 }
 
+// t rows, n outputs.
+static void case_dense_gradients(OpRun *r) {
+    int64_t m = r->size.t, n = r->size.n, c = r->size.k;
+    Mat dy = op_input(r, m, n), x = op_input(r, m, c);
+    float *dw = op_inout_f32(r, "dw", n, c, OP_SUM(m)).data, *dbias = op_inout_f32(r, "dbias", 1, n, OP_SUM(m)).data;
+    OP_CALL(r, dense_gradients, dw, dbias, dy, x);
+}
+
 // All logits are equal: only the rows whose target is 0, the lowest index, are correct.
 static void case_head_ties(OpRun *r) {
     enum { M = 40 };
@@ -257,6 +265,7 @@ static const OpSize classes[] = {
     {.t = 130, .n = 1, .k = 64, .bias = true, .class_loss = CLASS_SQUARES},
     {.t = 5, .n = 3, .k = 100, .class_loss = CLASS_SQUARES, .no_da = true},
 };
+static const OpSize dense_sizes[] = {{.t = 1, .n = 32, .k = 32}, {.t = 37, .n = 100, .k = 33}};
 static const OpSize preference_sizes[] = {
     {.t = 127, .n = PREFERENCE_DPO, .k = 33},  {.t = 300, .n = PREFERENCE_DPO, .k = 64, .smoothing = 0.1f},
     {.t = 127, .n = PREFERENCE_IPO, .k = 33},  {.t = 127, .n = PREFERENCE_SIMPO, .k = 100, .smoothing = 0.2f},
@@ -282,6 +291,7 @@ const OpCase op_cases_head[] = {
     OP_CASE(top_k, tops),
     OP_CASE(top_special, ties),
     OP_CASE(class_loss, classes),
+    {"dense_gradients", case_dense_gradients, dense_sizes, 2, false},
     OP_CASE(preference_loss, preference_sizes),
     OP_CASE(pool, pools),
     OP_CASE(embedding_loss, embeddings),

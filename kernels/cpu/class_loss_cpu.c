@@ -1,4 +1,4 @@
-// class_loss_cpu: a classifier's head with its cross-entropy and all its gradients.
+// class_loss_cpu: a classifier's head with its cross-entropy and all its gradients, and those of a layer before it.
 //
 // Rows are few (one a sample) and so are classes, hence plain loops: every logit, every element of dx and of dW is one
 // sum in a fixed order by one thread, so that a row's results depend neither on other rows nor on the threads.
@@ -125,4 +125,16 @@ void CPU_FN(class_loss)(Backend *b, HeadResult *result, Mat dx, Mat x, const Cla
         result->correct += verdicts[m].right;
         if (h->predicted) h->predicted[m] = verdicts[m].best;
     }
+}
+
+void CPU_FN(dense_gradients)(Backend *b, float *dw, float *dbias, Mat dy, Mat x) {
+    CHECK_ACT(dy, x.rows, dy.cols);
+    CHECK_ACT(x, x.rows, x.cols);
+#pragma omp parallel for num_threads(cpu_threads(b, x.rows *dy.cols *x.cols))
+    for (int64_t i = 0; i < dy.cols; i++)
+        for (int64_t m = 0; m < x.rows; m++) {
+            float d = act_load(act_row(dy, m)[i]);
+            dbias[i] += d;
+            add_scaled(dw + i * x.cols, act_row(x, m), d, x.cols);
+        }
 }

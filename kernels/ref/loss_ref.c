@@ -1,4 +1,5 @@
-// loss_ref: the language model's head and a classifier's head with their cross-entropy, reference. Logits row by row.
+// loss_ref: the language model's head and a classifier's head with their cross-entropy, and the layer that a classifier
+// trains before its head, reference. Logits row by row.
 #include "ref.h"
 
 #include <math.h>
@@ -182,6 +183,20 @@ void ref_class_loss(Backend *b, HeadResult *result, Mat dx, Mat x, const ClassHe
             double sum = 0;
             for (int64_t m = 0; m < x.rows; m++) sum += d[m * n + i] * f32_row(x, m)[c];
             h->dw[i * cols + c] = (float)(h->dw[i * cols + c] + sum);
+        }
+    }
+}
+
+void ref_dense_gradients(Backend *b, float *dw, float *dbias, Mat dy, Mat x) {
+    CHECK_SHAPE(dy, x.rows, dy.cols);
+    for (int64_t i = 0; i < dy.cols; i++) {
+        double bias = 0;
+        for (int64_t m = 0; m < x.rows; m++) bias += f32_row(dy, m)[i];
+        dbias[i] = (float)(dbias[i] + bias);
+        for (int64_t c = 0; c < x.cols; c++) {
+            double sum = 0;
+            for (int64_t m = 0; m < x.rows; m++) sum += (double)f32_row(dy, m)[i] * f32_row(x, m)[c];
+            dw[i * x.cols + c] = (float)(dw[i * x.cols + c] + sum);
         }
     }
 }

@@ -35,6 +35,12 @@ LABELS = [2, 0, 1, 1, 0, 2]
 BATCH = 3
 BERT = dict(vocab_size=V, hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4,
             max_position_embeddings=24, type_vocab_size=2, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
+ROBERTA = dict(BERT, max_position_embeddings=26, type_vocab_size=1, pad_token_id=1)
+DISTIL = dict(vocab_size=V, dim=32, hidden_dim=48, n_layers=2, n_heads=4, max_position_embeddings=24, dropout=0.0,
+              attention_dropout=0.0, seq_classif_dropout=0.0)
+MODERN = dict(vocab_size=V, hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4,
+              max_position_embeddings=24, local_attention=8, bos_token_id=2, eos_token_id=3, cls_token_id=2,
+              sep_token_id=3)
 # name: family, its arguments, LoRA targets, class of the body whose checkpoint is the base
 CASES = {
     "bert": ("Bert", BERT, ["query", "value"], "BertModel"),
@@ -42,10 +48,14 @@ CASES = {
                  ["query", "key", "value", "attention.output.dense", "intermediate.dense", "output.dense"],
                  "BertForSequenceClassification"),
     "llama": ("Llama", SMALL, ["q_proj", "v_proj"], "LlamaForCausalLM"),
-    "modernbert": ("ModernBert", dict(vocab_size=V, hidden_size=32, intermediate_size=48, num_hidden_layers=2,
-                                      num_attention_heads=4, max_position_embeddings=24, local_attention=8,
-                                      bos_token_id=2, eos_token_id=3, cls_token_id=2, sep_token_id=3),
-                   ["Wqkv", "mlp.Wo"], "ModernBertForMaskedLM"),
+    "modernbert": ("ModernBert", MODERN, ["Wqkv", "mlp.Wo"], "ModernBertForMaskedLM"),
+    "roberta": ("Roberta", ROBERTA, ["query", "value"], "RobertaForMaskedLM"),
+    "roberta-multi": ("Roberta", ROBERTA, ["query", "value"], "RobertaForSequenceClassification"),
+    "roberta-tokens": ("Roberta", ROBERTA, ["query", "value"], "RobertaModel"),
+    "distilbert": ("DistilBert", DISTIL, ["q_lin", "v_lin"], "DistilBertForSequenceClassification"),
+    "distilbert-number": ("DistilBert", DISTIL, ["q_lin", "v_lin"], "DistilBertModel"),
+    "distilbert-tokens": ("DistilBert", DISTIL, ["q_lin", "v_lin"], "DistilBertForTokenClassification"),
+    "modernbert-tokens": ("ModernBert", MODERN, ["Wqkv", "mlp.Wo"], "ModernBertForMaskedLM"),
     "bert-multi": ("Bert", BERT, ["query", "value"], "BertModel"),
     "llama-multi": ("Llama", SMALL, ["q_proj", "v_proj"], "LlamaForCausalLM"),
     "bert-number": ("Bert", BERT, ["query", "value"], "BertModel"),
@@ -76,10 +86,17 @@ def targets_of(problem, classes):
     return [torch.tensor(x) for x in LABELS]
 
 
-def inputs(samples, types, bert):
+def saved_modules(family, tokens):
+    if family == "DistilBert" and not tokens:
+        return ["classifier", "pre_classifier"]
+    return ["classifier" if "ert" in family else "score"]
+
+
+def inputs(samples, types, bert, pad):
     """Padded on the right, as the tutorials do."""
     longest = max(len(s) for s in samples)
     ids, mask, second = (torch.zeros(len(samples), longest, dtype=torch.long) for _ in range(3))
+    ids += pad
     for i, (s, t) in enumerate(zip(samples, types)):
         ids[i, :len(s)], mask[i, :len(s)], second[i, :len(s)] = s, 1, t
     return dict(input_ids=ids, attention_mask=mask, **(dict(token_type_ids=second) if bert else {}))
@@ -92,7 +109,7 @@ def golden(name, out):
     lines = []
     problem, classes = problem_of(name), 1 if name.endswith("-number") else CLASSES
     tokens = problem == "tokens"
-    config = getattr(transformers, family + "Config")(**dict(arguments, pad_token_id=0), num_labels=classes)
+    config = getattr(transformers, family + "Config")(**{"pad_token_id": 0, **arguments}, num_labels=classes)
     config._attn_implementation = "eager"
     with tempfile.TemporaryDirectory() as tmp:
         torch.manual_seed(0)
@@ -104,12 +121,12 @@ def golden(name, out):
                                     problem_type=None if tokens else problem).eval()
         shutil.copy(Path(tmp) / "config.json", out / "config.json")
     g = torch.Generator().manual_seed(5)
-    samples = [torch.randint(1, V, (n,), generator=g) for n in LENGTHS]  # 0 pads
+    samples = [torch.randint(config.pad_token_id + 1, V, (n,), generator=g) for n in LENGTHS]
     types = [(torch.arange(n) >= s).long() * bert for n, s in zip(LENGTHS, SECOND)]
     targets_by_sample = targets_of(problem, classes)
     peft = get_peft_model(model, LoraConfig(r=R, lora_alpha=ALPHA, target_modules=targets,
                                             task_type="TOKEN_CLS" if tokens else "SEQ_CLS",
-                                            modules_to_save=["classifier" if "Bert" in family else "score"]))
+                                            modules_to_save=saved_modules(family, tokens)))
     trained = {n.replace(".modules_to_save.default", "").replace(".default", ""): p
                for n, p in peft.named_parameters() if p.requires_grad}
     values = fill({n: p.detach().numpy() for n, p in trained.items()}, name, lines)
@@ -124,7 +141,7 @@ def golden(name, out):
         result["labels"] = (torch.cat if tokens else torch.stack)(targets_by_sample).int()
 
     def run(which):
-        x = inputs([samples[i] for i in which], [types[i] for i in which], bert)
+        x = inputs([samples[i] for i in which], [types[i] for i in which], bert, config.pad_token_id)
         y = [targets_by_sample[i] for i in which]
         y = torch.nn.utils.rnn.pad_sequence(y, True, -100) if tokens else torch.stack(y)
         return peft(**x, labels=y), y

@@ -2,7 +2,7 @@
 """Classifiers by hand: trains tiny ones with lorac and loads what it wrote in PEFT.
 
 usage: check_classify.py LORAC [DIR]
-Needs torch, transformers, peft, tokenizers. For BERT (WordPiece, pairs of texts) and Llama: a random model of
+Needs torch, transformers, peft, tokenizers. For encoders (WordPiece; BERT with pairs of texts) and Llama: a random model of
 transformers, a few optimizer steps of `lorac train --task classification`, then the adapter over
 AutoModelForSequenceClassification: its logits against those of `lorac logits`, its accuracy against that of `lorac eval`.
 """
@@ -18,13 +18,32 @@ import torch
 from peft import PeftModel
 from safetensors.torch import load_file
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
-from transformers import (AutoModelForSequenceClassification, BertConfig, BertModel, LlamaConfig, LlamaForCausalLM,
-                          PreTrainedTokenizerFast)
+import transformers
+from transformers import AutoModelForSequenceClassification, PreTrainedTokenizerFast
 
 WORDS = "good bad fine poor film song book play the a was very not and it is".split()
 VOCAB = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"] + WORDS + ["##" + c for c in "dsy"]
 SIZES = dict(vocab_size=len(VOCAB), hidden_size=32, num_hidden_layers=2, num_attention_heads=4, intermediate_size=48,
              max_position_embeddings=64)
+# class of the configuration, class of the base's model, its arguments, LoRA targets
+FAMILIES = {
+    "bert": ("BertConfig", "BertModel", SIZES, ["query", "value"]),
+    "roberta": ("RobertaConfig", "RobertaModel", dict(SIZES, max_position_embeddings=66, pad_token_id=0),
+                ["query", "value"]),
+    "distilbert": ("DistilBertConfig", "DistilBertModel",
+                   dict(vocab_size=len(VOCAB), dim=32, hidden_dim=48, n_layers=2, n_heads=4,
+                        max_position_embeddings=64), ["q_lin", "v_lin"]),
+    "modernbert": ("ModernBertConfig", "ModernBertForMaskedLM",
+                   dict(SIZES, pad_token_id=0, bos_token_id=2, eos_token_id=3, cls_token_id=2, sep_token_id=3),
+                   ["Wqkv"]),
+    "llama": ("LlamaConfig", "LlamaForCausalLM", dict(SIZES, num_key_value_heads=2, pad_token_id=0),
+              ["q_proj", "v_proj"]),
+}
+
+
+def random_model(name):
+    config, cls, arguments, _ = FAMILIES[name]
+    return getattr(transformers, cls)(getattr(transformers, config)(**arguments))
 
 
 def tokenizer(bert):
@@ -48,17 +67,15 @@ def record(i, pair):
 def check(lorac, name, folder):
     bert = name == "bert"
     base, out = folder / name, folder / (name + "-run")
-    model = BertModel(BertConfig(**SIZES)) if bert else LlamaForCausalLM(
-        LlamaConfig(**SIZES, num_key_value_heads=2, pad_token_id=0))
-    model.save_pretrained(base)
-    t = tokenizer(bert)
+    random_model(name).save_pretrained(base)
+    t = tokenizer(name != "llama")
     t.save_pretrained(base)
     records = [record(i, bert) for i in range(40)]
     data = folder / (name + ".jsonl")
     data.write_text("\n".join(map(json.dumps, records)) + "\n")
     run = lambda *a: subprocess.run([lorac, *map(str, a)], check=True, capture_output=True, text=True).stdout
     model_args = ["--model_name_or_path", base]
-    targets = '["query","value"]' if bert else '["q_proj","v_proj"]'
+    targets = json.dumps(FAMILIES[name][3])
     run("train", *model_args, "--task", "classification", "--train_file", data, "--validation_file", data,
         "--output_dir", out, "--max_steps", 30, "--learning_rate", 5e-3, "--max_seq_length", 64,
         "--lora_target_modules", targets, "--eval_strategy", "steps", "--eval_steps", 10)
@@ -95,5 +112,5 @@ if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as tmp:
         folder = Path(sys.argv[2] if len(sys.argv) > 2 else tmp)
         folder.mkdir(parents=True, exist_ok=True)
-        for case in ("bert", "llama"):
+        for case in FAMILIES:
             check(sys.argv[1], case, folder)

@@ -3,7 +3,7 @@
 it wrote in PEFT.
 
 usage: check_heads.py LORAC [DIR]
-Needs torch, transformers, peft, tokenizers; with seqeval the entities are counted by it, too. For BERT and Llama: a random
+Needs torch, transformers, peft, tokenizers; with seqeval the entities are counted by it, too. For encoders and Llama: a random
 model of transformers, a few optimizer steps of `lorac train`, then the adapter over transformers' class: its loss on the
 data against that of `lorac eval`, the scores of transformers' pipelines against those of `lorac predict`.
 """
@@ -18,10 +18,9 @@ try:
 except ImportError:
     f1_score = None
 import torch
-from check_classify import SIZES, WORDS, tokenizer
+from check_classify import FAMILIES, WORDS, random_model, tokenizer
 from peft import PeftModel
-from transformers import (AutoModelForSequenceClassification, AutoModelForTokenClassification, BertConfig, BertModel,
-                          LlamaConfig, LlamaForCausalLM, pipeline)
+from transformers import AutoModelForSequenceClassification, AutoModelForTokenClassification, pipeline
 
 TEXTS = [f"the {WORDS[4 + i % 4]} was {'very ' if i % 3 else ''}{WORDS[i % 2]}" for i in range(24)]
 NAMES = {"multi": ["film", "good", "very"], "number": ["LABEL_0"]}
@@ -96,16 +95,14 @@ def check_entities(result, seen):
 
 def check(lorac, family, kind, folder):
     base, out, data = folder / family, folder / f"{family}-{kind}", folder / f"{kind}.jsonl"
-    t = tokenizer(family == "bert")
+    t = tokenizer(family != "llama")
     if not base.exists():
-        model = BertModel(BertConfig(**SIZES)) if family == "bert" else LlamaForCausalLM(
-            LlamaConfig(**SIZES, num_key_value_heads=2, pad_token_id=0))
-        model.save_pretrained(base)
+        random_model(family).save_pretrained(base)
         t.save_pretrained(base)
     data.write_text("\n".join(json.dumps(record(kind, x)) for x in TEXTS) + "\n")
     run = lambda *a: subprocess.run([lorac, *map(str, a)], check=True, capture_output=True, text=True).stdout
     task = "token_classification" if kind == "tokens" else "classification"
-    targets = '["query","value"]' if family == "bert" else '["q_proj","v_proj"]'
+    targets = json.dumps(FAMILIES[family][3])
     run("train", "--model_name_or_path", base, "--task", task, "--train_file", data, "--validation_file", data,
         "--output_dir", out, "--max_steps", 25, "--learning_rate", 5e-3, "--max_seq_length", 64,
         "--lora_target_modules", targets)
@@ -122,7 +119,7 @@ def check(lorac, family, kind, folder):
     entities = check_entities(result, seen) if kind == "tokens" else ""
     pipe = (pipeline("token-classification", model=model, tokenizer=t, aggregation_strategy="simple")
             if kind == "tokens" else pipeline("text-classification", model=model, tokenizer=t, top_k=None))
-    lines = [json.loads(x) for x in run("predict", out, "--all", *TEXTS).splitlines()]
+    lines = [json.loads(x) for x in run("predict", out, *(["--all"] if kind == "multi" else []), *TEXTS).splitlines()]
     worst = max(same_scores(kind, pipe, line, text, names) for line, text in zip(lines, TEXTS))
     print(f"{family} {kind}: loss {result['eval_loss']:.6f} (PEFT {loss:.6f}), scores differ by {worst:.2g} {entities}")
     assert abs(result["eval_loss"] - loss) < 1e-4 * loss and worst < 1e-5
@@ -133,6 +130,6 @@ if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as tmp:
         where = Path(sys.argv[2] if len(sys.argv) > 2 else tmp)
         where.mkdir(parents=True, exist_ok=True)
-        for name in ("bert", "llama"):
+        for name in FAMILIES:
             for problem in ("multi", "number", "tokens"):
                 check(sys.argv[1], name, problem, where)

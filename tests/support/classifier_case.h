@@ -167,8 +167,22 @@ static void check_classifier(const char *name, FamilyFile kind, Backend *b, Reco
     close_classifier(&c);
 }
 
-static const char *const classifiers[] = {
-    "../classify/bert",       "../classify/bert-all",    "../classify/llama",       "../classify/qwen2",
-    "../classify/bert-multi", "../classify/llama-multi", "../classify/bert-number", "../classify/llama-numbers",
-    "../classify/modernbert", "../classify/bert-tokens", "../classify/llama-tokens"};
+static const char *const classifiers[] = {"../classify/bert",
+                                          "../classify/bert-all",
+                                          "../classify/llama",
+                                          "../classify/qwen2",
+                                          "../classify/bert-multi",
+                                          "../classify/llama-multi",
+                                          "../classify/bert-number",
+                                          "../classify/llama-numbers",
+                                          "../classify/modernbert",
+                                          "../classify/bert-tokens",
+                                          "../classify/llama-tokens",
+                                          "../classify/roberta",
+                                          "../classify/roberta-multi",
+                                          "../classify/roberta-tokens",
+                                          "../classify/distilbert",
+                                          "../classify/distilbert-number",
+                                          "../classify/distilbert-tokens",
+                                          "../classify/modernbert-tokens"};
 enum { CLASSIFIERS = sizeof classifiers / sizeof *classifiers };

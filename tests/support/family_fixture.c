@@ -60,6 +60,7 @@ static void read_tensors(Family *f) {
         FamilyTensor *t = &f->tensors[f->n_tensors++];
         CHECK(parse_line(t, line), "%s: %s", path, line);
         if (strcmp(t->name, "base_model.model.score.weight") == 0 ||
+            strcmp(t->name, "base_model.model.classifier.out_proj.weight") == 0 ||
             strcmp(t->name, "base_model.model.classifier.weight") == 0)
             f->labels = t->shape[0];
     }

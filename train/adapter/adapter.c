@@ -69,7 +69,7 @@ static void lay_out(Adapter *a, const Model *m) {
     int64_t n_layers = c->layers ? c->n_layers : m->config.layers;
     a->model = &m->config;
     a->base = m;
-    a->segments = mem_calloc((size_t)(n_layers * (PROJ_COUNT * 3 + 6 * m->config.experts) + 2), sizeof *a->segments);
+    a->segments = mem_calloc((size_t)(n_layers * (PROJ_COUNT * 3 + 6 * m->config.experts) + 4), sizeof *a->segments);
     a->index = mem_alloc((size_t)m->config.layers * PROJ_COUNT, sizeof *a->index);
     for (int64_t i = 0; i < m->config.layers * PROJ_COUNT; i++) a->index[i] = -1;
     for (int64_t i = 0; i < n_layers; i++)

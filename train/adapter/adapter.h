@@ -5,7 +5,7 @@
 // A module is one linear as Hugging Face stores it (architecture.h). Each trained module has one A and one B; of a
 // fused module (GPT-2's c_attn, Phi-3's qkv_proj) the chosen parts share A, and B has their rows in order.
 // Files hold the whole module: rows of parts that are not trained are zero there. Canonical order: layer by layer,
-// module by module, A, B, magnitudes, Hugging Face row order; last the weight and bias of a classifier's head, which
+// module by module, A, B, magnitudes, Hugging Face row order; last the layers of a classifier's head, which
 // are trained whole (no low rank, no scaling). Files of this header: adapter.c (parameters), adapter_head.c (a
 // classifier's head), adapter_dora.c (norms of DoRA), adapter_start.c (A and B
 // that begin as a part of W), adapter_peft.c and adapter_gguf.c (file formats; llama.cpp's q/k
@@ -24,8 +24,8 @@ typedef struct AdapterSegment { // one matrix
     int64_t expert; // of routed experts: which; else 0
     const Module *module;
     uint32_t parts;     // of the module: those that are trained
-    int64_t rows, cols; // A [r, in], B [rows of the parts, r], magnitude [these rows, 1], head [labels, hidden], its
-                        // bias [labels, 1]
+    int64_t rows, cols; // A [r, in], B [rows of the parts, r], magnitude [these rows, 1], head [labels, hidden],
+                        // the layer before it [hidden, hidden], a bias [rows, 1]
     float alpha, scale; // of A and B: y += scale B A x
     int64_t offset;     // elements from the start of the flat buffer
     int64_t norm;       // of a magnitude: elements from the start of Adapter.norms
@@ -51,13 +51,13 @@ typedef struct Adapter {
     size_t norm_ws_bytes;
     char *chat_template; // that it was trained with; NULL: the model's own
     // of a classifier:
-    Weight class_head; // its head in params
-    LabelList labels;  // names of the classes
+    Weight class_head, class_dense; // its head in params, and the layer before it (0 rows: none is trained)
+    LabelList labels;               // names of the classes
 } Adapter;
 
-// A classifier's head; bias NULL: it has none.
+// A classifier's head; bias NULL: it has none. dense NULL: no layer before it is trained.
 typedef struct AdapterHead {
-    const AdapterSegment *weight, *bias;
+    const AdapterSegment *weight, *bias, *dense, *dense_bias;
 } AdapterHead;
 // Programs that generate text load it; else it has the PEFT form alone.
 static inline bool adapter_generates(const Adapter *a) {
@@ -66,7 +66,6 @@ static inline bool adapter_generates(const Adapter *a) {
 static inline bool adapter_has_gguf(const Adapter *a) {
     return adapter_generates(a) && !a->config.dora && a->model->arch->gguf;
 }
-AdapterHead adapter_head(const Adapter *a);             // of an adapter with labels
 AdapterHead adapter_head(const Adapter *a);             // of an adapter with labels
 void adapter_print_head(StrBuf *out, const Adapter *a); // "a classifier of 3 classes", "a head of 1 number"
 // Copies the names of the config.labels classes. For messages, evaluation and labels.json.

@@ -156,15 +156,6 @@ static int check_dora(const AdapterConfig *c, const Model *m, Err *err) {
     return 0;
 }
 
-static int check_head(const AdapterConfig *c, const Model *m, Err *err) {
-    if (!c->labels) return 0;
-    if (c->problem != PROBLEM_TOKENS) return model_check_pooler(m, err);
-    if (!m->config.arch->encoder || m->config.arch->hf.pooler) return 0;
-    return err_input(err,
-                     "%s: a classifier of tokens of %s is not in this version; expected a bert model, or a decoder",
-                     m->path, m->config.arch->model_types[0]);
-}
-
 // No part of W has a rank above its smaller side.
 static int check_start(const AdapterConfig *c, const Model *m, Err *err) {
     if (adapter_takes_part(c) && c->dora)
@@ -185,8 +176,8 @@ static int check_start(const AdapterConfig *c, const Model *m, Err *err) {
 }
 
 int adapter_config_check(const AdapterConfig *c, const Model *m, Err *err) {
-    if (check_head(c, m, err) || check_projections(c, m, err) || check_experts(c, m, err) || check_dora(c, m, err) ||
-        check_start(c, m, err))
+    if ((c->labels && model_check_pooler(m, c->problem == PROBLEM_TOKENS, err)) || check_projections(c, m, err) ||
+        check_experts(c, m, err) || check_dora(c, m, err) || check_start(c, m, err))
         return -1;
     if (!(c->dropout >= 0 && c->dropout < 1))
         return err_input(err, "lora_dropout is %g; expected 0 <= dropout < 1", (double)c->dropout);

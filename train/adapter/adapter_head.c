@@ -8,33 +8,51 @@
 #include "json_read.h"
 #include "json_save.h"
 
-void adapter_head_lay_out(Adapter *a, const Model *m) {
-    const Architecture *arch = m->config.arch;
-    int tensors = arch->encoder || a->config.problem == PROBLEM_TOKENS ? 2 : 1; // as transformers' classes
-    for (int bias = 0; bias < tensors; bias++) {
+static void add_layer(Adapter *a, const char *name, int64_t rows, int64_t cols, bool has_bias) {
+    for (int bias = 0; bias <= has_bias; bias++) {
         AdapterSegment *s = &a->segments[a->n_segments++];
         *s = (AdapterSegment){.kind = bias ? SEGMENT_HEAD_BIAS : SEGMENT_HEAD_WEIGHT, .layer = -1, .offset = a->count};
-        s->rows = a->config.labels;
-        s->cols = bias ? 1 : m->config.hidden;
-        s->name = mem_printf("base_model.model.%s.%s", architecture_class_head(arch), bias ? "bias" : "weight");
+        s->rows = rows;
+        s->cols = bias ? 1 : cols;
+        s->name = mem_printf("base_model.model.%s.%s", name, bias ? "bias" : "weight");
         a->count += s->rows * s->cols;
     }
+}
+
+// As transformers' classes have it.
+void adapter_head_lay_out(Adapter *a, const Model *m) {
+    const Architecture *arch = m->config.arch;
+    bool tokens = a->config.problem == PROBLEM_TOKENS;
+    int64_t hidden = m->config.hidden;
+    if (arch->hf.class_dense && !tokens) add_layer(a, arch->hf.class_dense, hidden, hidden, true);
+    add_layer(a, architecture_class_head(arch, tokens), a->config.labels, hidden, arch->encoder || tokens);
 }
 
 AdapterHead adapter_head(const Adapter *a) {
     const AdapterSegment *last = &a->segments[a->n_segments - 1];
     CHECK(a->config.labels && last->layer < 0, "an adapter without a classifier");
-    return last->kind == SEGMENT_HEAD_BIAS ? (AdapterHead){last - 1, last} : (AdapterHead){last, NULL};
+    AdapterHead head = {.weight = last};
+    if (last->kind == SEGMENT_HEAD_BIAS) head = (AdapterHead){.weight = last - 1, .bias = last};
+    if (a->model->arch->hf.class_dense && a->config.problem != PROBLEM_TOKENS)
+        head.dense = head.weight - 2, head.dense_bias = head.weight - 1;
+    return head;
+}
+
+static Weight in_params(const Adapter *a, const char *name, const AdapterSegment *weight, const AdapterSegment *bias) {
+    return (Weight){.name = name,
+                    .segments = {{.data = a->params + weight->offset, .rows = weight->rows}},
+                    .n_segments = 1,
+                    .rows = weight->rows,
+                    .cols = weight->cols,
+                    .bias = bias ? a->params + bias->offset : NULL};
 }
 
 void adapter_head_point(Adapter *a) {
+    const Architecture *arch = a->model->arch;
     AdapterHead head = adapter_head(a);
-    a->class_head = (Weight){.name = architecture_class_head(a->model->arch),
-                             .segments = {{.data = a->params + head.weight->offset, .rows = head.weight->rows}},
-                             .n_segments = 1,
-                             .rows = head.weight->rows,
-                             .cols = head.weight->cols,
-                             .bias = head.bias ? a->params + head.bias->offset : NULL};
+    const char *name = architecture_class_head(arch, a->config.problem == PROBLEM_TOKENS);
+    a->class_head = in_params(a, name, head.weight, head.bias);
+    if (head.dense) a->class_dense = in_params(a, arch->hf.class_dense, head.dense, head.dense_bias);
 }
 
 void adapter_print_head(StrBuf *out, const Adapter *a) {
@@ -64,24 +82,31 @@ void adapter_init_normal(const AdapterSegment *s, uint64_t seed, double deviatio
         }
 }
 
-void adapter_head_start(const Adapter *a, const Model *m, uint64_t seed, float *host) {
-    AdapterHead head = adapter_head(a);
-    const Weight *own = &m->class_head;
-    float *weight = host + head.weight->offset;
-    if (own->rows != a->config.labels) {
-        if (own->rows)
-            log_warn("%s: its classifier has %ld classes, the data %ld; a new head is trained", m->path, own->rows,
-                     a->config.labels);
-        adapter_init_normal(head.weight, seed, 0.02, weight); // as in transformers
+// Of the base where it is the same layer, else noise as in transformers.
+static void start_layer(const AdapterSegment *weight, const AdapterSegment *bias, const Model *m, const Weight *own,
+                        uint64_t seed, float *host) {
+    float *to = host + weight->offset;
+    if (own->rows != weight->rows || !ends_with(weight->name, own->name)) {
+        adapter_init_normal(weight, seed, 0.02, to);
         return;
     }
     for (int64_t r = 0; r < own->rows; r++)
-        dtype_expand(own->segments[0].dtype, weight + r * own->cols,
+        dtype_expand(own->segments[0].dtype, to + r * own->cols,
                      (const char *)own->segments[0].data +
                          (size_t)r * (size_t)own->cols * (size_t)dtype_info(own->segments[0].dtype)->bytes,
                      (size_t)own->cols);
-    if (head.bias && own->bias)
-        m->backend->k->download(m->backend, host + head.bias->offset, own->bias, (size_t)own->rows * sizeof(float));
+    if (bias && own->bias)
+        m->backend->k->download(m->backend, host + bias->offset, own->bias, (size_t)own->rows * sizeof(float));
+}
+
+void adapter_head_start(const Adapter *a, const Model *m, uint64_t seed, float *host) {
+    AdapterHead head = adapter_head(a);
+    int64_t classes = m->class_head.rows;
+    if (classes && classes != a->config.labels)
+        log_warn("%s: its classifier has %ld classes, the data %ld; a new head is trained", m->path, classes,
+                 a->config.labels);
+    if (head.dense) start_layer(head.dense, head.dense_bias, m, &m->class_dense, seed, host);
+    start_layer(head.weight, head.bias, m, &m->class_head, seed, host);
 }
 
 // ---- labels.json: {"id2label": {"0": "name", ...}, "problem_type": "..."}, as in Hugging Face's config.json; without

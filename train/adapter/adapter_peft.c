@@ -80,7 +80,7 @@ static int fill(Adapter *a, PeftTensors *file, const char *path, Err *err) {
 
 // The shape of a classifier's head has the number of classes.
 static int find_labels(AdapterConfig *c, const Model *m, PeftTensors *file, bool tokens, const char *path, Err *err) {
-    AUTO_FREE char *name = mem_printf("base_model.model.%s.weight", architecture_class_head(m->config.arch));
+    AUTO_FREE char *name = mem_printf("base_model.model.%s.weight", architecture_class_head(m->config.arch, tokens));
     const SafetensorsTensor *t = peft_tensors_get(file, name);
     if (!t || t->n_dims != 2 || t->shape[0] < 1 || t->shape[0] > LABELS_MAX)
         return err_input(err, "%s: %s %s; expected the classifier's weight, [labels, %ld]", path, name,

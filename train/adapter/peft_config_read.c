@@ -21,14 +21,21 @@ static int refuse_unknown(const JsonReader *r) {
     return 0;
 }
 
+// A module of the model with a layer that is trained before a classifier's head.
+static bool is_dense_module(const Json *name, const Architecture *a) {
+    AUTO_FREE char *module = a->hf.class_dense ? mem_strndup(a->hf.class_dense, strcspn(a->hf.class_dense, ".")) : NULL;
+    return module && json_is_string(name, module);
+}
+
 // PEFT lists "classifier" and "score" for every classifier; any other module would be trained whole.
 static int read_saved_modules(bool *has_head, const JsonReader *r, const Model *m) {
     const Json *v = json_get(r->object, "modules_to_save");
-    const char *head = architecture_class_head(m->config.arch);
+    const char *head = m->config.arch->encoder ? "classifier" : "score";
     if (json_is_off(v)) return 0;
     for (size_t i = 0; v->type == JSON_ARRAY && i < v->count; i++) {
         const Json *name = &v->items[i];
-        if (!json_is_string(name, "classifier") && !json_is_string(name, "score"))
+        if (!json_is_string(name, "classifier") && !json_is_string(name, "score") &&
+            !is_dense_module(name, m->config.arch))
             return json_refuse(r, "modules_to_save", name, "a list with the classifier's head (%s) only", head);
         *has_head |= json_is_string(name, head);
     }

@@ -171,6 +171,18 @@ static cJSON *pattern(const Adapter *a, const Model *m, bool is_alpha, double us
     return object;
 }
 
+// The modules of the model that hold the head's layers: of RoBERTa's "classifier.dense" and "classifier.out_proj" one.
+static cJSON *modules_to_save(const Adapter *a) {
+    cJSON *list = cJSON_CreateArray();
+    AdapterHead head = adapter_head(a);
+    const char *const names[] = {a->class_head.name, head.dense ? a->class_dense.name : NULL};
+    for (int i = 0; i < 2 && names[i]; i++) {
+        AUTO_FREE char *module = mem_strndup(names[i], strcspn(names[i], "."));
+        add_once(list, module);
+    }
+    return list;
+}
+
 cJSON *peft_config_write(const Adapter *a, const Model *m, const char *base_model) {
     const AdapterConfig *c = &a->config;
     double alpha = written_alpha(a, c->alpha, c->rank);
@@ -191,8 +203,7 @@ cJSON *peft_config_write(const Adapter *a, const Model *m, const char *base_mode
     cJSON_AddNumberToObject(o, "lora_dropout", none ? 0 : typed(c->dropout));
     cJSON_AddNullToObject(o, "megatron_config");
     cJSON_AddStringToObject(o, "megatron_core", "megatron.core");
-    const char *head = architecture_class_head(m->config.arch);
-    cJSON_AddItemToObject(o, "modules_to_save", c->labels ? cJSON_CreateStringArray(&head, 1) : cJSON_CreateNull());
+    cJSON_AddItemToObject(o, "modules_to_save", c->labels ? modules_to_save(a) : cJSON_CreateNull());
     cJSON_AddStringToObject(o, "peft_type", "LORA");
     cJSON_AddNumberToObject(o, "r", (double)c->rank);
     cJSON_AddItemToObject(o, "rank_pattern", pattern(a, m, false, (double)c->rank));

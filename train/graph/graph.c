@@ -57,13 +57,25 @@ static Tensor *embed_encoder(const Pass *p, const PassInputs *in) {
     return pass_norm(p, &m->embed_norm, x);
 }
 
+// The layer before the adapter's classifier that is trained with it.
+static Tensor *class_dense(const Pass *p, Tensor *x) {
+    const Adapter *a = p->a;
+    AdapterHead head = adapter_head(a);
+    float *grad = a->grad;
+    return op_dense(p->t, x, &a->class_dense, grad ? grad + head.dense->offset : NULL,
+                    grad ? grad + head.dense_bias->offset : NULL);
+}
+
 // What an encoder's head reads: the states of labelled tokens, the pooler's output for each sample, or for masked
-// language modelling the transformed states of all rows of x.
+// language modelling (and classifiers that share its layers) the transformed states of all rows of x.
 static Tensor *encoder_end(const Pass *p, Tensor *x) {
     const Model *m = p->m;
     x = pass_norm(p, &m->final_norm, x);
-    if (p->a && p->a->config.problem == PROBLEM_TOKENS) return x;
-    if (p->a && p->a->config.labels && !m->config.arch->masked_pooler)
+    const Architecture *arch = m->config.arch;
+    bool classifies = p->a && p->a->config.labels;
+    if (classifies && p->a->config.problem == PROBLEM_TOKENS && !arch->masked_pooler) return x;
+    if (classifies && p->a->class_dense.rows) return op_activation(p->t, class_dense(p, x), arch->class_activation);
+    if (classifies && !arch->masked_pooler)
         return op_activation(p->t, op_linear(p->t, x, &m->pooler, NULL, NULL, 0), ACTIVATION_TANH);
     x = op_activation(p->t, op_linear(p->t, x, &m->masked_dense, NULL, NULL, 0), m->config.masked_activation);
     return pass_norm(p, &m->masked_norm, x);

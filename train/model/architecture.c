@@ -342,33 +342,34 @@ static const Architecture table[] = {
         .norm = NORM_KIND_LAYER, .norms = POST_NORMS, .encoder = true, .plain_mlp = true,
         .activation = ACTIVATION_GELU, .learned_positions = true,
     },
-    { // its classifier has a trained layer of its own, which lorac does not train
+    {
         .model_types = {"roberta", "xlm-roberta"},
         .hf = {.embedding = "embeddings.word_embeddings", .positions = "embeddings.position_embeddings",
                .token_types = "embeddings.token_type_embeddings", .embed_norm = "embeddings.LayerNorm",
                .layer = "encoder.layer.%d.",
                .norms = {[NORM_POST_ATTN] = "attention.output.LayerNorm", [NORM_POST_FFN] = "output.LayerNorm"},
-               .modules = bert_modules,
+               .modules = bert_modules, .class_dense = "classifier.dense", .class_head = "classifier.out_proj",
                .masked = {"lm_head.dense", "lm_head.layer_norm", "lm_head.decoder", "lm_head"}},
         .hf_prefixes = {{"roberta.", "roberta.", "", false}, {"", "roberta.", "", false}},
         .hf_ignored = {"embeddings.position_ids"},
         .hf_other = {"lm_head.", "classifier.", "roberta.pooler.", "pooler."},
         .hf_linears = {"pooler.dense", "classifier.dense", "lm_head.dense"},
         .norm = NORM_KIND_LAYER, .norms = POST_NORMS, .encoder = true, .plain_mlp = true,
-        .activation = ACTIVATION_GELU, .learned_positions = true, .offset_positions = true,
+        .activation = ACTIVATION_GELU, .class_activation = ACTIVATION_TANH, .learned_positions = true,
+        .offset_positions = true,
     },
-    { // as above
+    {
         .model_types = {"distilbert"},
         .hf = {.embedding = "embeddings.word_embeddings", .positions = "embeddings.position_embeddings",
                .embed_norm = "embeddings.LayerNorm", .layer = "transformer.layer.%d.",
                .norms = {[NORM_POST_ATTN] = "sa_layer_norm", [NORM_POST_FFN] = "output_layer_norm"},
-               .modules = distilbert_modules,
+               .modules = distilbert_modules, .class_dense = "pre_classifier",
                .masked = {"vocab_transform", "vocab_layer_norm", "vocab_projector", "vocab_projector"}},
         .hf_prefixes = {{"distilbert.", "distilbert.", "", false}, {"", "distilbert.", "", false}},
         .hf_ignored = {"embeddings.position_ids"}, .hf_other = {"vocab_", "pre_classifier.", "classifier."},
         .hf_linears = {"pre_classifier", "classifier", "vocab_transform"},
         .norm = NORM_KIND_LAYER, .norms = POST_NORMS, .encoder = true, .plain_mlp = true,
-        .activation = ACTIVATION_GELU, .learned_positions = true,
+        .activation = ACTIVATION_GELU, .class_activation = ACTIVATION_RELU, .learned_positions = true,
     },
     { // a decoder's blocks that see both sides; the head of masked language modelling is a classifier's pooler, too
         .model_types = {"modernbert"},
@@ -418,7 +419,9 @@ void architecture_list(StrBuf *out, bool hugging_face) {
     }
 }
 
-const char *architecture_class_head(const Architecture *a) { return a->encoder ? "classifier" : "score"; }
+const char *architecture_class_head(const Architecture *a, bool tokens) {
+    return !tokens && a->hf.class_head ? a->hf.class_head : a->encoder ? "classifier" : "score";
+}
 
 void architecture_layer_prefix(char *buf, size_t size, const TensorNames *names, int64_t layer) {
     const char *number = strstr(names->layer, "%d");

@@ -65,6 +65,9 @@ typedef struct MaskedHeadNames {
 typedef struct TensorNames {
     const char *embedding, *positions, *token_types, *embed_norm, *final_norm, *pooler;
     const char *head; // without a prefix
+    // Of an encoder's classifier of texts, without a prefix: the layer before its head, which is trained with it (NULL:
+    // none), and the head (NULL: classifier).
+    const char *class_dense, *class_head;
     MaskedHeadNames masked;
     const char *layer; // "layers.%d.", the prefix of the following names
     const char *norms[NORM_SITES];
@@ -118,6 +121,7 @@ typedef struct Architecture {
     int64_t unrotated_pattern; // every n-th layer has no RoPE, unless the configuration says otherwise; 0: all have
     GluKind glu;               // unless the configuration says otherwise
     ActivationKind activation;
+    ActivationKind class_activation; // after hf.class_dense
     // Values that llama.cpp hard-codes and a GGUF file does not hold:
     int64_t sliding_pattern;  // every n-th layer is not sliding; 0: all are
     int64_t gguf_window;      // without attention.sliding_window
@@ -133,8 +137,8 @@ typedef struct Architecture {
 // NULL when unknown.
 const Architecture *architecture_by_gguf(const char *name, size_t len, bool experts);
 const Architecture *architecture_by_model_type(const char *model_type);
-// Hugging Face's name of the classifier's head in the family's ...ForSequenceClassification.
-const char *architecture_class_head(const Architecture *a);
+// Hugging Face's name of the head in the family's ...ForTokenClassification, or ...ForSequenceClassification.
+const char *architecture_class_head(const Architecture *a, bool tokens);
 // "layers.3." from the pattern of the table.
 void architecture_layer_prefix(char *buf, size_t size, const TensorNames *names, int64_t layer);
 // As PEFT matches names: `end` is `name`, or its end after a dot.

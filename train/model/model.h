@@ -51,7 +51,7 @@ struct Model {
     Weight position_embedding, type_embedding, pooler;
     Weight masked_dense; // before an encoder's head of masked language modelling; 0 rows: not loaded
     Norm masked_norm;
-    Weight class_head; // of a checkpoint with a classifier; 0 rows: none
+    Weight class_head, class_dense; // of a checkpoint with a classifier; 0 rows: none
     Norm embed_norm, final_norm;
     Norm head_norm; // final_norm times config.logit_scale, for the language model's head
     ModelLayer *layers;
@@ -113,8 +113,8 @@ void model_keep(Model *m, size_t most);
 int model_check_unchanged(const Model *m, Err *err);
 // Reads only the metadata (no weights, no tokenizer): for checks before the load.
 int model_read_config(ModelConfig *c, const char *path, const ModelOptions *options, Err *err);
-// The model has what the head of a text's classifier reads: a pooler, where it is an encoder.
-int model_check_pooler(const Model *m, Err *err);
+// The model has what the head of a classifier of texts, or of tokens, reads: some encoders have a pooler.
+int model_check_pooler(const Model *m, bool tokens, Err *err);
 // What config.json says of the head of a ...ForSequenceClassification or ...ForTokenClassification that the model has
 // (class_head): its classes, empty where they have only transformers' names LABEL_0, ..., and its problem_type
 // (PROBLEM_AUTO: none). The caller clears *names.

@@ -192,8 +192,8 @@ static int check_masked_head(const Model *m, const ModelOptions *o, Err *err) {
                      m->path, family, m->config.arch->hf.masked.dense);
 }
 
-static int check_masked_pooler(const Model *m, Err *err) {
-    if (m->config.mean_pooled)
+static int check_masked_pooler(const Model *m, bool tokens, Err *err) {
+    if (m->config.mean_pooled && !tokens)
         return err_input(err,
                          "%s: classifier_pooling is not cls; a classifier that reads the mean of all tokens is not "
                          "in this version",
@@ -203,15 +203,10 @@ static int check_masked_pooler(const Model *m, Err *err) {
                      m->config.arch->hf.masked.dense, m->config.arch->model_types[0]);
 }
 
-int model_check_pooler(const Model *m, Err *err) {
+int model_check_pooler(const Model *m, bool tokens, Err *err) {
     const char *family = m->config.arch->model_types[0];
-    if (!m->config.arch->encoder) return 0;
-    if (m->config.arch->masked_pooler) return check_masked_pooler(m, err);
-    if (!m->config.arch->hf.pooler)
-        return err_input(err,
-                         "%s: a classifier of %s trains a layer before its head, which is not in this version; "
-                         "expected task mlm, or a bert model",
-                         m->path, family);
+    if (m->config.arch->masked_pooler) return check_masked_pooler(m, tokens, err);
+    if (tokens || !m->config.arch->hf.pooler) return 0;
     if (m->pooler.rows && m->pooler.bias) return 0;
     return err_input(err, "%s: pooler.dense is missing; a %s classifier reads the pooler's output", m->path, family);
 }

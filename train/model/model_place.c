@@ -148,6 +148,7 @@ static void place_others(Placer *p) {
     place_weight(p, &m->type_embedding, false);
     place_weight(p, &m->pooler, false);
     place_floats(p, &m->class_head.bias, m->class_head.rows);
+    place_floats(p, &m->class_dense.bias, m->class_dense.rows);
     place_norm(p, &m->embed_norm, c->hidden);
     bool scaled = m->head_norm.weight != m->final_norm.weight;
     place_norm(p, &m->final_norm, c->hidden);

@@ -136,15 +136,26 @@ static void list_tables(Loader *l) {
     }
 }
 
-// The head of a ...ForSequenceClassification: any number of classes. False where the file has none.
+// Of a file with this weight; else NULL.
+static const SourceTensor *class_weight(const Model *m, const char *name) {
+    AUTO_FREE char *weight = mem_printf("%s.weight", name);
+    return m->is_gguf ? NULL : weight_source_get(m->file->source, weight);
+}
+
+// The head of a ...ForSequenceClassification or ...ForTokenClassification: any number of classes. False where the file
+// has none. adapter_head.c reads it.
 static bool list_class_head(Loader *l) {
     Model *m = l->m;
-    const char *name = architecture_class_head(m->config.arch);
-    AUTO_FREE char *weight = mem_printf("%s.weight", name);
-    const SourceTensor *t = m->is_gguf ? NULL : weight_source_get(m->file->source, weight);
+    const char *name = architecture_class_head(m->config.arch, false), *dense = l->names->class_dense;
+    const SourceTensor *t = class_weight(m, name);
+    if (!t) t = class_weight(m, name = architecture_class_head(m->config.arch, true));
     if (!t) return false;
+    if (dense && class_weight(m, dense)) {
+        add_matrix(l, &m->class_dense, m->config.hidden, m->config.hidden, dense)->dense = true;
+        add_bias(l, &m->class_dense, m->config.hidden, dense);
+    }
     int64_t classes = t->n_dims == 2 && t->shape[0] > 0 ? t->shape[0] : 1;
-    add_matrix(l, &m->class_head, classes, m->config.hidden, name)->dense = true; // adapter_head.c reads it
+    add_matrix(l, &m->class_head, classes, m->config.hidden, name)->dense = true;
     AUTO_FREE char *bias = mem_printf("%s.bias", name); // a decoder's has one in ...ForTokenClassification alone
     if (m->config.arch->encoder || weight_source_get(m->file->source, bias)) add_bias(l, &m->class_head, classes, name);
     return true;

@@ -1,4 +1,4 @@
-// class_loss: a classifier's head with its cross-entropy and all its gradients.
+// class_loss: a classifier's head with its cross-entropy and all its gradients, and those of a layer before it.
 //
 // Rows are few (one a sample) and parameters are float32, hence plain sums: a warp for each logit, a thread for each
 // element of dx and of dW, each in a fixed order, so that a row's results do not depend on other rows or their number.
@@ -95,4 +95,26 @@ void cuda_class_loss(Backend *b, HeadResult *result, Mat dx, Mat x, const ClassH
     c.predicted = h->predicted;
     if (x.rows) DISPATCH(x.dtype, T, class_loss<T>(b, dx, x, h, &c, d));
     cuda_total_loss(b, result, rows, x.rows);
+}
+
+// Row i of dW += dy[:, i]^T x; the last column is of the bias.
+template <class T>
+static __global__ void dense_gradients(float *dw, float *dbias, Rows<const T> dy, Rows<const T> x, int64_t m,
+                                       uint32_t rows, uint32_t columns) {
+    Place at = place_of(rows, columns, 1);
+    if (!at.inside) return;
+    uint32_t cols = columns - 1;
+    bool bias = at.col == cols;
+    float sum = 0;
+    for (int64_t t = 0; t < m; t++) sum += load(dy.at(t, at.row)) * (bias ? 1 : load(x.at(t, at.col)));
+    float *to = bias ? dbias + at.row : dw + (int64_t)at.row * cols + at.col;
+    *to += sum;
+}
+
+void cuda_dense_gradients(Backend *b, float *dw, float *dbias, Mat dy, Mat x) {
+    CHECK_MAT(dy, b->activation, x.rows, dy.cols);
+    CHECK_MAT(x, b->activation, x.rows, x.cols);
+    DISPATCH(x.dtype, T,
+             RUN_EACH(b, (dense_gradients<T>), dy.cols, x.cols + 1, dw, dbias, rows_of<const T>(dy),
+                      rows_of<const T>(x), x.rows));
 }
