@@ -36,6 +36,17 @@ int group_barrier(Group *g, Err *err) {
     return group_sum(g, &nothing, 1, err);
 }
 
+int group_link(Group *g, int previous, int next, double seconds, Err *err) {
+    CHECK(previous < g->ranks && next < g->ranks, "neighbours %d and %d of %d ranks", previous, next, g->ranks);
+    if (g->broken) return refuse_broken(err);
+    return g->ranks == 1 || !g->calls->link ? 0 : note(g, g->calls->link(g, previous, next, seconds, err));
+}
+
+int group_exchange(Group *g, const GroupMessage *out, const GroupMessage *in, Err *err) {
+    if (g->broken) return refuse_broken(err);
+    return out || in ? note(g, g->calls->exchange(g, out, in, err)) : 0;
+}
+
 // ---- agreeing ----
 
 typedef struct Verdict {

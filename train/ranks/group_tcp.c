@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "links.h"
+
 typedef enum { BROADCAST = 1, GATHER, SUM, GIVE_UP } CallKind;
 
 // The header of a call.
@@ -19,6 +21,7 @@ typedef struct Tcp {
     uint64_t calls;
     double deadline; // of the current call
     int torn;        // rank with a partially sent message, 0: none
+    Links links;
 } Tcp;
 
 enum { CHUNK = 1 << 15 };             // integers that rank 0 receives at a time
@@ -164,18 +167,30 @@ static int tcp_sum(Group *g, int64_t *data, int64_t n, Err *err) {
     return conclude(t, sum_at_0(t, &c, data, n, err), err);
 }
 
+static int tcp_link(Group *g, int previous, int next, double seconds, Err *err) {
+    Tcp *t = g->state;
+    return links_open(&t->links, g, (const int[]){previous, next}, seconds, err);
+}
+
+static int tcp_exchange(Group *g, const GroupMessage *out, const GroupMessage *in, Err *err) {
+    Tcp *t = g->state;
+    return links_exchange(&t->links, out, in, g->limit > 0 ? time_now() + g->limit : INFINITY, err);
+}
+
 static void tcp_close(Group *g, bool failed) {
     Tcp *t = g->state;
+    links_close(&t->links);
     rank_sockets_close(&t->sockets);
     mem_free(t);
 }
 
-static const GroupCalls tcp_calls = {"tcp", tcp_broadcast, tcp_gather, tcp_sum, tcp_close};
+static const GroupCalls tcp_calls = {"tcp", tcp_broadcast, tcp_gather, tcp_sum, tcp_link, tcp_exchange, tcp_close};
 
 void group_tcp_open(Group *g, RankSockets *sockets) {
     Tcp *t = mem_calloc(1, sizeof *t);
     t->sockets = *sockets;
     *sockets = (RankSockets){0};
+    t->links = (Links){.peers = {-1, -1}, .fds = {-1, -1}};
     int rank = t->sockets.rank, ranks = t->sockets.ranks;
     *g = (Group){.calls = &tcp_calls, .state = t, .rank = rank, .ranks = ranks, .local_ranks = 1};
     g->node = rank, g->nodes = ranks;

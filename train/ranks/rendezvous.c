@@ -353,6 +353,49 @@ int rendezvous_over_group(RankSockets *s, Group *g, RendezvousChannel channel, d
     return rendezvous_open(s, &p, err);
 }
 
+// One of the two ends of a link: `place` as in a rendezvous of two ranks.
+static int open_link(int *fd, const Group *g, const Offer *offer, RendezvousOptions *place, Err *err) {
+    RankSockets s;
+    if (offer->port < 1 || offer->port > UINT16_MAX) return err_runtime(err, "a rank cannot listen on a port");
+    place->channel = RENDEZVOUS_LINK;
+    place->ranks = 2;
+    place->hosts = offer->hosts;
+    place->port = offer->port;
+    proof_key(place->key, g->key, sizeof g->key, offer->use, sizeof offer->use);
+    if (rendezvous_open(&s, place, err)) return -1;
+    *fd = s.fds[!place->rank];
+    s.ranks = 0; // the connection is the caller's
+    rank_sockets_close(&s);
+    return 0;
+}
+
+// Each rank first connects to the one before it, which accepts as soon as it has its own.
+static int open_links(int fds[NEIGHBOURS], const Group *g, const int neighbours[NEIGHBOURS], Offer *offers,
+                      RendezvousOptions own, Err *err) {
+    RendezvousOptions other = {.rank = 1, .listener = -1, .seconds = own.seconds};
+    int before = neighbours[PREVIOUS];
+    for (int r = 0; r < g->ranks; r++) GROUP_END_TEXT(offers[r].hosts);
+    if (before >= 0 && open_link(&fds[PREVIOUS], g, &offers[before], &other, err)) {
+        if (own.listener >= 0) close(own.listener);
+        return err_context(err, "link to rank %d", before);
+    }
+    if (neighbours[NEXT] < 0 || !open_link(&fds[NEXT], g, &offers[g->rank], &own, err)) return 0;
+    return err_context(err, "link to rank %d", neighbours[NEXT]);
+}
+
+int rendezvous_neighbours(int fds[NEIGHBOURS], Group *g, const int neighbours[NEIGHBOURS], double seconds, Err *err) {
+    Offer mine = {0};
+    AUTO_FREE Offer *offers = mem_calloc((size_t)g->ranks, sizeof *offers);
+    RendezvousOptions own = {.listener = -1, .seconds = seconds};
+    fds[PREVIOUS] = fds[NEXT] = -1;
+    if (neighbours[NEXT] >= 0) make_offer(&mine, &own.listener, g, err);
+    if (group_gather(g, offers, &mine, sizeof mine, err)) {
+        if (own.listener >= 0) close(own.listener);
+        return -1;
+    }
+    return open_links(fds, g, neighbours, offers, own, err);
+}
+
 void rank_sockets_close(RankSockets *s) {
     for (int r = 0; r < s->ranks; r++)
         if (s->fds[r] >= 0) close(s->fds[r]);

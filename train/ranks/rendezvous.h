@@ -15,7 +15,7 @@ typedef struct RankSockets {
 } RankSockets;
 
 // The purpose of a connection; a job may have one rendezvous of each.
-typedef enum { RENDEZVOUS_GROUP, RENDEZVOUS_HEARTBEAT } RendezvousChannel;
+typedef enum { RENDEZVOUS_GROUP, RENDEZVOUS_HEARTBEAT, RENDEZVOUS_LINK } RendezvousChannel;
 
 typedef struct RendezvousOptions {
     RendezvousChannel channel;
@@ -31,6 +31,10 @@ typedef struct RendezvousOptions {
 int rendezvous_open(RankSockets *s, const RendezvousOptions *place, Err *err);
 // The same for ranks that have a group already: rank 0 picks the port and broadcasts it. Collective.
 int rendezvous_over_group(RankSockets *s, Group *g, RendezvousChannel channel, double seconds, Err *err);
+// Of chains of ranks, which name each other: a connection to each neighbour (-1: none), which the earlier rank accepts.
+// Collective.
+enum { PREVIOUS, NEXT, NEIGHBOURS };
+int rendezvous_neighbours(int fds[NEIGHBOURS], Group *g, const int neighbours[NEIGHBOURS], double seconds, Err *err);
 void rank_sockets_close(RankSockets *s); // {0} is allowed
 
 // All bytes until `deadline` (time_now; may be INFINITY), or -1 with a message that names the peer. `peer`: a rank; on

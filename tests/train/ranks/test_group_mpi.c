@@ -133,6 +133,25 @@ static void test_group_mpi_waits_asleep(void **state) {
     if (used > 0.1) fail_msg("%g seconds of computing in a wait of 0.4 seconds", used);
 }
 
+// Around a ring, with messages of several pieces in the small build.
+static void test_group_mpi_exchanges(void **state) {
+    (void)state;
+    enum { BYTES = 4321 };
+    char out[BYTES], in[BYTES] = {0};
+    int n = g_group.ranks, next = (g_group.rank + 1) % n, previous = (g_group.rank + n - 1) % n;
+    Err err = {0};
+    if (n == 1) return;
+    ASSERT_OK(group_link(&g_group, previous, next, 20, &err), &err);
+    for (int i = 0; i < BYTES; i++) out[i] = (char)(g_group.rank + i % 251);
+    GroupMessage to = {next, out, BYTES}, from = {previous, in, BYTES};
+    ASSERT_OK(group_exchange(&g_group, &to, &from, &err), &err);
+    for (int i = 0; i < BYTES; i++) assert_int_equal(in[i], (char)(previous + i % 251));
+    bool sends = g_group.rank == 0, receives = g_group.rank == 1;
+    to.peer = 1, from.peer = 0;
+    ASSERT_OK(group_exchange(&g_group, sends ? &to : NULL, receives ? &from : NULL, &err), &err);
+    if (receives) assert_int_equal(in[1], 1);
+}
+
 static uint64_t blocked_signals(const char *task) {
     char path[300], line[256];
     uint64_t mask = 0;
@@ -164,5 +183,5 @@ static void test_group_mpi_leaves_signals_alone(void **state) {
 
 TEST_MAIN_WITH(open_group, close_group, TEST(test_group_mpi_numbers_the_ranks), TEST(test_group_mpi_sums),
                TEST(test_group_mpi_broadcasts_from_each_rank), TEST(test_group_mpi_gathers),
-               TEST(test_group_mpi_agrees), TEST(test_group_mpi_waits_asleep),
+               TEST(test_group_mpi_agrees), TEST(test_group_mpi_exchanges), TEST(test_group_mpi_waits_asleep),
                TEST(test_group_mpi_leaves_signals_alone))

@@ -1,6 +1,8 @@
 // A group of processes over TCP: what they exchange arrives, and whoever is gone or out of step is an error.
 #include "test.h"
 
+#include <poll.h>
+
 #include "forked.h"
 #include "group_tcp.h"
 #include "sockets.h"
@@ -251,6 +253,79 @@ static void test_group_tcp_carries_another_star(void **state) {
     assert_works(rendezvous_over);
 }
 
-TEST_MAIN(TEST(test_group_tcp_sums), TEST(test_group_tcp_gathers_and_broadcasts), TEST(test_group_tcp_agrees),
+// Both directions of a chain of all ranks at once, more bytes than a socket holds.
+enum { MESSAGE = 3000001 };
+
+static char byte_of(int from, int round, size_t i) { return (char)(from * 7 + round * 3 + (int)(i % 251)); }
+
+static int exchange_with(Group *g, int out, int in, int round, Err *err) {
+    char *sent = mem_alloc(MESSAGE, 1), *got = mem_calloc(MESSAGE, 1);
+    for (size_t i = 0; i < MESSAGE; i++) sent[i] = byte_of(g->rank, round, i);
+    GroupMessage to = {out, sent, MESSAGE}, from = {in, got, MESSAGE};
+    int status = group_exchange(g, out >= 0 ? &to : NULL, in >= 0 ? &from : NULL, err);
+    for (size_t i = 0; i < MESSAGE && in >= 0 && !status; i++)
+        if (got[i] != byte_of(in, round, i)) status = err_runtime(err, "byte %zu of rank %d is wrong", i, in);
+    mem_free(sent);
+    mem_free(got);
+    return status;
+}
+
+static int exchange_along_a_chain(Group *g, Err *err) {
+    int previous = g->rank - 1, next = g->rank + 1 < g->ranks ? g->rank + 1 : -1;
+    if (group_link(g, previous, next, 20, err)) return -1;
+    for (int round = 0; round < 3; round++)
+        if (exchange_with(g, next, previous, round, err) || exchange_with(g, previous, next, round, err) ||
+            exchange_with(g, g->rank % 2 ? previous : next, g->rank % 2 ? previous : next, round, err))
+            return -1;
+    return group_barrier(g, err);
+}
+
+static void test_group_tcp_exchanges_along_a_chain(void **state) {
+    (void)state;
+    Forked r[RANKS];
+    run_group(2, exchange_along_a_chain, r); // of even length: the third exchange has pairs
+    for (int i = 0; i < 2; i++) ASSERT_OK(r[i].status, &r[i].err);
+    run_group(4, exchange_along_a_chain, r);
+    for (int i = 0; i < 4; i++) ASSERT_OK(r[i].status, &r[i].err);
+}
+
+// Rank 1 sends a byte less than rank 0 expects.
+static int exchange_out_of_step(Group *g, Err *err) {
+    char data[8] = {0};
+    GroupMessage out = {0, data, 7}, in = {1, data, 8};
+    if (group_link(g, g->rank - 1, g->rank ? -1 : 1, 20, err)) return -1;
+    return g->rank ? group_exchange(g, &out, NULL, err) : group_exchange(g, NULL, &in, err);
+}
+
+// And one that leaves instead.
+static int exchange_with_a_leaver(Group *g, Err *err) {
+    char data[8];
+    GroupMessage in = {1, data, sizeof data};
+    if (group_link(g, g->rank - 1, g->rank ? -1 : 1, 20, err)) return -1;
+    return g->rank ? 0 : group_exchange(g, NULL, &in, err);
+}
+
+static int exchange_with_a_silent_one(Group *g, Err *err) {
+    char data[8];
+    GroupMessage in = {1, data, sizeof data};
+    if (group_link(g, g->rank - 1, g->rank ? -1 : 1, 20, err)) return -1;
+    g->limit = 0.2;
+    if (g->rank) poll(NULL, 0, 1000);
+    return g->rank ? 0 : group_exchange(g, NULL, &in, err);
+}
+
+static void test_group_tcp_an_exchange_fails(void **state) {
+    (void)state;
+    Forked r[RANKS];
+    run_group(2, exchange_out_of_step, r);
+    assert_gone(&r[0], "ranks are out of step: rank 1 sends message 1 of 7 bytes; expected message 1 of 8");
+    run_group(2, exchange_with_a_leaver, r);
+    assert_gone(&r[0], "rank 1 is lost: ");
+    run_group(2, exchange_with_a_silent_one, r);
+    assert_gone(&r[0], "rank 1 is silent: ");
+}
+
+TEST_MAIN(TEST(test_group_tcp_exchanges_along_a_chain), TEST(test_group_tcp_an_exchange_fails),
+          TEST(test_group_tcp_sums), TEST(test_group_tcp_gathers_and_broadcasts), TEST(test_group_tcp_agrees),
           TEST(test_group_tcp_out_of_step), TEST(test_group_tcp_a_rank_is_gone), TEST(test_group_tcp_a_rank_is_silent),
           TEST(test_group_tcp_carries_another_star))

@@ -53,7 +53,8 @@ static int hostile_sum(Group *g, int64_t *data, int64_t n, Err *err) {
 
 static void hostile_close(Group *g, bool failed) { (void)g, (void)failed; }
 
-static const GroupCalls hostile_calls = {"hostile", hostile_broadcast, hostile_gather, hostile_sum, hostile_close};
+static const GroupCalls hostile_calls = {"hostile", hostile_broadcast, hostile_gather, hostile_sum, NULL,
+                                         NULL,      hostile_close};
 
 static void check_text(const Err *err) {
     assert_true(memchr(err->msg, 0, sizeof err->msg) != NULL);

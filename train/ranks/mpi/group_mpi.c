@@ -52,24 +52,35 @@ static int checked(int rc, const char *what, Err *err) {
     return err_runtime(err, "MPI: %s: %s", what, text);
 }
 
+enum { FIRST_NAP = 50000 };
+typedef struct Pause {
+    Polling p;
+    long nap; // nanoseconds of the next sleep
+} Pause;
+
+// Between two looks at a request, after so many seconds. -1: it has timed out.
+static int pause_polling(Pause *s, const Group *g, double waited, const char *what, Err *err) {
+    double limit = s->p.limit > 0 ? s->p.limit : g->limit;
+    if (limit > 0 && waited > limit)
+        return err_runtime(err, "MPI: %s: timed out after %.1f s: another rank is stopped, hangs, or is unreachable",
+                           what, waited);
+    if (waited < s->p.busy) {
+        sched_yield();
+        return 0;
+    }
+    nanosleep(&(struct timespec){.tv_nsec = s->nap}, NULL);
+    if (2 * s->nap <= s->p.longest_sleep) s->nap *= 2;
+    return 0;
+}
+
 // `rc`: of the call that started the request.
 static int finish(const Group *g, int rc, MPI_Request request, Polling p, const char *what, Err *err) {
-    double start = time_now(), limit = p.limit > 0 ? p.limit : g->limit;
-    struct timespec nap = {.tv_nsec = 50000};
+    double start = time_now();
+    Pause pause = {p, FIRST_NAP};
     for (int done = 0; !checked(rc, what, err);) {
         rc = MPI_Test(&request, &done, MPI_STATUS_IGNORE);
         if (rc == MPI_SUCCESS && done) return 0;
-        double waited = time_now() - start;
-        if (limit > 0 && waited > limit)
-            return err_runtime(err,
-                               "MPI: %s: timed out after %.1f s: another rank is stopped, hangs, or is unreachable",
-                               what, waited);
-        if (waited < p.busy) {
-            sched_yield();
-            continue;
-        }
-        nanosleep(&nap, NULL);
-        if (2 * nap.tv_nsec <= p.longest_sleep) nap.tv_nsec *= 2;
+        if (pause_polling(&pause, g, time_now() - start, what, err)) return -1;
     }
     return -1;
 }
@@ -143,6 +154,54 @@ static int mpi_sum(Group *g, int64_t *data, int64_t n, Err *err) {
         if (add_slices(g, data + done, piece, err)) return -1;
     }
     return 0;
+}
+
+// ---- messages between two ranks ----
+
+enum { TAG_MESSAGE = 1 };
+
+static size_t pieces_of(const GroupMessage *m) { return !m ? 0 : m->bytes ? (m->bytes - 1) / MPI_PIECE + 1 : 1; }
+
+static int piece_bytes(const GroupMessage *m, size_t piece) {
+    size_t left = m->bytes - piece * MPI_PIECE;
+    return (int)(left < MPI_PIECE ? left : MPI_PIECE);
+}
+
+static int start_pieces(const Group *g, const GroupMessage *m, bool sends, MPI_Request *requests, Err *err) {
+    for (size_t i = 0; i < pieces_of(m); i++) {
+        char *at = (char *)m->data + i * MPI_PIECE;
+        int n = piece_bytes(m, i);
+        int rc = sends ? MPI_Isend(at, n, MPI_BYTE, m->peer, TAG_MESSAGE, comm_of(g), &requests[i])
+                       : MPI_Irecv(at, n, MPI_BYTE, m->peer, TAG_MESSAGE, comm_of(g), &requests[i]);
+        if (checked(rc, "message", err)) return -1;
+    }
+    return 0;
+}
+
+// A message of another size than expected: the ranks are out of step. (A longer one is an error of MPI.)
+static int check_sizes(const GroupMessage *in, const MPI_Status *statuses, Err *err) {
+    for (size_t i = 0; i < pieces_of(in); i++) {
+        int got = 0;
+        MPI_Get_count(&statuses[i], MPI_BYTE, &got);
+        if (got != piece_bytes(in, i))
+            return err_runtime(err, "ranks are out of step: rank %d sent %d bytes; expected %d", in->peer, got,
+                               piece_bytes(in, i));
+    }
+    return 0;
+}
+
+static int mpi_exchange(Group *g, const GroupMessage *out, const GroupMessage *in, Err *err) {
+    size_t n_in = pieces_of(in), n = n_in + pieces_of(out);
+    AUTO_FREE MPI_Request *requests = mem_calloc(n, sizeof *requests);
+    AUTO_FREE MPI_Status *statuses = mem_calloc(n, sizeof *statuses);
+    double start = time_now();
+    Pause pause = {for_exchange, FIRST_NAP};
+    if (start_pieces(g, in, false, requests, err) || start_pieces(g, out, true, requests + n_in, err)) return -1;
+    for (int done = 0; !done;) {
+        if (checked(MPI_Testall((int)n, requests, &done, statuses), "message", err)) return -1;
+        if (!done && pause_polling(&pause, g, time_now() - start, "message", err)) return -1;
+    }
+    return check_sizes(in, statuses, err);
 }
 
 // ---- a deadline for MPI calls that have none ----
@@ -222,6 +281,7 @@ static const GroupCalls mpi_calls = {
     .broadcast = mpi_broadcast,
     .gather = mpi_gather,
     .sum = mpi_sum,
+    .exchange = mpi_exchange,
     .close = mpi_close,
 };
 
