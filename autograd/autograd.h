@@ -27,6 +27,7 @@
     X(MOE_ROUTE, "moe_route") X(MOE_GATHER, "moe_gather") X(GROUPED_LINEAR, "grouped_linear") \
     X(MOE_SCALE, "moe_scale") X(MOE_COMBINE, "moe_combine") \
     X(HEAD_LOSS, "head_loss") X(PREFERENCE_LOSS, "preference_loss") X(CLASS_LOSS, "class_loss") \
+    X(RECEIVE, "receive") X(SEND, "send") X(TURN, "turn") \
     X(POOL, "pool") X(LOGITS, "logits") X(TOP_LOGITS, "top_logits") X(OFFLOAD, "offload")
 // clang-format on
 #define TAPE_OP_ID(id, name) TAPE_OP_##id,
@@ -121,6 +122,16 @@ typedef struct TopLogits {
 } TopLogits;
 void op_top_logits(Tape *t, Tensor *x, const Weight *w, const TopLogits *top);
 
+// ---- a graph in parts, which run one after the other (ops_boundary.c) ----
+// Where two of them meet: an activation, and in training its gradient; in device memory of the caller.
+typedef struct Boundary {
+    Mat activation, grad; // grad without data: no parameter below has a gradient
+} Boundary;
+// Begins a part with the activation. Backward writes its gradient.
+Tensor *op_receive(Tape *t, const Boundary *b);
+// Ends a part: x is the activation. In training tape_run_backward reads its gradient.
+void op_send(Tape *t, Tensor *x, const Boundary *b);
+
 // Nodes built between begin and end are recomputed in backward instead of kept; ranges do not nest.
 void tape_checkpoint_begin(Tape *t);
 void tape_checkpoint_end(Tape *t);
@@ -150,6 +161,10 @@ typedef enum { TAPE_FORWARD, TAPE_TRAIN } TapeMode;
 // Returns the bytes of arena that tape_run needs. Reads no data, so it may be called without any weights in memory.
 size_t tape_plan(Tape *t, TapeMode mode);
 void tape_run(Tape *t, void *arena);
+// tape_run of a training graph that ends with op_send, in two halves. kept, temporary: of TapeStats' sizes, 64-byte
+// aligned; other tapes may use `temporary` between the halves.
+void tape_run_forward(Tape *t, void *kept, void *temporary);
+void tape_run_backward(Tape *t, void *kept, void *temporary);
 
 // ---- together.c: several tapes over the same frozen weights, each as it was built ----
 //

@@ -77,6 +77,7 @@ static void emit_forward(Tape *t, int node, bool again) {
         return;
     }
     stages_before(t, node);
+    if (n->op->id == TAPE_OP_TURN) t->turn = t->n_instructions;
     Instruction *in = instruction_add(t, INSTRUCTION_RUN, node, false);
     for (int i = 0; i < n->n_in; i++) buffer_touch(t, n->in[i]->buffer);
     for (int i = 0; i < n->n_out; i++) {
@@ -223,6 +224,7 @@ static void place_buffers(Tape *t) {
 size_t tape_plan(Tape *t, TapeMode mode) {
     CHECK(t->segment == NO_SEGMENT, "a checkpointed range is still open");
     t->mode = mode;
+    t->turn = SIZE_MAX;
     t->n_instructions = t->n_buffers = 0;
     t->most_workspace = 0;
     t->stats = (TapeStats){.nodes = (int64_t)t->n_nodes};

@@ -121,7 +121,7 @@ TapeStats tape_stats(const Tape *t) { return t->stats; }
 static void *address(const Tape *t, char *arena, int buffer) {
     if (buffer == NO_BUFFER) return NULL;
     size_t place = t->buffers[buffer].place;
-    if (place & PLACE_TEMPORARY) return arena + t->stats.kept_bytes + (place & ~PLACE_TEMPORARY);
+    if (place & PLACE_TEMPORARY) return t->temporary + (place & ~PLACE_TEMPORARY);
     return arena + place;
 }
 
@@ -165,9 +165,10 @@ void tape_run_instruction(Tape *t, const Instruction *in, char *arena, void *ws)
     if (n->op->makes_grad) n->in[0]->grad = n->out[0]->data;
 }
 
-void tape_begin(Tape *t, const void *arena) {
+static void begin(Tape *t, const void *kept, void *temporary) {
     CHECK(t->n_instructions > 0 || t->n_nodes == 0, "the tape is not planned");
-    CHECK((uintptr_t)arena % 64 == 0);
+    CHECK((uintptr_t)kept % 64 == 0 && (uintptr_t)temporary % 64 == 0);
+    t->temporary = temporary;
     for (size_t i = 0; i < t->n_tensors; i++) {
         Tensor *x = tape_tensor_at(t, i);
         x->data = x->external;
@@ -176,10 +177,36 @@ void tape_begin(Tape *t, const void *arena) {
     offload_reserve(t);
 }
 
+void tape_begin(Tape *t, void *arena) { begin(t, arena, (char *)arena + t->stats.kept_bytes); }
+
+static void run_range(Tape *t, size_t from, size_t to, void *kept) {
+    for (size_t i = from; i < to; i++) tape_run_instruction(t, &t->instructions[i], kept, NULL);
+}
+
+// Between the halves of a run the temporary memory is another tape's.
+static void check_turn(const Tape *t) {
+    for (size_t i = 0; i < t->n_buffers && t->turn != SIZE_MAX; i++) {
+        const Buffer *b = &t->buffers[i];
+        CHECK(b->keep || (size_t)b->first >= t->turn || (size_t)b->last <= t->turn, "a temporary buffer at the turn");
+    }
+}
+
+void tape_run_forward(Tape *t, void *kept, void *temporary) {
+    CHECK(!t->shares_workspace && t->mode == TAPE_TRAIN && t->turn < t->n_instructions, "no op_send");
+    check_turn(t);
+    begin(t, kept, temporary);
+    run_range(t, 0, t->turn, kept);
+}
+
+void tape_run_backward(Tape *t, void *kept, void *temporary) {
+    t->temporary = temporary;
+    run_range(t, t->turn, t->n_instructions, kept);
+}
+
 void tape_run(Tape *t, void *arena) {
     CHECK(!t->shares_workspace, "its workspace is that of tapes_run");
     tape_begin(t, arena);
-    for (size_t i = 0; i < t->n_instructions; i++) tape_run_instruction(t, &t->instructions[i], arena, NULL);
+    run_range(t, 0, t->n_instructions, arena);
 }
 
 const char *tape_op_name(TapeOp op) {

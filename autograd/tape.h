@@ -98,6 +98,7 @@ typedef union NodeArgs {
         ClassHead head;
         HeadResult *result;
     } classes;
+    Boundary boundary;
     struct {
         const int32_t *start;
         Mat vectors;
@@ -194,6 +195,7 @@ struct Tape {
     int stage;                // of the nodes being built; while planning of the instruction being added
     // the plan
     TapeMode mode;
+    size_t turn; // the instruction that reads the gradient of op_send; SIZE_MAX: none
     Instruction *instructions;
     size_t n_instructions, instruction_capacity;
     Buffer *buffers;
@@ -207,6 +209,7 @@ struct Tape {
     size_t n_waiting, n_left, waiting_capacity;
     char *host;
     size_t host_bytes;
+    char *temporary;       // of the run: the arena's second part
     bool shares_workspace; // tape_share_workspace
     size_t most_workspace; // then: of any instruction
 };
@@ -228,7 +231,7 @@ void buffer_touch(Tape *t, int buffer); // the next instruction uses it
 
 // tape.c: running. tape_begin: before the first instruction. tape_bind: sets where the op of an instruction finds its
 // tensors; ws: NULL, or the workspace of all tapes.
-void tape_begin(Tape *t, const void *arena);
+void tape_begin(Tape *t, void *arena);
 Exec tape_bind(Tape *t, const Instruction *in, char *arena, void *ws);
 void tape_run_instruction(Tape *t, const Instruction *in, char *arena, void *ws);
 

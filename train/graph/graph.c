@@ -41,6 +41,29 @@ static void keep_scored(Pass *p, const PassInputs *in) {
     p->last_attention.longest = 0;
 }
 
+// ---- stages of a pipeline ----
+
+bool graph_has_gradient_at(const Adapter *a, int64_t layer) {
+    return a && a->grad && a->n_segments && a->segments[0].layer >= 0 && a->segments[0].layer < layer;
+}
+
+static Boundary boundary_of(const Pass *p, const PassInputs *in, void *activation, void *grad) {
+    DType dtype = in->backend->activation;
+    int64_t rows = in->shape.tokens, cols = p->m->config.hidden;
+    return (Boundary){mat_of(activation, dtype, rows, cols), mat_of(grad, dtype, rows, cols)};
+}
+
+static Tensor *receive(const Pass *p, const PassInputs *in) {
+    bool graded = graph_has_gradient_at(p->a, p->m->first_layer);
+    Boundary b = boundary_of(p, in, p->o->edges->in, graded ? p->o->edges->in_grad : NULL);
+    return op_receive(p->t, &b);
+}
+
+static void send(const Pass *p, Tensor *x, const PassInputs *in) {
+    Boundary b = boundary_of(p, in, p->o->edges->out, p->o->edges->out_grad);
+    op_send(p->t, x, &b);
+}
+
 // ---- from ids to the last hidden states ----
 
 static Tensor *embed(const Pass *p, const int32_t *ids, int64_t tokens) {
@@ -84,7 +107,7 @@ static Tensor *encoder_end(const Pass *p, Tensor *x) {
 static Tensor *blocks(const Pass *p, Tensor *x) {
     const Model *m = p->m;
     bool encoder = m->config.arch->encoder, normed_after = encoder && m->config.arch->norms & PROJ_BIT(NORM_POST_ATTN);
-    for (int64_t i = 0; i < m->config.layers; i++) {
+    for (int64_t i = m->first_layer; i < m->end_layer; i++) {
         if (m->stream) tape_stage(p->t, &m->stream->stages, (int)i);
         if (p->o && p->o->recompute == RECOMPUTE_OFFLOAD) tape_offload(p->t, x);
         pass_recompute_begin(p, RECOMPUTE_BLOCKS);
@@ -92,6 +115,7 @@ static Tensor *blocks(const Pass *p, Tensor *x) {
         pass_recompute_end(p, RECOMPUTE_BLOCKS);
     }
     if (m->stream) tape_stage(p->t, &m->stream->stages, TAPE_NO_STAGE);
+    if (!model_is_last(m)) return x;
     if (p->states) return pass_norm(p, &m->final_norm, x);
     if (!encoder) return pass_norm(p, p->a && p->a->config.labels ? &m->final_norm : &m->head_norm, x);
     return encoder_end(p, x);
@@ -107,6 +131,7 @@ static Tensor *hidden(Pass *p, const PassInputs *in, bool scored_only) {
     p->attention = row_attention(p->m, in);
     p->attention.bidirectional = encoder;
     if (scored_only) keep_scored(p, in);
+    if (!model_is_first(p->m)) return blocks(p, receive(p, in));
     return blocks(p, encoder ? embed_encoder(p, in) : pass_noise(p, embed(p, in->at.ids, in->shape.tokens), in));
 }
 
@@ -196,14 +221,16 @@ void graph_build_vectors(Tape *t, const Model *m, const Adapter *a, const PassIn
 void graph_build_loss(Tape *t, const Model *m, const Adapter *a, const PassInputs *in, const PassOptions *o) {
     bool classifier = a && a->config.labels;
     CHECK(in->shape.scored > 0, "a row without supervised tokens has no loss");
-    CHECK(classifier || m->head.rows, "a model without a head");
+    CHECK(classifier || m->head.rows || !model_is_last(m), "a model without a head");
     if (o->preference && preference_has_reference(o->preference->loss.kind)) build_reference(t, m, in, o->preference);
     if (o->teacher && o->teacher->model) graph_build_top_logits(t, in, o->teacher);
     Pass p = scored_pass(t, m, a, in, o);
     Tensor *x = hidden(&p, in, true);
     HeadLoss loss = token_losses(&p, in, NULL);
     loss.soft = soft_targets(in, o->teacher);
-    if (classifier)
+    if (!model_is_last(m))
+        send(&p, x, in);
+    else if (classifier)
         class_loss(&p, x, in);
     else if (o->preference)
         preference_loss(&p, x, in);

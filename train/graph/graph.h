@@ -24,6 +24,12 @@ typedef struct PassTeacher {
     SoftTargets loss;       // k, temperature, weights; its arrays are those of the pass
 } PassTeacher;
 
+// Where the pass of a stage of a pipeline meets those before and after it: activations [tokens, hidden], and their
+// gradients, in device memory. Those at an end of the model are not used.
+typedef struct PassEdges {
+    void *in, *in_grad, *out, *out_grad;
+} PassEdges;
+
 // Options of one pass.
 typedef struct PassOptions {
     Recompute recompute;
@@ -34,6 +40,7 @@ typedef struct PassOptions {
     uint32_t row;                     // key of dropout and NEFTune: the row's index in its global batch
     const PassPreference *preference; // NULL: the token losses themselves
     const PassTeacher *teacher;       // NULL: none
+    const PassEdges *edges;           // of a model that is a stage; else NULL
 } PassOptions;
 static const PassOptions PASS_OPTIONS_EVAL = {0}; // neither dropout nor noise nor label smoothing
 
@@ -41,8 +48,10 @@ static const PassOptions PASS_OPTIONS_EVAL = {0}; // neither dropout nor noise n
 // classifier;
 // adapter gradients are added to adapter->grad (adapter NULL: base alone). After the keys and values of the last block
 // only the scored positions are computed. Preferences: the reference's token losses first, without gradients, so in the
-// same run.
+// same run. A stage of a pipeline begins and ends at o->edges; only the last one has a loss.
 void graph_build_loss(Tape *t, const Model *m, const Adapter *a, const PassInputs *in, const PassOptions *o);
+// Whether training needs the gradient of the input of a layer: there is a part of the adapter below.
+bool graph_has_gradient_at(const Adapter *a, int64_t layer);
 // The vectors of the samples into in->vectors, from the last hidden states at the scored positions. In training their
 // gradients are read from there. o NULL: neither dropout nor noise nor recomputation.
 void graph_build_vectors(Tape *t, const Model *m, const Adapter *a, const PassInputs *in, const PassOptions *o);

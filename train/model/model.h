@@ -55,6 +55,7 @@ struct Model {
     Norm embed_norm, final_norm;
     Norm head_norm; // final_norm times config.logit_scale, for the language model's head
     ModelLayer *layers;
+    int64_t first_layer, end_layer;       // those that are loaded; a model of all layers has embedding and head, too
     const float *cos_sin, *cos_sin_local; // [max_positions, rotated] or NULL; local: of sliding layers, may alias
     const float *cos_sin_query;           // of queries where they differ, else NULL
     int64_t max_positions;                // of a row
@@ -84,6 +85,7 @@ typedef struct ModelOptions {
     const char *eos_token;      // ends texts in place of the model's own; NULL: that
     bool outline;       // shapes, types and sizes only: no weight is read, and the model computes nothing (`plan`);
                         // weights and the tokenizer of a folder without them may be absent
+    int stage, stages;  // of a pipeline: only the weights of this stage are loaded (model_stage.c); stages 0: all
     DType absent_dtype; // of absent weights, where config.json names no type
     bool embedder;      // needs the last hidden states alone: neither a head nor BERT's pooler
     bool classifier;    // accepts models without a language-model head: encoders, ...ForSequenceClassification
@@ -101,6 +103,12 @@ int model_load_weights(Model *m, Err *err);
 void model_free(Model *m);
 DEFINE_AUTO(Model, model_free)
 #define AUTO_MODEL AUTO(model_free)
+static inline bool model_is_first(const Model *m) { return m->first_layer == 0; }
+static inline bool model_is_last(const Model *m) { return m->end_layer == m->config.layers; }
+static inline bool model_is_whole(const Model *m) { return model_is_first(m) && model_is_last(m); }
+// The layers of a decoder in stages of about equal cost: the products of a token in its layers, and in the head, which
+// the last stage computes. first [stages + 1]. More stages than layers, or an encoder: ERR_INPUT.
+int model_stages(int64_t *first, const ModelConfig *c, int stages, Err *err);
 // The weight that holds a projection's rows, from *row on.
 const Weight *model_layer_weight(const ModelLayer *l, Projection p, int64_t *row);
 // Of the weights at a time: on the device, or in host memory.

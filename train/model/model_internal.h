@@ -36,6 +36,7 @@ struct Slot {
     int n_dims;
     int64_t shape[SLOT_DIMS]; // slowest first
     bool optional;
+    bool elsewhere; // of another stage: checked, not read
     bool is_matrix; // any type of weights; else F32, F16 or BF16
     bool dense;     // of a matrix: F32, F16 or BF16, too
     SlotTake take;  // NULL: only checked here
@@ -61,6 +62,7 @@ struct Loader {
     Err *err;
     Slot *slots;
     size_t n_slots, capacity;
+    bool elsewhere; // of the slots to add
     ProblemList problems;
 };
 

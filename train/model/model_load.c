@@ -119,10 +119,23 @@ static Loader loader_of(Model *m, Err *err) {
                     .n_slots = m->file->n_slots};
 }
 
+// All, or those of one stage.
+static int choose_layers(Model *m, Err *err) {
+    int64_t first[MODEL_MAX_LAYERS + 1];
+    const ModelOptions *o = &m->file->options;
+    m->end_layer = m->config.layers;
+    if (o->stages < 2) return 0;
+    if (model_stages(first, &m->config, o->stages, err)) return err_context(err, "%s", m->path);
+    m->first_layer = first[o->stage];
+    m->end_layer = first[o->stage + 1];
+    return 0;
+}
+
 // The tensors that the model needs, and whether the files have them.
 static int list_tensors(Model *m, Err *err) {
     const ModelConfig *c = &m->config;
     m->layers = mem_calloc((size_t)c->layers, sizeof *m->layers);
+    if (choose_layers(m, err)) return -1;
     if (c->permuted_qk) {
         m->file->q_rows = permuted_rows(c->heads, c->head_size);
         m->file->k_rows = permuted_rows(c->kv_heads, c->head_size);
@@ -213,7 +226,7 @@ int model_check_pooler(const Model *m, bool tokens, Err *err) {
 
 // The heads that the task needs; what a classifier reads is checked with its head (adapter_config_check).
 static int check_heads(const Model *m, const ModelOptions *o, Err *err) {
-    if (o->embedder || o->classifier || m->head.rows) return 0;
+    if (o->embedder || o->classifier || m->head.rows || !model_is_last(m)) return 0;
     return err_input(err,
                      "%s: a %s model without a language-model head; expected task classification, mlm or embedding",
                      m->path, m->config.arch->model_types[0]);

@@ -13,7 +13,7 @@
 Slot *slot_add(Loader *l, int n_dims, const int64_t *shape, const char *fmt, ...) {
     MEM_GROW(l->slots, l->capacity, l->n_slots + 1);
     Slot *s = &l->slots[l->n_slots++];
-    *s = (Slot){.n_dims = n_dims};
+    *s = (Slot){.n_dims = n_dims, .elsewhere = l->elsewhere};
     for (int d = 0; d < n_dims; d++) s->shape[d] = shape[d];
     int n = snprintf(s->name, sizeof s->name, "%s", l->prefix);
     va_list args;
@@ -121,7 +121,9 @@ static void list_tables(Loader *l) {
     Model *m = l->m;
     const ModelConfig *c = &m->config;
     const TensorNames *n = l->names;
+    l->elsewhere = !model_is_first(m) && !(c->tied_head && model_is_last(m));
     add_matrix(l, &m->embedding, c->vocab, c->hidden, n->embedding)->quantize = l->options->quantize_head;
+    l->elsewhere = !model_is_first(m);
     if (c->positions_table) {
         Slot *s = add_matrix(l, &m->position_embedding, c->positions_table, c->hidden, n->positions);
         s->first_row = c->first_position;
@@ -129,6 +131,7 @@ static void list_tables(Loader *l) {
     }
     if (c->token_types) add_matrix(l, &m->type_embedding, c->token_types, c->hidden, n->token_types);
     if (n->embed_norm) add_norm(l, &m->embed_norm, c->hidden, "", n->embed_norm);
+    l->elsewhere = !model_is_last(m);
     if (n->final_norm) add_norm(l, &m->final_norm, c->hidden, "", n->final_norm);
     if (n->pooler) {
         add_matrix(l, &m->pooler, c->hidden, c->hidden, n->pooler)->optional = true;
@@ -188,7 +191,11 @@ bool model_has_masked_head(const Model *m) {
 void model_list_slots(Loader *l) {
     Model *m = l->m;
     list_tables(l);
-    for (int i = 0; i < (int)m->config.layers; i++) list_layer(l, i);
+    for (int i = 0; i < (int)m->config.layers; i++) {
+        l->elsewhere = i < m->first_layer || i >= m->end_layer;
+        list_layer(l, i);
+    }
+    l->elsewhere = !model_is_last(m);
     const char *head = m->is_gguf ? l->names->head : m->hf_prefix->head, *prefix = l->prefix;
     l->prefix = "";
     bool classifies = list_class_head(l) || l->options->embedder;
@@ -251,7 +258,7 @@ static void check_slot(Loader *l, Slot *s) {
         if (!t) t = weight_source_assume(l->m->file->source, s->name, l->m->assumed_dtype, s->n_dims, s->shape);
         s->tensor = t;
         if (!t) problem_add(&l->problems, "%s is too large", s->name);
-        if (t) l->m->weight_bytes += t->bytes;
+        if (t && !s->elsewhere) l->m->weight_bytes += t->bytes;
         return;
     }
     if (!t) {
@@ -262,7 +269,7 @@ static void check_slot(Loader *l, Slot *s) {
                ((!s->is_matrix || s->dense) && t->dtype > DTYPE_BF16)) {
         problem_add(&l->problems, "%s has type %s; expected %s", s->name, t->dtype_name,
                     s->is_matrix && !s->dense ? "a type of weights" : "F32, F16 or BF16");
-    } else {
+    } else if (!s->elsewhere) {
         l->m->weight_bytes += t->bytes;
     }
 }

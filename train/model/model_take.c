@@ -215,7 +215,7 @@ int model_take_bias(Loader *l, const Slot *s) {
 int model_take_slots(Loader *l) {
     for (size_t i = 0; i < l->n_slots; i++) {
         const Slot *s = &l->slots[i];
-        if (!s->take || !s->tensor) continue;
+        if (!s->take || !s->tensor || s->elsewhere) continue;
         if (s->take(l, s)) return -1;
         // Placing it, or the layer's turn, reads it once more.
         bool again = l->m->host != l->m->backend || l->options->memory == BASE_MEMORY_DISK;
