@@ -144,6 +144,78 @@ static void print_plan(const RunPlan *p) {
         say("         tokens/s: unknown for this GPU; known are %s\n", GPU_KEYS);
 }
 
+// ---- stages of a pipeline: a plan of each ----
+
+static const PlanLevel *level_of(const RunPlan *p) { return &p->levels[p->chosen < 0 ? 0 : p->chosen]; }
+
+static void print_stage(const RunPlan *p) {
+    const PlanLevel *l = level_of(p);
+    say("stage %-2d layers %ld to %ld: base %.1f MB, activations %.1f MB (%s), total %.1f MB, %.3g s a row%s\n",
+        p->group.rank, p->model->first_layer, p->model->end_layer - 1, mb(p->base), mb(l->arena),
+        recompute_name(l->level), mb(l->total), l->pass.ops, p->chosen < 0 ? "   does not fit" : "");
+}
+
+// Tokens per second of a pipeline: the slowest stage, and the share of a step in which it waits for the first row.
+typedef struct PipelineSpeed {
+    double seconds, idle, tokens_per_second; // seconds: of a row in the slowest stage
+    int64_t rows;
+} PipelineSpeed;
+
+static PipelineSpeed speed_of(const RunPlan *plans, int n) {
+    PipelineSpeed s = {.rows = trainer_plan(plans->runs->trainer)->rows_per_step};
+    double tokens = 0;
+    for (int i = 0; i < n; i++) {
+        const PlanLevel *l = level_of(&plans[i]);
+        if (l->pass.ops > s.seconds) s.seconds = l->pass.ops, tokens = l->tokens_per_second * l->pass.ops;
+    }
+    s.idle = (double)(n - 1) / (double)(s.rows + n - 1);
+    s.tokens_per_second = tokens / s.seconds * (1 - s.idle);
+    return s;
+}
+
+static void print_stages(const RunPlan *plans, int n) {
+    AUTO_STR StrBuf device = {0};
+    PipelineSpeed s = speed_of(plans, n);
+    run_device_describe(&device, plans->backend);
+    say("device   %s\n", device.data);
+    print_absent(plans);
+    print_adapter(plans, plans->runs);
+    say("memory   of each rank at most %.1f MB (%s); adapter with gradients and moments %.1f MB on each\n",
+        mb(plans->budget.limit), plans->budget.reason, mb(plans->adapter_state));
+    for (int i = 0; i < n; i++) print_stage(&plans[i]);
+    say("pipeline of %d ranks: %.0f tokens/s; a step of %ld row%s waits for %.0f%% of its time for the first and the "
+        "last ones\n",
+        n, s.tokens_per_second, s.rows, plural(s.rows), 100 * s.idle);
+    if (!steps_are_unknown(plans)) say("steps    %ld\n", trainer_plan(plans->runs->trainer)->total_steps);
+    say("         tokens/s: estimated from the matrix products that this CPU computes per second\n");
+}
+
+static void print_stages_json(const RunPlan *plans, int n) {
+    cJSON *o = cJSON_CreateObject();
+    PipelineSpeed s = speed_of(plans, n);
+    cJSON_AddStringToObject(o, "device", run_device_kind(plans->backend));
+    cJSON_AddNumberToObject(o, "adapter_state_bytes", (double)plans->adapter_state);
+    cJSON_AddNumberToObject(o, "limit_bytes", (double)plans->budget.limit);
+    cJSON_AddNumberToObject(o, "tokens_per_second", s.tokens_per_second);
+    cJSON_AddNumberToObject(o, "idle", s.idle);
+    cJSON *stages = cJSON_AddArrayToObject(o, "stages");
+    for (int i = 0; i < n; i++) {
+        const RunPlan *p = &plans[i];
+        const PlanLevel *l = level_of(p);
+        cJSON *stage = cJSON_CreateObject();
+        cJSON_AddNumberToObject(stage, "first_layer", (double)p->model->first_layer);
+        cJSON_AddNumberToObject(stage, "layers", (double)(p->model->end_layer - p->model->first_layer));
+        cJSON_AddNumberToObject(stage, "base_bytes", (double)p->base);
+        cJSON_AddNumberToObject(stage, "arena_bytes", (double)l->arena);
+        cJSON_AddNumberToObject(stage, "total_bytes", (double)l->total);
+        cJSON_AddStringToObject(stage, "level", recompute_name(l->level));
+        cJSON_AddBoolToObject(stage, "fits", p->chosen >= 0);
+        cJSON_AddNumberToObject(stage, "seconds_per_row", l->pass.ops);
+        cJSON_AddItemToArray(stages, stage);
+    }
+    print_json(o);
+}
+
 // ---- as JSON ----
 
 static cJSON *level_json(const RunPlan *p, const PlanLevel *l) {
@@ -215,14 +287,27 @@ static int no_fit(const RunPlan *p, Err *err) {
                       may_stream ? "; base_memory host keeps two layers of the base there" : "");
 }
 
+static int plan_stages(const Options *o, const Config *c, Err *err) {
+    int n = (int)c->pipeline_parallel_size, rc = 0;
+    AUTO_FREE RunPlan *plans = mem_calloc((size_t)n, sizeof *plans);
+    for (int i = 0; i < n && !rc; i++)
+        rc = run_plan_open_stage(&plans[i], c, o->gpu ? gpu_by_key(o->gpu) : NULL, i, err);
+    if (!rc) (o->json ? print_stages_json : print_stages)(plans, n);
+    for (int i = 0; i < n && !rc; i++)
+        if (plans[i].chosen < 0) rc = no_fit(&plans[i], err);
+    for (int i = 0; i < n; i++)
+        if (plans[i].runs) run_plan_close(&plans[i]);
+    return rc;
+}
+
 static int run_plan(const void *given, int argc, char **argv, Err *err) {
     const Options *o = given;
     AUTO_CALL(config_clear) Config c = {0};
     AUTO_CALL(config_list_clear) ConfigList runs = {0};
     AUTO_CALL(run_plan_close) RunPlan p = {0};
-    if (config_load(&c, argc, argv, CONFIG_FOR_PLAN, err) || config_runs(&runs, &c, err) ||
-        run_plan_open(&p, runs.items, runs.count, o->gpu ? gpu_by_key(o->gpu) : NULL, err))
-        return -1;
+    if (config_load(&c, argc, argv, CONFIG_FOR_PLAN, err) || config_runs(&runs, &c, err)) return -1;
+    if (runs.count == 1 && runs.items->pipeline_parallel_size > 1) return plan_stages(o, runs.items, err);
+    if (run_plan_open(&p, runs.items, runs.count, o->gpu ? gpu_by_key(o->gpu) : NULL, err)) return -1;
     (o->json ? print_plan_json : print_plan)(&p);
     return p.chosen < 0 ? no_fit(&p, err) : 0;
 }
@@ -235,7 +320,8 @@ const Verb verb_plan = {
         "Reads the config and the data, but no weights: a config.json, or a GGUF file cut off after its header, is\n"
         "enough. Without train_file, or the tokenizer to read it, all rows are as long as max_seq_length. Prints the\n"
         "memory of the run at each level of recomputation (gradient_checkpointing), the level that it would choose,\n"
-        "and an estimate of its speed. Exit status 3 if no level fits max_memory or the device.",
+        "and an estimate of its speed; with pipeline_parallel_size the layers, memory and time of each stage.\n"
+        "Exit status 3 if no level fits max_memory or the device.",
     .example = "lorac plan configs/smollm2-tool-calls.json\n"
                "  lorac plan configs/smollm2-tool-calls.json --gpu h100 --per_device_train_batch_size 8",
     OPTIONS(options),

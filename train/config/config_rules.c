@@ -308,6 +308,25 @@ static void check_distillation(Loading *l) {
     refuse_given(l, CONFIG_kd_temperature, !any && c->kd_temperature != 1, no_teacher);
 }
 
+// What a run in stages does not compute yet. (The ranks, the device and the model are checked where they are known.)
+static void check_pipeline(Loading *l, ConfigPurpose purpose) {
+    const Config *c = l->c;
+    static const char other[] = "not with pipeline_parallel_size above 1";
+    if (c->pipeline_parallel_size < 2 || (purpose != CONFIG_FOR_TRAIN && purpose != CONFIG_FOR_PLAN)) return;
+    if (c->task != TASK_CAUSAL_LM && !l->wrong[CONFIG_task])
+        refuse_key(l, CONFIG_pipeline_parallel_size, "above 1 needs task \"causal_lm\"");
+    if (c->use_dora) refuse_key(l, CONFIG_use_dora, other);
+    if (c->init_lora_weights == INIT_LORA_PISSA || c->init_lora_weights == INIT_LORA_OLORA)
+        refuse_key(l, CONFIG_init_lora_weights, "pissa and olora are not for pipeline_parallel_size above 1");
+    if (c->teacher_model) refuse_key(l, CONFIG_teacher_model, other);
+    if (c->teacher_adapter) refuse_key(l, CONFIG_teacher_adapter, other);
+    if (c->teacher_logits) refuse_key(l, CONFIG_teacher_logits, other);
+    if (c->dashboard) refuse_key(l, CONFIG_dashboard, "asks the whole model; not with pipeline_parallel_size above 1");
+    if (c->hot_swap_url.count) refuse_key(l, CONFIG_hot_swap_url, other);
+    if (c->base_memory != BASE_MEMORY_AUTO && c->base_memory != BASE_MEMORY_DEVICE)
+        refuse_key(l, CONFIG_base_memory, "with pipeline_parallel_size above 1; expected device or auto");
+}
+
 void check_rules(Loading *l, ConfigPurpose purpose) {
     const Config *c = l->c;
     if (c->runs.count && purpose <= CONFIG_FOR_PLAN) return; // each run is checked (config_runs)
@@ -322,6 +341,7 @@ void check_rules(Loading *l, ConfigPurpose purpose) {
     check_learnt(l);
     check_mix(l);
     check_rope(l);
+    check_pipeline(l, purpose);
     check_precision(l);
     check_hot_swap(l);
     check_preference(l);

@@ -189,6 +189,7 @@ static void choose_ids(Verification *v) {
 int adapter_verify(const Model *m, const char *path, FILE *out, Err *err) {
     AUTO_CALL(verification_clear) Verification v = {.m = m, .out = out};
     AUTO(adapter_free) Adapter *a = NULL;
+    CHECK(model_is_whole(m), "logits of a stage");
     choose_ids(&v);
     if (find_files(&v, path, err) || (v.peft && adapter_load(&a, m, v.peft, false, err))) return -1;
     bool is_run = a && path_is_dir(path) && !dir_has(path, "adapter_config.json");
@@ -200,13 +201,27 @@ int adapter_verify(const Model *m, const char *path, FILE *out, Err *err) {
     return examine_all(&v, err);
 }
 
+int adapter_verify_files(const Model *m, const char *path, const Adapter *want, FILE *out, Err *err) {
+    AUTO_CALL(verification_clear) Verification v = {.m = m, .out = out};
+    AUTO(adapter_free) Adapter *peft = NULL, *gguf = NULL;
+    if (find_files(&v, path, err) || adapter_load(&peft, m, v.peft, false, err)) return -1;
+    if (v.gguf && (adapter_load(&gguf, m, v.gguf, false, err) || adapter_check(gguf, err))) return -1;
+    adapter_narrow(&peft, m, want->config.projections);
+    AUTO_FREE float *a = adapter_download(peft), *b = adapter_download(want);
+    bool same = peft->count == want->count && memcmp(a, b, (size_t)want->count * sizeof *a) == 0;
+    if (!same) return err_runtime(err, "%s: does not hold the adapter that was trained", v.peft);
+    say_to(out, "PEFT %s: ", v.peft);
+    print_facts(peft, out);
+    return adapter_check(peft, err);
+}
+
 // The second file is examined while the logits of the base and of the first are kept. While it is loaded its matrices
 // are in the map, in a host copy and in the adapter; while its logits are computed, in the adapter.
 size_t adapter_verify_bytes(const Model *m, const Adapter *a) {
     if (!m->backend->host_memory) return 0;
     size_t n = (size_t)sequence_length(m), logits = n * (size_t)m->config.vocab * sizeof(float);
     size_t matrices = (size_t)a->count * (a->start ? 2 : 1) * sizeof(float), loading = 3 * matrices;
-    if (a->config.labels || a->config.embedding) return loading;
+    if (a->config.labels || a->config.embedding || !model_is_whole(m)) return loading;
     size_t computing = matrices + logits + model_logits_bytes(m, a, (int64_t)n);
     return 2 * logits + (loading > computing ? loading : computing);
 }

@@ -10,5 +10,8 @@
 // and of m's shapes, that it changes m's logits on a fixed sequence, and that both forms give the same logits. Prints
 // the results to `out`. ERR_RUNTIME: a check fails.
 int adapter_verify(const Model *m, const char *path, FILE *out, Err *err);
+// The same of files that this process has written from `want`, without the logits, where m is one stage: they load, and
+// the PEFT folder has the parameters of `want`.
+int adapter_verify_files(const Model *m, const char *path, const Adapter *want, FILE *out, Err *err);
 // Peak host memory of that for files of `a`, besides m; computes nothing. 0 where m is on a device.
 size_t adapter_verify_bytes(const Model *m, const Adapter *a);

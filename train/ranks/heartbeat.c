@@ -343,16 +343,20 @@ int heartbeat_over_sockets(Heartbeat **h, int rank, int ranks, const RankProcess
     return 0;
 }
 
-static RankProcess own_member(void) {
+static RankProcess own_member(const char *role) {
     RankProcess m = {.process = getpid()};
+    char host[40] = "";
     if (gethostname(m.host, sizeof m.host - 1)) snprintf(m.host, sizeof m.host, "?");
+    if (!role) return m;
+    snprintf(host, sizeof host, "%.39s", m.host);
+    snprintf(m.host, sizeof m.host, "%s, %.20s", host, role);
     return m;
 }
 
-int heartbeat_open(Heartbeat **h, Group *g, double timeout, Err *err) {
+int heartbeat_open(Heartbeat **h, Group *g, const char *role, double timeout, Err *err) {
     *h = NULL;
     if (g->ranks == 1) return 0;
-    RankProcess mine = own_member();
+    RankProcess mine = own_member(role);
     AUTO_FREE RankProcess *members = mem_calloc((size_t)g->ranks, sizeof *members);
     AUTO_CALL(rank_sockets_close) RankSockets sockets = {0};
     if (group_gather(g, members, &mine, sizeof mine, err)) return -1;

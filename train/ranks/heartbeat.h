@@ -27,8 +27,8 @@ typedef struct RankProcess {
     int64_t process;
 } RankProcess;
 
-// Collective. Alone: *h = NULL.
-int heartbeat_open(Heartbeat **h, Group *g, double timeout, Err *err);
+// Collective. Alone: *h = NULL. role: of this rank, for messages ("stage 1 of 2"); NULL: none.
+int heartbeat_open(Heartbeat **h, Group *g, const char *role, double timeout, Err *err);
 // The same over open connections, whose ownership passes to it: rank 0 has one to each rank (fds[0] is unused), the
 // others have one to rank 0 in fds[0].
 int heartbeat_over_sockets(Heartbeat **h, int rank, int ranks, const RankProcess *members, const int *fds,

@@ -8,7 +8,15 @@
 typedef struct RankContext {
     Group *group;
     Heartbeat *heartbeat; // NULL: alone
+    int stages;           // pipeline_parallel_size; 0 is 1
 } RankContext;
+
+// Pipelines of `stages` ranks each, over which the rows of a step are divided. The ranks of a stage follow each other:
+// rank r has stage r / pipelines of pipeline r % pipelines.
+static inline int ranks_stages(const RankContext *r) { return r->stages > 1 ? r->stages : 1; }
+static inline int ranks_pipelines(const RankContext *r) { return r->group->ranks / ranks_stages(r); }
+static inline int ranks_pipeline(const RankContext *r) { return r->group->rank % ranks_pipelines(r); }
+static inline int ranks_stage(const RankContext *r) { return r->group->rank / ranks_pipelines(r); }
 
 // The share of ddp_timeout after which a missing or silent rank is given up; the rest is for reporting and exiting.
 static const double RANKS_TIMEOUT_SHARE = 0.8;

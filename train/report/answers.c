@@ -71,7 +71,7 @@ int answers_make(Answers *s, const Trainer *t, bool running, Err *err) {
     const Config *c = in->config;
     PromptCase *cases = NULL;
     int64_t n = 0;
-    if (!adapter_generates(in->adapter)) return 0;
+    if (!adapter_generates(in->adapter) || !model_is_whole(in->model)) return 0;
     s->held_out = in->data->eval_rows != NULL;
     AUTO_CALL(file_list_clear) FileList files = {0};
     CaseChoice choice = {.limit = RECORDS_SEEN};

@@ -119,18 +119,24 @@ static void write_reports(const Trainer *t, const char *output_dir, bool did_ste
     if (end) event_file_end(events, trainer_state(t)->step, &answers);
 }
 
+// Only the whole model has logits.
+static int verify(const TrainerInputs *in, const char *output_dir, Err *err) {
+    if (model_is_whole(in->model)) return adapter_verify(in->model, output_dir, stdout, err);
+    return adapter_verify_files(in->model, output_dir, in->adapter, stdout, err);
+}
+
 // A finished run is verified; what is missing or damaged is exported again.
 static int export_and_verify(const Trainer *t, const char *output_dir, bool did_steps, Err *err) {
     const TrainerInputs *in = trainer_inputs(t);
     if (!did_steps && all_exist(output_dir, in->adapter)) {
         Err damage;
-        int rc = adapter_verify(in->model, output_dir, stdout, &damage);
+        int rc = verify(in, output_dir, &damage);
         if (!rc && is_exported(in, output_dir)) return 0;
         if (!rc) err_runtime(&damage, "%s/adapter is not that of the newest snapshot", output_dir);
         log_warn("%s; exporting it again", damage.msg);
     }
     if (export_adapter(t, output_dir, err)) return -1;
-    return adapter_verify(in->model, output_dir, stdout, err);
+    return verify(in, output_dir, err);
 }
 
 // The commands that fit what was written.

@@ -69,7 +69,7 @@ int run_model_options_for(ModelOptions *o, const Config *runs, size_t count, Err
 
 bool run_stream_base(Model *m, const Config *c) {
     Err cannot; // the caller has a better message
-    return c->base_memory == BASE_MEMORY_AUTO && m->backend->host_memory && !m->stream &&
+    return c->base_memory == BASE_MEMORY_AUTO && m->backend->host_memory && !m->stream && model_is_whole(m) &&
            model_stream_files(m, &cannot) == 0;
 }
 

@@ -43,6 +43,7 @@ static int set_up_run(RunPlan *p, PlanRun *r, const Config *c, Err *err) {
                         .model = p->model,
                         .adapter = r->adapter,
                         .data = &r->data,
+                        .ranks = &p->ranks,
                         .end_bytes = adapter_verify_bytes(p->model, r->adapter),
                         .reference = r->reference,
                         .teacher = r->teacher};
@@ -63,6 +64,8 @@ static int set_up(RunPlan *p, const Config *runs, Err *err) {
     if (run_model_options_for(&o, runs, p->count, err)) return -1;
     o.outline = true;
     o.absent_dtype = absent_dtype(runs);
+    o.stage = p->group.rank;
+    o.stages = p->group.ranks;
     if (model_load(&p->model, runs->model_name_or_path, p->backend, &o, err)) return -1;
     for (size_t i = 0; i < p->count; i++)
         if (set_up_run(p, &p->runs[i], &runs[i], err))
@@ -123,9 +126,11 @@ static void plan_levels(RunPlan *p, Trainer *const *trainers, const Roof *roof) 
     }
 }
 
-int run_plan_open(RunPlan *p, const Config *runs, size_t count, const GpuSpec *gpu, Err *err) {
-    *p = (RunPlan){.chosen = -1, .count = count, .runs = mem_calloc(count, sizeof *p->runs)};
+static int plan_open(RunPlan *p, const Config *runs, size_t count, const GpuSpec *gpu, Err *err) {
     if (open_backend(p, runs, gpu, err)) return -1;
+    if (p->ranks.stages > 1 && (!p->backend->host_memory || count > 1))
+        return err_input(err, "pipeline_parallel_size: %d; expected device cpu and a single run, or 1",
+                         p->ranks.stages);
     p->gpus = count_gpus(p, runs, gpu);
     if (set_up(p, runs, err)) return -1;
     AUTO_FREE Trainer **trainers = mem_alloc(count, sizeof *trainers);
@@ -142,6 +147,23 @@ int run_plan_open(RunPlan *p, const Config *runs, size_t count, const GpuSpec *g
     plan_levels(p, trainers, known ? &roof : NULL);
     if (p->chosen < 0 && run_stream_base(p->model, runs)) plan_levels(p, trainers, known ? &roof : NULL);
     return 0;
+}
+
+static void begin(RunPlan *p, size_t count) {
+    *p = (RunPlan){.chosen = -1, .count = count, .runs = mem_calloc(count, sizeof *p->runs), .group = group_alone()};
+    p->ranks.group = &p->group;
+}
+
+int run_plan_open(RunPlan *p, const Config *runs, size_t count, const GpuSpec *gpu, Err *err) {
+    begin(p, count);
+    return plan_open(p, runs, count, gpu, err);
+}
+
+int run_plan_open_stage(RunPlan *p, const Config *c, const GpuSpec *gpu, int stage, Err *err) {
+    begin(p, 1);
+    p->group.rank = stage;
+    p->group.ranks = p->ranks.stages = (int)c->pipeline_parallel_size;
+    return plan_open(p, c, 1, gpu, err);
 }
 
 void run_plan_close(RunPlan *p) {

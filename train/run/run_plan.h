@@ -24,6 +24,8 @@ typedef struct PlanRun { // one run over the base model
 } PlanRun;
 
 typedef struct RunPlan {
+    Group group; // of the pipeline's ranks, never called
+    RankContext ranks;
     Backend *backend;
     Model *model;
     PlanRun *runs; // usually one
@@ -42,5 +44,7 @@ typedef struct RunPlan {
 
 // runs: [count], over one base model (config_runs). gpu: NULL, or the GPU to plan for instead of the config's device.
 // After a failure too, run_plan_close is the caller's.
+// With pipeline_parallel_size above 1 it is that of rank `stage` of a single pipeline.
+int run_plan_open_stage(RunPlan *p, const Config *runs, const GpuSpec *gpu, int stage, Err *err);
 int run_plan_open(RunPlan *p, const Config *runs, size_t count, const GpuSpec *gpu, Err *err);
 void run_plan_close(RunPlan *p);

@@ -120,9 +120,11 @@ static void print_teacher(const TrainerInputs *in) {
         plural(t->pass.loss.k), c->kd_temperature, c->kd_ce_alpha, c->kd_alpha);
 }
 
-static void print_ranks(const Group *g, const TrainerPlan *p) {
+static void print_ranks(const RankContext *r, const TrainerPlan *p) {
+    const Group *g = r->group;
+    int pipelines = ranks_pipelines(r), stages = ranks_stages(r);
     int64_t passes = (p->rows_per_step + p->rows_per_pass - 1) / p->rows_per_pass, rows = p->rows_per_pass;
-    int64_t least = passes / g->ranks * rows, most = (passes + g->ranks - 1) / g->ranks * rows;
+    int64_t least = passes / pipelines * rows, most = (passes + pipelines - 1) / pipelines * rows;
     if (g->ranks == 1) return;
     say("ranks    %d on %d machine%s (%s): %ld row%s per step, ", g->ranks, g->nodes, plural(g->nodes), g->calls->name,
         p->rows_per_step, plural(p->rows_per_step));
@@ -130,9 +132,13 @@ static void print_ranks(const Group *g, const TrainerPlan *p) {
         say("%ld on each\n", least);
     else
         say("%ld to %ld on each\n", least, most);
+    if (stages > 1)
+        say("stages   %d in %d pipeline%s; a step of %ld rows waits for %.0f%% of its time for the first and last "
+            "ones\n",
+            stages, pipelines, plural(pipelines), most, 100.0 * (stages - 1) / (double)(most + stages - 1));
     if (most > p->rows_per_step || least == 0)
-        log_warn("%d rank%s for %ld rows per step: some ranks have no rows", g->ranks, plural(g->ranks),
-                 p->rows_per_step);
+        log_warn("%d %s%s for %ld rows per step: some have no rows", pipelines, stages > 1 ? "pipeline" : "rank",
+                 plural(pipelines), p->rows_per_step);
 }
 
 void run_print_plan(const Trainer *t) {
@@ -143,7 +149,7 @@ void run_print_plan(const Trainer *t) {
     print_teacher(in);
     say("steps    %ld, batch size %ld (%ld row%s, %ld step%s per epoch)\n", p->total_steps, p->rows_per_step,
         in->data->rows->count, plural(in->data->rows->count), p->steps_per_epoch, plural(p->steps_per_epoch));
-    print_ranks(in->ranks->group, p);
+    print_ranks(in->ranks, p);
     print_hint(trainer_hint(t));
     fflush(stdout);
 }

@@ -89,7 +89,7 @@ int run_open_trainer(Run *r, Err *err) {
     int64_t rows;
     if (run_is_rank_0(r)) snapshot_split(&split, r->dir.path, r->config->resume_from_checkpoint);
     if (group_broadcast(g, &split, sizeof split, 0, err)) return -1;
-    int rc = snapshot_rows_per_step(&rows, &split, config_global_batch(r->config), g->ranks, err);
+    int rc = snapshot_rows_per_step(&rows, &split, config_global_batch(r->config), ranks_pipelines(&r->ranks), err);
     if (run_agree(r, rc, err)) return -1;
     TrainerInputs in = {.config = r->config,
                         .model = r->model,

@@ -35,6 +35,30 @@ static int check_profile(const Config *c, const Backend *b, Err *err) {
                      b->k->name);
 }
 
+static int check_stage_device(const Run *r, const Backend *b, Err *err) {
+    if (ranks_stages(&r->ranks) == 1 || b->host_memory) return 0;
+    return err_input(err, "pipeline_parallel_size: %d, with device %s; expected device cpu, or 1", r->ranks.stages,
+                     b->k->name);
+}
+
+// The ranks are stages of pipelines.
+static int open_stages(Run *r, Err *err) {
+    Group *g = r->ranks.group;
+    int n = (int)r->config->pipeline_parallel_size, low = n < g->ranks ? n : g->ranks, high = n;
+    while (g->ranks % low) low--;
+    while (high < g->ranks && g->ranks % high) high++;
+    if (g->ranks % n) {
+        if (high > g->ranks || n - low <= high - n) high = low;
+        return err_input(err, "pipeline_parallel_size: %d, with %d rank%s; expected a divisor of %d: the nearest is %d",
+                         n, g->ranks, plural(g->ranks), g->ranks, high);
+    }
+    r->ranks.stages = n;
+    int apart = ranks_pipelines(&r->ranks), stage = ranks_stage(&r->ranks);
+    if (n == 1) return 0;
+    return group_link(g, stage > 0 ? g->rank - apart : -1, stage + 1 < n ? g->rank + apart : -1,
+                      RANKS_TIMEOUT_SHARE * (double)r->config->ddp_timeout, err);
+}
+
 // The device and the base model without its weights, for all runs.
 static int open_model(Runs *s, const ModelOptions *o, Err *err) {
     Run *r = s->items;
@@ -49,6 +73,7 @@ static int open_model(Runs *s, const ModelOptions *o, Err *err) {
     s->backend->nondeterministic = !c->deterministic;
     run_print_device(s->backend, &note);
     int rc = check_profile(c, s->backend, err);
+    if (!rc) rc = check_stage_device(r, s->backend, err);
     if (!rc) rc = model_open(&s->model, c->model_name_or_path, s->backend, o, err);
     return run_agree(r, rc, err);
 }
@@ -113,8 +138,12 @@ static int open_live(Runs *s, Err *err) {
 static int set_up(Runs *s, Err *err) {
     ModelOptions options;
     if (s->items->lines && several_check_report(s->config, err)) return -1;
-    if (each_run(s, check_output, err) || open_live(s, err)) return -1;
+    if (each_run(s, check_output, err) || run_agree(s->items, open_stages(s->items, err), err) || open_live(s, err))
+        return -1;
     if (run_agree(s->items, run_model_options_for(&options, s->configs->items, s->count, err), err)) return -1;
+    options.stage = ranks_stage(&s->items->ranks);
+    options.stages = ranks_stages(&s->items->ranks);
+    if (options.stages > 1) options.memory = BASE_MEMORY_DEVICE;
     if (open_model(s, &options, err)) return -1;
     s->team.backend = s->backend;
     for (size_t i = 0; i < s->count; i++) {
@@ -193,7 +222,10 @@ static int run(Runs *s, Err *err) {
                                                  "runs: %d rank%s; expected one process, which shares the base "
                                                  "model among the runs",
                                                  s->group->ranks, plural(s->group->ranks)));
-    if (run_agree(first, heartbeat_open(&s->heartbeat, s->group, timeout, err), err)) return -1;
+    int stages = (int)first->config->pipeline_parallel_size, per_stage = s->group->ranks / stages;
+    AUTO_FREE char *role =
+        stages > 1 && per_stage ? mem_printf("stage %d of %d", s->group->rank / per_stage, stages) : NULL;
+    if (run_agree(first, heartbeat_open(&s->heartbeat, s->group, role, timeout, err), err)) return -1;
     for (size_t i = 0; i < s->count; i++) s->items[i].ranks.heartbeat = s->heartbeat;
     if (set_up(s, err)) return -1;
     return first->lines ? several_runs(s->config, s->items, s->count, err) : run_one(first, err);

@@ -62,7 +62,7 @@ static int save_choices(Backend *b, const char *dir, Err *err) {
 static int save_files(const Trainer *t, const char *dir, Err *err) {
     const TrainerInputs *in = trainer_inputs(t);
     Backend *b = in->model->backend;
-    SnapshotSplit split = {trainer_plan(t)->rows_per_step, config_global_batch(in->config), in->ranks->group->ranks};
+    SnapshotSplit split = {trainer_plan(t)->rows_per_step, config_global_batch(in->config), ranks_pipelines(in->ranks)};
     RunIdentity id = run_identity(t);
     b->k->sync(b);
     if (save_buffers(t, dir, err) || save_choices(b, dir, err) || save_adapter(t, dir, err)) return -1;

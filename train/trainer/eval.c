@@ -43,7 +43,7 @@ static EvalRun eval_run(const PassRunner *r, const Dataset *d, const RowPlan *p)
     return run;
 }
 
-static void run_pass(PassRunner *r, const EvalRun *run, int64_t first, int64_t *rows, EvalSums *sums) {
+static int run_pass(PassRunner *r, const EvalRun *run, int64_t first, int64_t *rows, EvalSums *sums, Err *err) {
     int64_t left = run->plan->count - first;
     PassRows pass = {.dataset = run->dataset,
                      .plan = run->plan,
@@ -52,24 +52,27 @@ static void run_pass(PassRunner *r, const EvalRun *run, int64_t first, int64_t *
                      .epoch = MLM_EVALUATION,
                      .mismatched = run->mismatched};
     for (int64_t i = 0; i < pass.count; i++) rows[i] = first + i;
+    if (r->pipeline && pipeline_receive(r->pipeline, &pass, err)) return -1;
     heartbeat_set_phase(r->ranks.heartbeat, pass_runner_phase(r), 0);
     sums->scored += pass_runner_start(r, &pass, &PASS_OPTIONS_EVAL, run->state, TAPE_FORWARD, r->tally);
     if (r->predicted) count_classes(sums->classes, r);
+    return r->pipeline ? pipeline_send(r->pipeline, &pass, err) : 0;
 }
 
-// This rank's passes, until a stop is requested.
-static void run_passes(PassRunner *r, const EvalRun *run, bool (*stop)(void), EvalSums *sums) {
+// This rank's passes, until a stop is requested; in a pipeline its neighbours wait for all of them.
+static int run_passes(PassRunner *r, const EvalRun *run, bool (*stop)(void), EvalSums *sums, Err *err) {
     enum { QUEUED = 64 }; // passes queued on a device: bounds the time until a stop takes effect
     Backend *b = r->model->backend;
-    const Group *g = r->ranks.group;
+    int64_t step = ranks_pipelines(&r->ranks) * r->eval_rows;
     AUTO_FREE int64_t *rows = mem_alloc((size_t)r->eval_rows, sizeof *rows);
     int64_t n = 0;
-    for (int64_t i = g->rank * r->eval_rows; i < run->plan->count; i += g->ranks * r->eval_rows) {
-        if ((sums->stopped = stop && stop())) break;
-        run_pass(r, run, i, rows, sums);
+    for (int64_t i = ranks_pipeline(&r->ranks) * r->eval_rows; i < run->plan->count; i += step) {
+        if ((sums->stopped = stop && stop()) && !r->pipeline) break;
+        if (run_pass(r, run, i, rows, sums, err)) return -1;
         if (++n % QUEUED == 0) b->k->sync(b);
     }
     b->k->download(b, &sums->heads, r->tally, sizeof sums->heads);
+    return 0;
 }
 
 static EvalResult result_of(const EvalSums *sums, const EvalRun *run, const PassRunner *runner, ClassShape c) {
@@ -90,7 +93,7 @@ static EvalResult result_of(const EvalSums *sums, const EvalRun *run, const Pass
 static int sum_passes(PassRunner *r, const EvalRun *run, bool (*stop)(void), EvalSums *sums, size_t bytes, Err *err) {
     Backend *b = r->model->backend;
     b->k->zero(b, r->tally, sizeof *r->tally);
-    run_passes(r, run, stop, sums);
+    if (run_passes(r, run, stop, sums, err)) return -1;
     heartbeat_set_phase(r->ranks.heartbeat, PHASE_WAITING, 0);
     int rc = group_sum(r->ranks.group, (int64_t *)sums, (int64_t)(bytes / sizeof(int64_t)), err);
     heartbeat_set_phase(r->ranks.heartbeat, PHASE_UNTIMED, 0);

@@ -55,6 +55,7 @@ PassRunner *pass_runner_new(const PassRunnerOptions *o) {
     r->eval_rows = o->eval_rows;
     r->ranks = o->ranks;
     r->team = o->team;
+    r->pipeline = o->pipeline;
     r->tape = tape_new(b);
     if (r->team) tape_share_workspace(r->tape);
     r->preference = o->preference;
@@ -107,6 +108,7 @@ static size_t build(PassRunner *r, const PassOptions *o, TapeMode mode) {
     PassOptions all = *o;
     all.preference = r->packed.mismatched ? &r->kl : r->preference;
     all.teacher = r->teacher ? &r->teacher->pass : NULL;
+    all.edges = r->pipeline ? &r->pipeline->edges : NULL;
     tape_reset(r->tape);
     (r->vectors ? graph_build_vectors : graph_build_loss)(r->tape, r->model, r->adapter, r->inputs, &all);
     return tape_plan(r->tape, mode);
@@ -116,7 +118,8 @@ PassPlan pass_runner_build_largest(PassRunner *r, const PassOptions *o, TapeMode
     pass_inputs_shape(r->inputs, r->bounds); // building reads the counts only
     r->packed = (PassRows){0};
     size_t arena = build(r, o, mode);
-    return (PassPlan){arena, tape_stats(r->tape).offloaded_bytes, r->bounds, r->tape};
+    TapeStats stats = tape_stats(r->tape);
+    return (PassPlan){arena, stats.kept_bytes, stats.offloaded_bytes, r->bounds, r->tape};
 }
 
 void pass_runner_reserve(PassRunner *r, size_t bytes) {
@@ -249,6 +252,7 @@ static void begin_pass(PassRunner *r, const PassRows *p, PassState state, TapeMo
 
 static void end_pass(PassRunner *r, const PassRows *p, TapeMode mode, HeadTally *tally) {
     Backend *b = r->model->backend;
+    if (!model_is_last(r->model)) return;
     if (!r->vectors)
         b->k->tally(b, tally, r->inputs->result);
     else if (mode == TAPE_FORWARD)
@@ -267,8 +271,21 @@ int64_t pass_runner_start(PassRunner *r, const PassRows *p, const PassOptions *o
     begin_pass(r, p, state, mode);
     run_tape(r, &with_row, mode);
     end_pass(r, p, mode, tally);
-    return r->row.scored;
+    return model_is_last(r->model) ? r->row.scored : 0;
 }
+
+void pass_runner_forward(PassRunner *r, const PassRows *p, const PassOptions *o, PassState state) {
+    PassOptions with_row = *o;
+    with_row.row = (uint32_t)p->first;
+    begin_pass(r, p, state, TAPE_TRAIN);
+    build(r, &with_row, TAPE_TRAIN);
+    TapeStats stats = tape_stats(r->tape);
+    pass_runner_reserve(r, stats.kept_bytes);
+    pass_team_reserve(&r->pipeline->temporary, stats.temporary_bytes);
+    tape_run_forward(r->tape, r->arena, r->pipeline->temporary.workspace);
+}
+
+void pass_runner_backward(PassRunner *r) { tape_run_backward(r->tape, r->arena, r->pipeline->temporary.workspace); }
 
 void pass_runners_start(PassStart *starts, size_t n, TapeMode mode) {
     PassTeam *team = starts->runner->team;

@@ -13,6 +13,7 @@
 #include "vectors.h"
 
 typedef struct PassRunner PassRunner;
+typedef struct Pipeline Pipeline; // pipeline.h
 
 // Runners whose passes run together (pass_runners_start): they share the workspace of ops. In host memory only.
 typedef struct PassTeam {
@@ -32,6 +33,7 @@ typedef struct PassRunnerOptions { // all borrowed
     PassTeam *team;                   // NULL: alone
     const PassPreference *preference; // of all passes; NULL: none
     const Teacher *teacher;           // of all passes; NULL: none
+    Pipeline *pipeline;               // of a stage; else NULL
     Vectors *vectors;                 // of embeddings: their table, owned then; NULL: none
 } PassRunnerOptions;
 
@@ -54,7 +56,7 @@ typedef struct PassRows {
 
 // The tape of the largest pass, built without running it.
 typedef struct PassPlan {
-    size_t arena, offloaded; // bytes; offloaded: to host memory
+    size_t arena, kept, offloaded; // bytes; kept: of the arena, between the halves; offloaded: to host memory
     PassShape shape;
     Tape *tape; // valid until the next call on the runner
 } PassPlan;
@@ -67,11 +69,14 @@ HeartbeatPhase pass_runner_phase(const PassRunner *r); // the heartbeat's phase 
 void pass_runner_pack(PassRunner *r, const PassRows *pass);
 // The (padded) shape of the pass, without reading its samples.
 PassShape pass_runner_shape(const PassRunner *r, const PassRows *pass);
-// Queues the pass. TAPE_TRAIN: adapter gradient = that of the pass. *tally (device memory) += its result. Returns the
-// number of scored positions. Of embeddings the vectors go into the table, or their gradients come from it; there is no
-// result.
+// Queues the pass. Only the last stage of a pipeline has a result and scored positions. TAPE_TRAIN: adapter gradient =
+// that of the pass. *tally (device memory) += its result. Returns the number of scored positions. Of embeddings the
+// vectors go into the table, or their gradients come from it; there is no result.
 int64_t pass_runner_start(PassRunner *r, const PassRows *pass, const PassOptions *o, PassState state, TapeMode mode,
                           HeadTally *tally);
+// A training pass of a stage that is not the last, in two halves; other runners may run between them. In host memory.
+void pass_runner_forward(PassRunner *r, const PassRows *pass, const PassOptions *o, PassState state);
+void pass_runner_backward(PassRunner *r);
 // The same for n runners of a team, together.
 typedef struct PassStart {
     PassRunner *runner;

@@ -44,7 +44,7 @@ static TrainerPlan plan_steps(const TrainerInputs *in, int64_t rows_per_step) {
     const Config *c = in->config;
     TrainerPlan p = {.rows_per_step = rows_per_step,
                      .rows_per_pass = rows_in_pass(in->model->backend, c->per_device_train_batch_size)};
-    if (!rows_per_step) p.rows_per_step = config_global_batch(c) * in->ranks->group->ranks;
+    if (!rows_per_step) p.rows_per_step = config_global_batch(c) * ranks_pipelines(in->ranks);
     p.steps_per_epoch = (in->data->rows->count + p.rows_per_step - 1) / p.rows_per_step;
     p.total_steps = c->max_steps > 0 ? c->max_steps : epochs_to_steps(c->num_train_epochs, p.steps_per_epoch);
     p.schedule = schedule_of(c, p.total_steps);
@@ -69,7 +69,12 @@ static PassRunner *new_runner(Trainer *t) {
             vectors_new(in->model->backend, &t->vector_loss, plans, t->plan.rows_per_step, in->model->config.hidden);
     pass_bounds_add(&o.bounds, in->data->rows, t->plan.rows_per_pass);
     pass_bounds_add(&o.bounds, in->data->eval_rows, o.eval_rows);
-    return pass_runner_new(&o);
+    if (ranks_stages(in->ranks) == 1) return pass_runner_new(&o);
+    int64_t pipelines = ranks_pipelines(in->ranks);
+    t->pipeline = pipeline_new(&o, (t->plan.rows_per_step + pipelines - 1) / pipelines);
+    PassRunner *first = pass_runner_new(&o);
+    pipeline_add_runners(t->pipeline, first, &o);
+    return first;
 }
 
 Trainer *trainer_new(const TrainerInputs *in, int64_t rows_per_step) {
@@ -92,8 +97,10 @@ Trainer *trainer_new(const TrainerInputs *in, int64_t rows_per_step) {
 }
 
 void trainer_end(Trainer *t) {
+    pipeline_free(t->pipeline);
     pass_runner_free(t->runner);
     optimizer_free(t->optimizer);
+    t->pipeline = NULL;
     t->runner = NULL;
     t->optimizer = NULL;
     adapter_free_grad(t->in.adapter);
@@ -102,6 +109,7 @@ void trainer_end(Trainer *t) {
 void trainer_free(Trainer *t) {
     if (!t) return;
     Backend *b = t->in.model->backend;
+    pipeline_free(t->pipeline);
     pass_runner_free(t->runner);
     optimizer_free(t->optimizer);
     b->k->free(b, t->clock, CLOCK_MARKS * sizeof *t->clock);

@@ -3,8 +3,8 @@
 // A step is G rows, the last one of an epoch may be shorter; its loss is the sum of the token losses divided by its
 // supervised tokens. Step, rows, random numbers and learning rate are pure functions of the config, G and the step's
 // number, so a run resumes bit-identically from (params, m, v, TrainerState). With several ranks, pass p of a step is
-// computed by rank p mod ranks. Gradients and counts are summed as integers, so all ranks compute the same update,
-// bit-identical to that of a single rank.
+// computed by pipeline p mod pipelines, which is one rank unless the model is in stages (pipeline.h). Gradients and
+// counts are summed as integers, so all ranks compute the same update, bit-identical to that of a single rank.
 #pragma once
 
 #include "config.h"

@@ -2,9 +2,22 @@
 #pragma once
 
 #include "optimizer.h"
+#include "pipeline.h"
 #include "trainer.h"
 
 enum { RUNNER_SHAPES = 256 };
+
+struct Pipeline {
+    const Model *model; // of this stage
+    const Adapter *adapter;
+    RankContext ranks;
+    int previous, next; // ranks; -1: none
+    PassEdges edges;
+    size_t edge_bytes;    // of each
+    PassRunner **runners; // [depth] of the rows on their way; the first is the trainer's
+    int64_t depth;
+    PassTeam temporary; // memory of the runners, all in turn
+};
 
 struct PassRunner {
     const Model *model;
@@ -12,7 +25,8 @@ struct PassRunner {
     PassShape bounds;
     int64_t eval_rows;
     RankContext ranks;
-    PassTeam *team; // NULL: alone
+    PassTeam *team;     // NULL: alone
+    Pipeline *pipeline; // NULL: none
     const PassPreference *preference;
     PassPreference kl; // the same for mismatched sequences
     Vectors *vectors;  // of embeddings; else NULL
@@ -77,6 +91,7 @@ struct Trainer {
     RankContext alone;         // where no ranks were given
     PassPreference preference; // task "preference"
     VectorLoss vector_loss;    // task "embedding"
+    Pipeline *pipeline;        // NULL: none
     PassRunner *runner;
     Optimizer *optimizer;
     StepCounts *counts;          // this rank's, on the host
@@ -89,6 +104,11 @@ struct Trainer {
 };
 
 enum { MAX_SKIPPED_IN_A_ROW = 3 };
+
+// Of the passes of a step.
+PassState trainer_pass_state(const Trainer *t);
+// This rank's part of them, where it is a stage (pipeline.c).
+int trainer_run_pipeline(Trainer *t, Err *err);
 
 // Of a training pass at this level; its rows are set by pass_runner_start.
 PassOptions trainer_options(const Trainer *t, Recompute level);

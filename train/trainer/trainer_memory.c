@@ -20,7 +20,7 @@ static size_t untouched_bytes(const Trainer *t) {
     size_t soft = t->in.teacher ? pass_inputs_soft_bytes(teacher_inputs(t->in.teacher), t->runner->bounds.scored) : 0;
     size_t plain = t->in.adapter->start ? 4 * sizeof(float) : 0;
     return (size_t)t->in.adapter->count * (3 * sizeof(float) + sizeof(int64_t) + plain) + soft +
-           vectors_bytes(t->runner->vectors);
+           vectors_bytes(t->runner->vectors) + pipeline_bytes(t->pipeline);
 }
 
 // Code of libraries and buffers of threads that a process touches only when it computes: measured on x86-64 with 1 to 8
@@ -98,8 +98,8 @@ MemoryPlan trainers_plan_memory(Trainer *const *trainers, size_t n, const Memory
     AUTO_FREE size_t *arenas = mem_alloc(n, sizeof *arenas);
     for (size_t i = 0; i < n; i++) {
         PassPlan p = trainer_build_level(trainers[i], level);
-        arenas[i] = p.arena;
-        all.arena += p.arena;
+        arenas[i] = trainers[i]->pipeline ? pipeline_arena(trainers[i]->pipeline, &p) : p.arena;
+        all.arena += arenas[i];
         all.offloaded += p.offloaded;
         all.tokens += p.shape.tokens;
         tapes[i] = p.tape;
@@ -161,8 +161,13 @@ int trainers_fit_memory(Trainer *const *trainers, size_t n, Err *err) {
     if (check_host_room(t, &p, err)) return -1;
     if (n == 1) trainers[0]->hint = trainer_batch_hint(t, m.limit, p.arena, p.total);
     if (t->in.team) pass_team_reserve(t->in.team, p.workspace);
-    for (size_t i = 0; i < n; i++)
-        pass_runner_reserve(trainers[i]->runner, trainer_build_level(trainers[i], level).arena);
+    for (size_t i = 0; i < n; i++) {
+        PassPlan largest = trainer_build_level(trainers[i], level);
+        if (trainers[i]->pipeline)
+            pipeline_reserve(trainers[i]->pipeline, &largest);
+        else
+            pass_runner_reserve(trainers[i]->runner, largest.arena);
+    }
     return run_device_check(b, err);
 }
 

@@ -65,7 +65,7 @@ bool trainer_step_has_pass(Trainer *t) {
     return trainer_pass(t, t->state.step, t->now.pass, &pass);
 }
 
-static PassState pass_state(const Trainer *t) {
+PassState trainer_pass_state(const Trainer *t) {
     const StepNow *now = &t->now;
     double scale = t->state.loss_scale;
     PassState s = {.grad_scale = (float)(scale / (double)now->report.supervised)};
@@ -80,11 +80,11 @@ static PassStart begin_pass(Trainer *t) {
     double scale = t->state.loss_scale;
     PassStart s = {.runner = t->runner,
                    .options = trainer_options(t, t->recompute),
-                   .state = pass_state(t),
+                   .state = trainer_pass_state(t),
                    .tally = &((StepCounts *)t->optimizer->counts)->heads};
     CHECK(trainer_pass(t, t->state.step, now->pass, &s.pass), "no pass is left");
     t->optimizer->unscale = (float)(1 / scale);
-    lay_out(t, &s.pass, now->pass == t->in.ranks->group->rank);
+    lay_out(t, &s.pass, now->pass == ranks_pipeline(t->in.ranks));
     optimizer_begin_row(t->optimizer);
     return s;
 }
@@ -93,7 +93,7 @@ static PassStart begin_pass(Trainer *t) {
 static void end_pass(Trainer *t, int64_t scored) {
     t->counts->supervised += scored;
     optimizer_end_row(t->optimizer, t->now.rows.count);
-    t->now.pass += t->in.ranks->group->ranks;
+    t->now.pass += ranks_pipelines(t->in.ranks);
 }
 
 static void run_pass(Trainer *t) {
@@ -149,7 +149,8 @@ static void reduce(Trainer *t, bool stopped) {
 // The next step's first pass is packed while the device works.
 static void pack_ahead(Trainer *t) {
     PassRows pass;
-    if (t->state.step + 1 < t->plan.total_steps && trainer_pass(t, t->state.step + 1, t->in.ranks->group->rank, &pass))
+    if (t->state.step + 1 < t->plan.total_steps &&
+        trainer_pass(t, t->state.step + 1, ranks_pipeline(t->in.ranks), &pass))
         pass_runner_pack(t->runner, &pass);
 }
 
@@ -294,7 +295,7 @@ void trainer_step_begin(Trainer *t) {
                                   .loss_scale = s->loss_scale},
                        .rows = trainer_rows(t, s->step),
                        .start = time_now(),
-                       .pass = t->in.ranks->group->rank};
+                       .pass = ranks_pipeline(t->in.ranks)};
     begin(t);
     set_order(t, t->now.rows.epoch);
     count_tokens(t, &t->now);
@@ -333,7 +334,10 @@ int trainer_step_end(Trainer *t, bool stopped, StepReport *report, Err *err) {
 
 int trainer_step(Trainer *t, bool (*stop)(void), StepReport *report, Err *err) {
     trainer_step_begin(t);
-    return trainer_step_end(t, !run_passes(t, stop), report, err);
+    if (!t->pipeline) return trainer_step_end(t, !run_passes(t, stop), report, err);
+    *report = t->now.report;
+    if (trainer_run_pipeline(t, err)) return -1;
+    return trainer_step_end(t, stop && stop(), report, err); // its neighbours wait for each of its passes
 }
 
 int trainer_evaluate(Trainer *t, bool (*stop)(void), EvalResult *result, Err *err) {

@@ -133,5 +133,23 @@ static void test_plan_of_a_gguf_header(void **state) {
     mem_free(want);
 }
 
-TEST_MAIN(SCRATCH_TEST(test_plan_without_weights), SCRATCH_TEST(test_plan_of_a_large_model),
-          SCRATCH_TEST(test_plan_of_a_gguf_header))
+static void test_plan_of_stages(void **state) {
+    (void)state;
+    TinyModel tiny = TINY_MODEL;
+    tiny.layers = 4;
+    tiny_model_write("m.gguf", &tiny);
+    put("d.jsonl", "{\"prompt\": \"a\", \"completion\": \"b\"}\n{\"prompt\": \"abc\", \"completion\": \"bcd\"}\n");
+    static const char *const parts[] = {
+        "stage 0  layers 0 to 1: base ", "stage 1  layers 2 to 3: base ",
+        "pipeline of 2 ranks: ", "a step of 3 rows waits for 25% of its time for the first and the last ones\n"};
+    char *out = run("plan " WORDS " --pipeline_parallel_size 2 --gradient_accumulation_steps 3 --device cpu", 0);
+    CHECK_PARTS(out, parts);
+    mem_free(out);
+    check_has("plan " WORDS " --pipeline_parallel_size 5 --device cpu", 2,
+              "5 stages of a pipeline, but the model has 4 layers; expected at most as many");
+    check_has("plan " WORDS " --pipeline_parallel_size 2 --gpu h100", 2,
+              "pipeline_parallel_size: 2; expected device cpu and a single run, or 1");
+}
+
+TEST_MAIN(SCRATCH_TEST(test_plan_of_stages), SCRATCH_TEST(test_plan_without_weights),
+          SCRATCH_TEST(test_plan_of_a_large_model), SCRATCH_TEST(test_plan_of_a_gguf_header))

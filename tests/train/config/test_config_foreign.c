@@ -397,7 +397,7 @@ static void test_foreign_refused_keys(void **state) {
         {"save_strategy: best", ":1: save_strategy: \"best\"; expected no, steps or epoch"},
         {"do_train: maybe", ":1: do_train: \"maybe\"; lorac train trains"},
         {"metric_for_best_model: accuracy", ":1: metric_for_best_model: \"accuracy\"; the evaluation loss"},
-        {"tensor_parallel_size: 2", ":1: tensor_parallel_size: 2; only data parallelism is in this version"},
+        {"tensor_parallel_size: 2", ":1: tensor_parallel_size: 2; rows and layers (pipeline_parallel_size) are"},
         {"lora_modules_to_save: [lm_head]", ":1: modules_to_save: \"lm_head\": only the head of a classifier"},
         {"lr_scheduler_kwargs: {num_cycles: 2}",
          ":1: lr_scheduler_kwargs: {\"num_cycles\": 2}; expected min_lr_rate only"},

@@ -416,7 +416,7 @@ static int add_up(int rank, int ready) {
     if (rank > 0) close(listener);
     if (rendezvous_open(&sockets, &place, &err)) return 96;
     group_tcp_open(&g, &sockets);
-    if (heartbeat_open(&l, &g, TIMEOUT, &err)) return 95;
+    if (heartbeat_open(&l, &g, NULL, TIMEOUT, &err)) return 95;
     if (write(ready, "", 1) != 1) return 93;
     for (int i = 0; i < 60; i++) {
         int64_t one = 1;

@@ -75,7 +75,7 @@ static void test_messages_of_the_set_up(void **state) {
         if (group_agree(&g, i % 2 ? err_input(&err, "mine") : 0, &err)) check_text(&err);
         if (consistency_check(&g, items, 2, &err)) check_text(&err);
         if (g.rank > 0 && i % 10 == 1) { // tries to connect to wherever it is told to
-            assert_int_equal(heartbeat_open(&l, &g, 0.02, &err), -1);
+            assert_int_equal(heartbeat_open(&l, &g, NULL, 0.02, &err), -1);
             check_text(&err);
         }
     }
