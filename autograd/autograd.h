@@ -25,7 +25,7 @@
     X(ACTIVATION, "activation") X(ADD, "add") \
     X(GATHER_ROWS, "gather_rows") X(CACHE_WRITE, "cache_write") \
     X(MOE_ROUTE, "moe_route") X(MOE_GATHER, "moe_gather") X(GROUPED_LINEAR, "grouped_linear") \
-    X(MOE_SCALE, "moe_scale") X(MOE_COMBINE, "moe_combine") \
+    X(MOE_SCALE, "moe_scale") X(MOE_BIAS, "moe_bias") X(MOE_COMBINE, "moe_combine") \
     X(HEAD_LOSS, "head_loss") X(PREFERENCE_LOSS, "preference_loss") X(CLASS_LOSS, "class_loss") \
     X(RECEIVE, "receive") X(SEND, "send") X(TURN, "turn") \
     X(POOL, "pool") X(LOGITS, "logits") X(TOP_LOGITS, "top_logits") X(OFFLOAD, "offload")
@@ -95,7 +95,10 @@ MoeRouting op_moe_route(Tape *t, Tensor *logits, int64_t used, MoeScores scores)
 Tensor *op_moe_gather(Tape *t, Tensor *x, const MoeRouting *r);                   // [T * used, C]
 // lora: the pairs of all experts (Lora.experts, which is set here), or NULL. [T * used, N]
 Tensor *op_grouped_linear(Tape *t, Tensor *x, const Weight *experts, const MoeRouting *r, const Lora *lora);
-Tensor *op_moe_scale(Tape *t, Tensor *x, const MoeRouting *r);                                   // in place
+Tensor *op_moe_scale(Tape *t, Tensor *x, const MoeRouting *r); // in place
+// x plus each choice's row of bias [E, C], times its weight; built before op_moe_scale, which writes the weights'
+// gradient. [T, C]
+Tensor *op_moe_bias(Tape *t, Tensor *x, const float *bias, const MoeRouting *r);
 Tensor *op_moe_combine(Tape *t, Tensor *x, Tensor *residual /* or NULL */, const MoeRouting *r); // [T, C]
 // Ends a training or evaluation graph. result: device memory for one HeadResult.
 void op_head_loss(Tape *t, Tensor *x, const Weight *w, const HeadLoss *loss, HeadResult *result);

@@ -2,7 +2,8 @@
 // scale, grouped_linear (down), combine.
 //
 // A row is scaled by its weight before the last product, not after it: the gradient of the weight then reads the glu's
-// output, which is cheap to recompute, and backward needs neither the last product nor its result.
+// output, which is cheap to recompute, and backward needs neither the last product nor its result. A bias of that
+// product is an op of its own, built before the scaling: in backward it adds to the weights' gradient.
 #include "tape.h"
 
 // The plan is an input of every op but the first: integers in the elements of a tensor.
@@ -157,6 +158,32 @@ Tensor *op_moe_scale(Tape *t, Tensor *x, const MoeRouting *r) {
     x->needs_grad = r->weights->needs_grad = x->needs_grad || r->weights->needs_grad;
     Node *n = moe_node(t, &MOE_SCALE, x, r->weights, r->plan, r);
     n->reads_in = 7;
+    return node_output(t, n, x->rows, x->cols);
+}
+
+// ---- bias: in = x, weights, plan ----
+
+static void bias_forward(const Node *n, const Exec *x) {
+    MoePlan plan = plan_in(n, n->in[2]);
+    CALL(x, moe_bias_forward, mat_out(n, 0), mat_in(n, 0), mat_in(n, 1), n->args.moe.bias, &plan);
+}
+
+static void bias_backward(const Node *n, const Exec *x) {
+    MoePlan plan = plan_in(n, n->in[2]);
+    Mat dout = grad_out(n), dweights = grad_in(n, 1);
+    CHECK(!dweights.data || x->accumulate & 2, "the rows are scaled after their bias");
+    if (dweights.data) CALL(x, moe_bias_backward, dweights, dout, n->args.moe.bias, &plan);
+    if (x->accumulate & 1) CALL(x, add, grad_in(n, 0), dout);
+}
+
+static const Op MOE_BIAS = {TAPE_OP_MOE_BIAS, bias_forward, .backward = bias_backward};
+
+Tensor *op_moe_bias(Tape *t, Tensor *x, const float *bias, const MoeRouting *r) {
+    CHECK(x->rows == r->tokens);
+    Node *n = moe_node(t, &MOE_BIAS, x, r->weights, r->plan, r);
+    n->args.moe.bias = bias;
+    n->reads_in = 4;
+    n->passes_grad = 1;
     return node_output(t, n, x->rows, x->cols);
 }
 

@@ -86,6 +86,7 @@ typedef union NodeArgs {
         MoeRouting routing;
         const Weight *experts;
         Lora lora; // rank 0: none
+        const float *bias;
         MoeScores scores;
     } moe;
     struct {

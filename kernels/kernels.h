@@ -22,6 +22,7 @@
 #pragma once
 
 #include "adamw.h"
+#include "attention_shape.h"
 #include "base.h"
 #include "dtype.h"
 #include "embeddings.h"
@@ -141,40 +142,6 @@ typedef struct RopeTable { // rotations of the first P = `rotated` dims of each 
     bool interleaved; // pairs are (2i, 2i + 1); else halves: (i, i + P/2)
 } RopeTable;
 
-// Which keys each query sees. Sample s has queries [q_start[s], q_start[s+1]) and keys [k_start[s], k_start[s] +
-// k_len[s]). Query i has position q_pos[i] in its sample and sees its sample's keys j with j <= q_pos[i] (causal) and
-// j > q_pos[i] - window (window 0: no limit); bidirectional: all keys of its sample, with a window those nearer than it
-// on both sides, |j - q_pos[i]| < window. With a soft cap c a score is c tanh(scale q k^T / c) (Gemma 2).
-typedef struct AttentionShape {
-    int64_t heads, kv_heads, head_size;
-    int64_t samples;
-    const int32_t *q_start; // [samples + 1], ascending, q_start[0] = 0, q_start[samples] = Tq
-    const int32_t *k_start; // [samples]
-    const int32_t *k_len;   // [samples]
-    const int32_t *q_pos;   // [Tq], ascending within a sample
-    int64_t window;
-    float scale;   // of q k^T; usually 1 / sqrt(D)
-    float softcap; // 0: none
-    bool bidirectional;
-    // Upper bound of a sample's tokens if every token is a query and a key: q_start = k_start, k_len is the distance to
-    // the next start, q_pos counts from 0. 0: unknown.
-    int64_t longest;
-} AttentionShape;
-enum { DEVICE_MAX_HEAD_SIZE = 256 }; // host memory: any
-enum { SHORT_CONV_MAX_TAPS = 16 };
-// The sample of query i < q_start[samples].
-HOST_DEVICE static inline int64_t attention_sample(const AttentionShape *s, int64_t i) {
-    int64_t low = 0, high = s->samples - 1;
-    while (low < high) {
-        int64_t middle = (low + high + 1) / 2;
-        if (s->q_start[middle] <= i)
-            low = middle;
-        else
-            high = middle - 1;
-    }
-    return low;
-}
-
 // One call of attention_forward or attention_backward.
 typedef struct AttentionCall {
     const AttentionShape *shape;
@@ -186,8 +153,11 @@ typedef struct AttentionCall {
 } AttentionCall;
 
 // gelu(x) = x Phi(x), Phi the normal distribution function (erf); "tanh": its approximation (Hendrycks & Gimpel 2016);
-// silu(x) = x / (1 + exp(-x)); relu'(0) = 0; LINEAR: x itself.
-typedef enum { GLU_SILU, GLU_GELU_TANH, GLU_GELU, GLU_LINEAR } GluKind;
+// silu(x) = x / (1 + exp(-x)); relu'(0) = 0; LINEAR: x itself. CLAMPED (gpt-oss): the gate g = min(gate, 7) becomes
+// g / (1 + exp(-1.702 g)), up becomes max(-7, min(up, 7)) + 1; a number beyond its bound has a derivative of 0.
+typedef enum { GLU_SILU, GLU_GELU_TANH, GLU_GELU, GLU_LINEAR, GLU_CLAMPED } GluKind;
+#define GLU_CLAMP_LIMIT 7.0f
+#define GLU_CLAMP_SLOPE 1.702f
 typedef enum {
     ACTIVATION_GELU_TANH,
     ACTIVATION_GELU,
@@ -351,7 +321,8 @@ struct Kernels {
     // ---- attention, blocked with an online softmax (Dao et al. 2022); memory linear in T ----
     // q and k: shapes and strides of the call; their data is not read.
     size_t (*attention_workspace)(Backend *b, const AttentionShape *s, Mat q, Mat k, bool backward);
-    // A query without visible keys, and a row after q_start[samples], has out = 0 and lse = -inf.
+    // A query without visible keys, and a row after q_start[samples], has out = 0 and lse = -inf. With sinks
+    // (AttentionShape) lse is that of the keys and the sink: all that backward needs to know of it.
     void (*attention_forward)(Backend *b, const AttentionCall *c);
     // Probabilities are recomputed from lse. Keys that no query sees have gradients of 0. Samples do not share keys
     // here (in forward they may).
@@ -405,6 +376,11 @@ struct Kernels {
     void (*moe_scale_forward)(Backend *b, Mat x, Mat weights, const MoePlan *plan);
     // dx holds the gradient of the scaled rows and becomes that of x; dweights [T, used] is written. x: not scaled.
     void (*moe_scale_backward)(Backend *b, Mat dx, Mat dweights, Mat x, Mat weights, const MoePlan *plan);
+    // out[t, :] = x[t, :] + sum over j, in order, of weight j of t * bias[expert of choice j, :].  bias [E, C] float32.
+    // Biases of products of scaled rows.
+    void (*moe_bias_forward)(Backend *b, Mat out, Mat x, Mat weights, const float *bias, const MoePlan *plan);
+    // dweights[t, j] += dout[t, :] . bias[expert of choice j, :].
+    void (*moe_bias_backward)(Backend *b, Mat dweights, Mat dout, const float *bias, const MoePlan *plan);
     // One linear per expert, all of one shape, each on its rows; an expert without rows costs nothing.
     // experts: [plan->experts] weights.
     size_t (*grouped_linear_workspace)(Backend *b, const Weight *experts, const MoePlan *plan); // arrays are not read

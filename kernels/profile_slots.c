@@ -198,6 +198,11 @@ TIMED(moe_scale_forward, 0, 2 * mat_bytes(x), (Backend *b, Mat x, Mat weights, c
       (b, x, weights, plan))
 TIMED(moe_scale_backward, 0, mat_bytes(dx) + IN3(dx, x, dweights),
       (Backend *b, Mat dx, Mat dweights, Mat x, Mat weights, const MoePlan *plan), (b, dx, dweights, x, weights, plan))
+TIMED(moe_bias_forward, 0, IN3(out, x, weights),
+      (Backend *b, Mat out, Mat x, Mat weights, const float *bias, const MoePlan *plan),
+      (b, out, x, weights, bias, plan))
+TIMED(moe_bias_backward, 0, IN2(dweights, dout),
+      (Backend *b, Mat dweights, Mat dout, const float *bias, const MoePlan *plan), (b, dweights, dout, bias, plan))
 TIMED_COST(grouped_linear_forward, grouped_cost(x, out, experts, plan),
       (Backend *b, Mat out, Mat x, const Weight *experts, const MoePlan *plan, void *ws),
       (b, out, x, experts, plan, ws))

@@ -17,7 +17,8 @@
     X(short_conv_forward) X(short_conv_backward) X(glu_forward) X(glu_backward) \
     X(activation_forward) X(activation_backward) X(gather_rows_forward) X(gather_rows_backward) X(scatter_rows) X(add) \
     X(moe_route_forward) X(moe_route_backward) X(moe_gather) X(moe_combine) X(moe_scale_forward) \
-    X(moe_scale_backward) X(grouped_linear_workspace) X(grouped_linear_forward) X(grouped_linear_backward) \
+    X(moe_scale_backward) X(moe_bias_forward) X(moe_bias_backward) \
+    X(grouped_linear_workspace) X(grouped_linear_forward) X(grouped_linear_backward) \
     X(head_loss_workspace) X(head_loss) X(softcap) X(class_loss_workspace) X(class_loss) X(dense_gradients) \
     X(preference_loss_workspace) X(preference_loss) X(pool_forward) X(pool_backward) \
     X(embedding_loss_workspace) X(embedding_loss) X(argmax) X(top_k) \

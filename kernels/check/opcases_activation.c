@@ -72,7 +72,8 @@ static void case_softcap(OpRun *r) {
 // ---- sizes ----
 
 #define EVERY_GLU(...)                                                                                                 \
-    {.glu = GLU_SILU, __VA_ARGS__}, {.glu = GLU_GELU_TANH, __VA_ARGS__}, {.glu = GLU_GELU, __VA_ARGS__}, {             \
+    {.glu = GLU_SILU, __VA_ARGS__}, {.glu = GLU_GELU_TANH, __VA_ARGS__}, {.glu = GLU_GELU, __VA_ARGS__},               \
+        {.glu = GLU_CLAMPED, __VA_ARGS__}, {                                                                           \
         .glu = GLU_LINEAR, __VA_ARGS__                                                                                 \
     }
 #define EVERY_ACTIVATION(...)                                                                                          \

@@ -85,6 +85,7 @@ static AttentionShape shape_on_device(OpRun *r, const Layout *l) {
         .scale = 1 / sqrtf((float)s->d),
         .softcap = s->softcap,
         .bidirectional = s->bidirectional,
+        .sinks = s->sinks ? op_input_f32(r, 1, s->heads).data : NULL,
         .longest = s->layout == OP_ONE_SAMPLE || s->layout == OP_PACKED ? l->tk : 0,
     };
 }
@@ -185,6 +186,10 @@ static const OpSize shapes[] = {
     {.t = 513, .heads = 2, .kv = 1, .d = 64, .softcap = 50, .window = 100},
     {.t = 300, .heads = 3, .kv = 1, .d = 80, .softcap = 1, .layout = OP_SOME_QUERY, .window = 31},
     {.t = 33, .heads = 4, .kv = 2, .d = 64, .softcap = 3, .layout = OP_CACHE, .window = 50},
+    {.t = 127, .heads = 6, .kv = 3, .d = 64, .sinks = true},
+    {.t = 300, .heads = 4, .kv = 1, .d = 80, .sinks = true, .window = 31, .layout = OP_PACKED},
+    {.t = 129, .heads = 3, .kv = 1, .d = 10, .sinks = true, .softcap = 2, .layout = OP_SOME_QUERY},
+    {.t = 33, .heads = 8, .kv = 2, .d = 64, .sinks = true, .window = 50, .layout = OP_CACHE},
     {.t = 33, .heads = 2, .kv = 2, .d = 64, .bidirectional = true},
     {.t = 600, .heads = 2, .kv = 1, .d = 16, .bidirectional = true, .no_dx = true},
     {.t = 300, .heads = 4, .kv = 2, .d = 80, .bidirectional = true, .layout = OP_PACKED},

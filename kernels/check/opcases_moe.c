@@ -84,6 +84,28 @@ static void case_moe_scale_backward(OpRun *r) {
     OP_CALL(r, moe_scale_backward, dx, dweights, x, w, &plan);
 }
 
+// Not an input of the run: not every expert's row is read.
+static const float *given_bias(OpRun *r) {
+    int64_t n = r->size.experts * r->size.k;
+    AUTO_FREE float *bias = mem_alloc((size_t)n, sizeof *bias);
+    for (int64_t i = 0; i < n; i++) bias[i] = sinf((float)i);
+    return op_copy(r, bias, (size_t)n * sizeof *bias);
+}
+
+static void case_moe_bias_forward(OpRun *r) {
+    MoePlan plan = given_plan(r);
+    Mat x = op_input(r, plan.tokens, r->size.k), w = op_input_f32(r, plan.tokens, plan.used);
+    Mat out = op_output(r, "out", x.rows, x.cols, OP_SUM(plan.used));
+    OP_CALL(r, moe_bias_forward, out, x, w, given_bias(r), &plan);
+}
+
+static void case_moe_bias_backward(OpRun *r) {
+    MoePlan plan = given_plan(r);
+    Mat dout = op_input(r, plan.tokens, r->size.k);
+    Mat dweights = op_inout_f32(r, "dweights", plan.tokens, plan.used, OP_SUM(r->size.k));
+    OP_CALL(r, moe_bias_backward, dweights, dout, given_bias(r), &plan);
+}
+
 enum { MAX_EXPERTS = 16 };
 static void expert_weights(OpRun *r, Weight *experts) {
     CHECK(r->size.experts <= MAX_EXPERTS);
@@ -196,6 +218,8 @@ const OpCase op_cases_moe[] = {
     OP_CASE(moe_combine, rows),
     OP_CASE(moe_scale_forward, rows),
     OP_CASE(moe_scale_backward, rows),
+    OP_CASE(moe_bias_forward, rows),
+    OP_CASE(moe_bias_backward, rows),
     OP_CASE(grouped_linear_forward, grouped),
     OP_CASE(grouped_linear_backward, grouped),
     OP_CASE(lora_experts, pairs),

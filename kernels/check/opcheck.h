@@ -16,18 +16,18 @@
 
 // Each op uses a part of it; names as in kernels.h.
 typedef struct OpSize {
-    int64_t t, n, k;          // tokens, output, input size
-    int64_t heads, kv, d;     // attention, rope
-    int64_t rank, row_offset; // lora
-    int64_t rotated;          // rope; 0: d
-    int64_t layout, window;   // attention: OpLayout
-    int64_t experts, used;    // mixture of experts
-    int scores;               // of their choice: MoeScores
-    bool uneven;              // uneven: every token goes to the first experts, the others have no rows
-    bool bidirectional;       // attention
-    bool interleaved;         // rope
-    DType dtype;              // of the weight
-    int segments;             // of the weight; 0: one
+    int64_t t, n, k;           // tokens, output, input size
+    int64_t heads, kv, d;      // attention, rope
+    int64_t rank, row_offset;  // lora
+    int64_t rotated;           // rope; 0: d
+    int64_t layout, window;    // attention: OpLayout
+    int64_t experts, used;     // mixture of experts
+    int scores;                // of their choice: MoeScores
+    bool uneven;               // uneven: every token goes to the first experts, the others have no rows
+    bool bidirectional, sinks; // attention
+    bool interleaved;          // rope
+    DType dtype;               // of the weight
+    int segments;              // of the weight; 0: one
     bool row_map, bias, residual, accumulate;
     bool kept;                // the weight has a kept copy, where the backend keeps one
     int64_t soft;             // soft targets of a row
@@ -44,7 +44,7 @@ typedef struct OpSize {
     X(scores) X(segments) X(glu) X(activation) X(dropout) X(smoothing) X(softcap) X(class_loss) X(soft) \
     X(temperature)
 #define OP_SIZE_FLAGS(X) \
-    X(uneven) X(bidirectional) X(row_map) X(bias) X(residual) X(accumulate) X(no_dx) X(no_da) X(no_db) \
+    X(uneven) X(bidirectional) X(sinks) X(row_map) X(bias) X(residual) X(accumulate) X(no_dx) X(no_da) X(no_db) \
     X(kept) X(interleaved)
 // clang-format on
 

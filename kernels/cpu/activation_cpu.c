@@ -92,15 +92,35 @@ static void glu_linear_backward(Act *dgate, Act *dup, const Act *dout, const Act
     }
 }
 
+// A gate beyond the limit is the limit, of slope 0; so is the other factor, from above and below.
+static inline float clamp_above(float x) { return x > GLU_CLAMP_LIMIT ? GLU_CLAMP_LIMIT : x; }
+static inline float clamp_both(float x) { return x < -GLU_CLAMP_LIMIT ? -GLU_CLAMP_LIMIT : clamp_above(x); }
+
+static void glu_clamped(Act *out, const Act *gate, const Act *up, int64_t n) {
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++) {
+        float g = clamp_above(act_load(gate[i])), s = 1 / (1 + cpu_expf(-GLU_CLAMP_SLOPE * g));
+        out[i] = act_store(g * s * (clamp_both(act_load(up[i])) + 1));
+    }
+}
+static void glu_clamped_backward(Act *dgate, Act *dup, const Act *dout, const Act *gate, const Act *up, int64_t n) {
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++) {
+        float x = act_load(gate[i]), u = act_load(up[i]), d = act_load(dout[i]), g = clamp_above(x);
+        float s = 1 / (1 + cpu_expf(-GLU_CLAMP_SLOPE * g)), slope = s * (1 + GLU_CLAMP_SLOPE * g * (1 - s));
+        dgate[i] = act_store(d * (clamp_both(u) + 1) * (x > GLU_CLAMP_LIMIT ? 0.0f : slope));
+        dup[i] = act_store(d * (g * s) * (u > GLU_CLAMP_LIMIT || u < -GLU_CLAMP_LIMIT ? 0.0f : 1.0f));
+    }
+}
+
 typedef struct GluRows {
     void (*forward)(Act *out, const Act *gate, const Act *up, int64_t n);
     void (*backward)(Act *dgate, Act *dup, const Act *dout, const Act *gate, const Act *up, int64_t n);
 } GluRows;
 static const GluRows glu_rows[] = {
-    [GLU_SILU] = {glu_silu, glu_silu_backward},
-    [GLU_GELU_TANH] = {glu_gelu_tanh, glu_gelu_tanh_backward},
-    [GLU_GELU] = {glu_gelu, glu_gelu_backward},
-    [GLU_LINEAR] = {glu_linear, glu_linear_backward},
+    [GLU_SILU] = {glu_silu, glu_silu_backward},          [GLU_GELU_TANH] = {glu_gelu_tanh, glu_gelu_tanh_backward},
+    [GLU_GELU] = {glu_gelu, glu_gelu_backward},          [GLU_LINEAR] = {glu_linear, glu_linear_backward},
+    [GLU_CLAMPED] = {glu_clamped, glu_clamped_backward},
 };
 
 void CPU_FN(glu_forward)(Backend *b, Mat out, Mat gate, Mat up, GluKind kind) {

@@ -133,6 +133,13 @@ static void pack_shared(const AttentionCall *a, SharedKeys shared) {
         }
 }
 
+// The share of the keys beside a head's sink; *lse, of the keys, becomes that of both.
+static float keys_share(const AttentionShape *s, int64_t head, float *lse) {
+    float sink = s->sinks[head], keys = *lse, high = sink > keys ? sink : keys;
+    *lse = high + logf(expf(sink - high) + expf(keys - high));
+    return 1 / (1 + expf(sink - keys));
+}
+
 static void attend(const AttentionCall *a, SharedKeys shared, Item item) {
     CHECK(item.rows <= BLOCK_Q);
     const AttentionShape *s = a->shape;
@@ -172,9 +179,12 @@ static void attend(const AttentionCall *a, SharedKeys shared, Item item) {
     for (int64_t i = 0; i < rows; i++) {
         Running r = running[i];
         float scale = r.sum == 0 ? 0 : 1 / r.sum; // a query that sees no key gives zeros and lse = -inf
+        float lse = r.max + logf(r.sum);
+        int64_t other = item.decoding ? i : 0; // heads after the item's
+        if (s->sinks && r.sum != 0) scale *= keys_share(s, item.head + other, &lse);
         Act *out = act_row(a->out, item.q0) + item.head * d + i * ld;
         for (int64_t j = 0; j < d; j++) out[j] = act_store(f.out[i * d + j] * scale);
-        f32_row(a->lse, item.q0)[item.head + (item.decoding ? i : i * s->heads)] = r.max + logf(r.sum);
+        f32_row(a->lse, item.q0)[item.head + (item.decoding ? i : i * s->heads)] = lse;
     }
 }
 

@@ -186,3 +186,35 @@ void CPU_FN(moe_scale_backward)(Backend *b, Mat dx, Mat dweights, Mat x, Mat wei
         ((float *)dweights.data)[plan->choice[row]] = dot;
     }
 }
+
+void CPU_FN(moe_bias_forward)(Backend *b, Mat out, Mat x, Mat weights, const float *bias, const MoePlan *plan) {
+    CHECK_ACT(x, plan->tokens, out.cols);
+    CHECK_ACT(out, plan->tokens, out.cols);
+    CHECK_SHAPE(weights, plan->tokens, plan->used);
+#pragma omp parallel for schedule(static) num_threads(cpu_threads(b, out.rows *out.cols))
+    for (int64_t t = 0; t < out.rows; t++) {
+        const Act *from = act_row(x, t);
+        const float *w = f32_row(weights, t);
+        const int32_t *expert = plan->expert + t * plan->used;
+        Act *y = act_row(out, t);
+        for (int64_t c = 0; c < out.cols; c++) {
+            float sum = act_load(from[c]);
+            for (int64_t j = 0; j < plan->used; j++) sum += w[j] * bias[expert[j] * out.cols + c];
+            y[c] = act_store(sum);
+        }
+    }
+}
+
+void CPU_FN(moe_bias_backward)(Backend *b, Mat dweights, Mat dout, const float *bias, const MoePlan *plan) {
+    CHECK_ACT(dout, plan->tokens, dout.cols);
+    CHECK_SHAPE(dweights, plan->tokens, plan->used);
+#pragma omp parallel for schedule(static) num_threads(cpu_threads(b, dout.rows *dout.cols))
+    for (int64_t i = 0; i < plan->tokens * plan->used; i++) {
+        const Act *d = act_row(dout, i / plan->used);
+        const float *row = bias + plan->expert[i] * dout.cols;
+        float dot = 0;
+#pragma omp simd reduction(+ : dot)
+        for (int64_t c = 0; c < dout.cols; c++) dot += act_load(d[c]) * row[c];
+        ((float *)dweights.data)[i] += dot;
+    }
+}

@@ -20,14 +20,14 @@ static bool head_fits(int capability, int64_t size, bool backward) {
     return size % 16 == 0 && size <= 256 && !(wide && backward && capability / 10 == 10);
 }
 
-// Every token of a sample is a query and a key, there is no soft cap and no window on both sides, and rows are copied
-// by 16 bytes.
+// Every token of a sample is a query and a key, there is no soft cap, no sink and no window on both sides, and rows are
+// copied by 16 bytes.
 static bool fits(const Backend *b, const AttentionShape *s, Mat q, Mat k, bool backward) {
     const CudaScratch *scratch = b->state;
     return b->attention_kind != ATTENTION_OWN && !cuda_cudnn_refusal(b->activation, scratch->capability) &&
            head_fits(scratch->capability, s->head_size, backward) && s->longest && q.rows == k.rows &&
-           s->softcap == 0 && !(s->bidirectional && s->window) && mat_stride(q) % 8 == 0 && mat_stride(k) % 8 == 0 &&
-           s->window <= INT32_MAX;
+           s->softcap == 0 && !s->sinks && !(s->bidirectional && s->window) && mat_stride(q) % 8 == 0 &&
+           mat_stride(k) % 8 == 0 && s->window <= INT32_MAX;
 }
 
 // float64: batch times longest squared overflows integers.

@@ -31,14 +31,31 @@ static Activation relu(double x) { return (Activation){x < 0 ? 0 : x, x > 0 ? 1 
 
 static Activation identity(double x) { return (Activation){x, 1}; }
 
+// Of gpt-oss: a clamped gate, and what the other factor becomes.
+static Activation clamped(double x) {
+    bool above = x > (double)GLU_CLAMP_LIMIT;
+    double g = above ? (double)GLU_CLAMP_LIMIT : x, a = (double)GLU_CLAMP_SLOPE, s = 1 / (1 + exp(-a * g));
+    return (Activation){g * s, above ? 0 : s * (1 + a * g * (1 - s))};
+}
+
+static Activation factor(double x, GluKind kind) {
+    const double limit = (double)GLU_CLAMP_LIMIT;
+    if (kind != GLU_CLAMPED) return (Activation){x, 1};
+    bool beyond = x > limit || x < -limit;
+    return (Activation){(x > limit ? limit : x < -limit ? -limit : x) + 1, beyond ? 0 : 1};
+}
+
 static Activation tangens(double x) {
     double t = tanh(x);
     return (Activation){t, 1 - t * t};
 }
 
 typedef Activation ActivationFunction(double x);
-static ActivationFunction *const glu_functions[] = {
-    [GLU_SILU] = silu, [GLU_GELU_TANH] = gelu_tanh, [GLU_GELU] = gelu, [GLU_LINEAR] = identity};
+static ActivationFunction *const glu_functions[] = {[GLU_SILU] = silu,
+                                                    [GLU_GELU_TANH] = gelu_tanh,
+                                                    [GLU_GELU] = gelu,
+                                                    [GLU_LINEAR] = identity,
+                                                    [GLU_CLAMPED] = clamped};
 static ActivationFunction *const activation_functions[] = {[ACTIVATION_GELU_TANH] = gelu_tanh,
                                                            [ACTIVATION_GELU] = gelu,
                                                            [ACTIVATION_SILU] = silu,
@@ -50,7 +67,7 @@ void ref_glu_forward(Backend *b, Mat out, Mat gate, Mat up, GluKind kind) {
     CHECK_SHAPE(up, gate.rows, gate.cols);
     const float *g = gate.data, *u = up.data;
     for (int64_t i = 0; i < gate.rows * gate.cols; i++)
-        ((float *)out.data)[i] = (float)(glu_functions[kind](g[i]).y * u[i]);
+        ((float *)out.data)[i] = (float)(glu_functions[kind](g[i]).y * factor(u[i], kind).y);
 }
 
 void ref_glu_backward(Backend *b, Mat dgate, Mat dup, Mat dout, Mat gate, Mat up, GluKind kind) {
@@ -60,8 +77,8 @@ void ref_glu_backward(Backend *b, Mat dgate, Mat dup, Mat dout, Mat gate, Mat up
     CHECK_SHAPE(up, gate.rows, gate.cols);
     const float *g = gate.data, *u = up.data, *d = dout.data;
     for (int64_t i = 0; i < gate.rows * gate.cols; i++) {
-        Activation act = glu_functions[kind](g[i]);
-        float dg = (float)(d[i] * u[i] * act.dy), du = (float)(d[i] * act.y);
+        Activation act = glu_functions[kind](g[i]), other = factor(u[i], kind);
+        float dg = (float)(d[i] * other.y * act.dy), du = (float)(d[i] * act.y * other.dy);
         ((float *)dgate.data)[i] = dg;
         ((float *)dup.data)[i] = du;
     }

@@ -34,6 +34,14 @@ size_t ref_attention_workspace(Backend *b, const AttentionShape *s, Mat q, Mat k
     return (size_t)(rows * s->head_size) * sizeof(double);
 }
 
+// The sink takes its share of the probabilities: with z the sum over the keys, out *= z / (z + exp(sink)).
+static double sink_share(const AttentionShape *s, int64_t head, double *lse) {
+    if (!s->sinks) return 1;
+    double sink = s->sinks[head], keys = *lse, high = fmax(sink, keys);
+    *lse = high + log(exp(sink - high) + exp(keys - high));
+    return 1 / (1 + exp(sink - keys));
+}
+
 // A query that sees no key gives zeros and lse = -inf. A NaN score passes through the maximum by not being <= it.
 static void attend(const AttentionCall *c, Query i, double *y) {
     const AttentionShape *s = c->shape;
@@ -50,9 +58,10 @@ static void attend(const AttentionCall *c, Query i, double *y) {
         for (int64_t d = 0; d < s->head_size; d++) y[d] += p * head_of(c->v, key, i.kv_head, s)[d];
     }
     bool seen = i.first < i.end;
+    double lse = max + log(sum), share = seen ? sink_share(s, i.head, &lse) : 0;
     for (int64_t d = 0; d < s->head_size; d++)
-        f32_row(c->out, i.row)[i.head * s->head_size + d] = (float)(seen ? y[d] / sum : 0);
-    f32_row(c->lse, i.row)[i.head] = (float)(seen ? max + log(sum) : -INFINITY);
+        f32_row(c->out, i.row)[i.head * s->head_size + d] = (float)(seen ? y[d] / sum * share : 0);
+    f32_row(c->lse, i.row)[i.head] = (float)(seen ? lse : -INFINITY);
 }
 
 void ref_attention_forward(Backend *b, const AttentionCall *c) {

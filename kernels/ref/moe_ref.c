@@ -148,3 +148,24 @@ void ref_moe_scale_backward(Backend *b, Mat dx, Mat dweights, Mat x, Mat weights
         for (int64_t c = 0; c < x.cols; c++) d[c] *= ((const float *)weights.data)[i];
     }
 }
+
+void ref_moe_bias_forward(Backend *b, Mat out, Mat x, Mat weights, const float *bias, const MoePlan *plan) {
+    CHECK_SHAPE(x, plan->tokens, out.cols);
+    CHECK_SHAPE(out, plan->tokens, out.cols);
+    CHECK_SHAPE(weights, plan->tokens, plan->used);
+    for (int64_t t = 0; t < plan->tokens; t++)
+        for (int64_t c = 0; c < out.cols; c++) {
+            double sum = f32_row(x, t)[c];
+            for (int64_t j = 0; j < plan->used; j++)
+                sum += (double)f32_row(weights, t)[j] * bias[plan->expert[t * plan->used + j] * out.cols + c];
+            f32_row(out, t)[c] = (float)sum;
+        }
+}
+
+void ref_moe_bias_backward(Backend *b, Mat dweights, Mat dout, const float *bias, const MoePlan *plan) {
+    CHECK_SHAPE(dout, plan->tokens, dout.cols);
+    CHECK_SHAPE(dweights, plan->tokens, plan->used);
+    for (int64_t i = 0; i < plan->tokens * plan->used; i++)
+        f32_row(dweights, i / plan->used)[i % plan->used] +=
+            (float)ref_dot(f32_row(dout, i / plan->used), bias + plan->expert[i] * dout.cols, dout.cols);
+}

@@ -342,6 +342,18 @@ SHIPPED = {
         num_attention_heads=16, num_hidden_layers=18, num_key_value_heads=2, pad_token_id=0, rms_norm_eps=1e-05,
         rope_theta=500000, tie_word_embeddings=True, torch_dtype="bfloat16", use_bias=False, use_cache=False,
         vocab_size=103424),
+    "gpt-oss-20b": shipped(
+        "GptOssForCausalLM", "gpt_oss", attention_bias=True, attention_dropout=0.0, eos_token_id=200002,
+        experts_per_token=4, head_dim=64, hidden_act="silu", hidden_size=2880, initial_context_length=4096,
+        initializer_range=0.02, intermediate_size=2880, layer_types=["sliding_attention", "full_attention"] * 12,
+        max_position_embeddings=131072, num_attention_heads=64, num_experts_per_tok=4, num_hidden_layers=24,
+        num_key_value_heads=8, num_local_experts=32, output_router_logits=False, pad_token_id=199999,
+        quantization_config=dict(modules_to_not_convert=["model.layers.*.self_attn", "model.layers.*.mlp.router",
+                                                         "model.embed_tokens", "lm_head"], quant_method="mxfp4"),
+        rms_norm_eps=1e-05, rope_scaling=dict(beta_fast=32.0, beta_slow=1.0, factor=32.0, rope_type="yarn",
+                                              original_max_position_embeddings=4096, truncate=False),
+        rope_theta=150000, router_aux_loss_coef=0.9, sliding_window=128, swiglu_limit=7.0, tie_word_embeddings=False,
+        use_cache=True, vocab_size=201088),
     "bert-base-uncased": shipped(
         "BertForMaskedLM", "bert", attention_probs_dropout_prob=0.1, gradient_checkpointing=False, hidden_act="gelu",
         hidden_dropout_prob=0.1, hidden_size=768, initializer_range=0.02, intermediate_size=3072,
@@ -371,12 +383,12 @@ ENCODERS = ("bert", "roberta", "xlm-roberta", "distilbert")
 for name in ["llama", "mistral", "mixtral", "qwen2", "qwen3", "qwen3_moe", "gemma2", "gemma3_text", "phi3", "gpt2",
              "bert", "roberta", "xlm-roberta", "distilbert", "modernbert", "smollm3", "granite", "gemma", "olmo2", "olmo3", "qwen2_moe",
              "starcoder2", "phi", "glm", "glm4", "cohere", "cohere2", "internlm3", "ernie4_5",
-             "helium"]:
+             "helium", "gpt_oss"]:
     SHIPPED["default-" + name] = {"model_type": name}  # every default of the class
 
 ACTIVATIONS = {"silu": "silu", "gelu_pytorch_tanh": "gelu_tanh", "gelu_new": "gelu_tanh", "gelu": "gelu"}
 GGUF = {"mistral": "llama", "mixtral": "llama", "qwen3_moe": "qwen3moe", "qwen2_moe": "qwen2moe", "gemma3_text": "gemma3", "gemma3": "gemma3", "olmo3": "olmo2", "phi": "phi2", "glm": "chatglm",
-        "cohere": "command-r", "internlm3": "llama", "ministral3": "mistral3", "granitemoehybrid": "none", "helium": "none",
+        "cohere": "command-r", "internlm3": "llama", "ministral3": "mistral3", "granitemoehybrid": "none", "helium": "none", "gpt_oss": "gpt-oss",
         "modernbert": "none", **{name: "none" for name in ENCODERS}}
 
 
@@ -469,7 +481,7 @@ def facts(config):
         yield "rotated", "".join("r" if layer.self_attn.sliding_window is not None else "n" for layer in layers)
     yield "window", "%d %s" % (window, "".join("s" if t == "sliding_attention" else "f" for t in types))
     yield "head", "tied" if config.tie_word_embeddings else "own"
-    yield "mlp", ("glu " if gated else "plain ") + ACTIVATIONS[act]
+    yield "mlp", ("glu " if gated else "plain ") + ("clamped" if kind == "gpt_oss" else ACTIVATIONS[act])
     yield "bias", "qkv %d o %d mlp %d" % (q.bias is not None, o.bias is not None,
                                           any(m.bias is not None for m in dense_up))
     yield "experts", "%d used %d ffn %d renormalise %d dense %s" % (
@@ -509,6 +521,8 @@ def angles(config):
             cos, sin = rotary(torch.zeros(1, 1), torch.arange(length)[None], **layer)
             if text.model_type in ("cohere", "cohere2"):  # each value twice in a row there
                 cos, sin = (torch.cat((t[..., ::2], t[..., ::2]), -1) for t in (cos, sin))
+            if text.model_type == "gpt_oss":  # each value once there
+                cos, sin = torch.cat((cos, cos), -1), torch.cat((sin, sin), -1)
             pairs = cos.shape[-1] // 2
             picked = [0, pairs // 4, pairs // 2, pairs - 1]
             values = [t[0, ROW, i].item() for t in (cos, sin) for i in picked]

@@ -55,6 +55,9 @@ LONGROPE = dict(rope_type="longrope", rope_theta=10000.0, partial_rotary_factor=
 GPT2 = dict(vocab_size=V, n_embd=32, n_layer=2, n_head=4, n_positions=64, n_ctx=64, bos_token_id=62, eos_token_id=63,
             embd_pdrop=0.0, attn_pdrop=0.0, resid_pdrop=0.0)
 QWEN3MOE = dict(SMALL, head_dim=16, num_experts=8, num_experts_per_tok=3, moe_intermediate_size=16, decoder_sparse_step=1)
+GPT_OSS = dict(SMALL, head_dim=16, num_local_experts=6, num_experts_per_tok=2, sliding_window=8, num_hidden_layers=3)
+GPT_OSS_ROPE = dict(rope_type="yarn", rope_theta=10000.0, factor=4.0, beta_fast=32.0, beta_slow=1.0,
+                    original_max_position_embeddings=16)
 PHI3 = dict(SMALL, resid_pdrop=0.0, embd_pdrop=0.0)
 
 
@@ -135,13 +138,17 @@ FAMILIES = {
     "qwen2moe-dense": ("Qwen2MoeConfig", dict(SMALL, num_experts=5, num_experts_per_tok=3, moe_intermediate_size=16,
                                               shared_expert_intermediate_size=24, norm_topk_prob=True, mlp_only_layers=[1],
                                               num_hidden_layers=3, qkv_bias=False), ALL[:4], ""),
+    # gate_up_proj's limit of 7 is exceeded: see `rule`. llama.cpp truncates YaRN's range.
+    "gpt_oss": ("GptOssConfig", dict(GPT_OSS, rope_parameters=dict(GPT_OSS_ROPE, truncate=False)), QV, ""),
+    "gpt_oss-all": ("GptOssConfig", dict(GPT_OSS, rope_parameters=dict(GPT_OSS_ROPE, truncate=True), head_dim=8,
+                                         intermediate_size=32, num_local_experts=4, num_hidden_layers=2), ALL[:4], ""),
     "mixtral-top1": ("MixtralConfig", dict(SMALL, intermediate_size=64, num_local_experts=5, num_experts_per_tok=1,
                                            sliding_window=8, tie_word_embeddings=True), ALL[:4], ""),
     "qwen3moe-all": ("Qwen3MoeConfig", dict(QWEN3MOE, norm_topk_prob=False, num_experts=4, num_experts_per_tok=4,
                                             decoder_sparse_step=2), ALL[:4], ""),
 }
 # A GGUF of the llama architecture has no window and no dynamic RoPE; llama.cpp's converter knows no dense layers among experts.
-NO_GGUF = {"qwen3moe-experts", "granite4", "helium", "smollm3-window", "cohere2-bias", "starcoder2-window", "qwen2moe-dense", "llama-dynamic", "mistral", "qwen3moe-dense", "gpt2-all", "phi3-all", "mixtral-top1", "qwen3moe-all"}
+NO_GGUF = {"gpt_oss", "qwen3moe-experts", "granite4", "helium", "smollm3-window", "cohere2-bias", "starcoder2-window", "qwen2moe-dense", "llama-dynamic", "mistral", "qwen3moe-dense", "gpt2-all", "phi3-all", "mixtral-top1", "qwen3moe-all"}
 
 # Families of which a GGUF with fused query, key and value is kept too (convert_hf_to_gguf.py --fuse-qkv).
 FUSED = {"llama-bias"}
@@ -171,6 +178,10 @@ def write_tokenizer(path):
 
 def rule(name, shape, family):
     """Base and amplitude of a tensor."""
+    if name.endswith("gate_up_proj_bias"):
+        return 0.0, 16.0
+    if name.endswith("sinks"):
+        return 0.5, 2.0
     if name.endswith("bias"):
         return 0.0, 0.125
     if len(shape) == 1:
@@ -218,6 +229,76 @@ def write_gguf(llama_cpp, folder, path, fuse_qkv=False, f32=False):
         types = gguf.LlamaFileType.ALL_F32 if f32 else gguf.LlamaFileType.MOSTLY_F16
         model = cls(Path(folder), types, Path(path), eager=True, fuse_qkv=fuse_qkv)
         model.write()
+
+
+def write_gpt_oss(folder, path, packed=None, f32=False):
+    """As conversion/gpt_oss.py of llama.cpp writes it. packed: experts' matrices as [E, out, bytes of MXFP4 blocks]."""
+    import gguf
+    config = transformers.AutoConfig.from_pretrained(folder)
+    rope, w = config.rope_parameters, gguf.GGUFWriter(str(path), "gpt-oss")
+    w.add_context_length(config.max_position_embeddings)
+    w.add_embedding_length(config.hidden_size)
+    w.add_feed_forward_length(config.intermediate_size)
+    w.add_expert_feed_forward_length(config.intermediate_size)
+    w.add_block_count(config.num_hidden_layers)
+    w.add_head_count(config.num_attention_heads)
+    w.add_head_count_kv(config.num_key_value_heads)
+    w.add_key_length(config.head_dim)
+    w.add_value_length(config.head_dim)
+    w.add_expert_count(config.num_local_experts)
+    w.add_expert_used_count(config.num_experts_per_tok)
+    w.add_sliding_window(config.sliding_window)
+    w.add_layer_norm_rms_eps(config.rms_norm_eps)
+    w.add_rope_freq_base(rope["rope_theta"])
+    w.add_rope_scaling_type(gguf.RopeScalingType.YARN)
+    w.add_rope_scaling_factor(rope["factor"])
+    w.add_rope_scaling_orig_ctx_len(rope["original_max_position_embeddings"])
+    w.add_tokenizer_model("gpt2")
+    w.add_tokenizer_pre("gpt-2")
+    w.add_token_list(CHARACTERS + ['!"', "<s>", "</s>"])
+    w.add_token_types([1] * (V - 2) + [3, 3])
+    w.add_token_merges(['! "'])
+    w.add_bos_token_id(V - 2)
+    w.add_eos_token_id(V - 1)
+
+    def add(name, values):
+        plain = f32 or values.ndim == 1 or name.endswith("bias") or "gate_inp" in name
+        w.add_tensor(name, np.ascontiguousarray(values.astype(np.float32 if plain else np.float16)))
+
+    def add_experts(name, values):
+        if values.dtype == np.uint8:
+            w.add_tensor(name, np.ascontiguousarray(values), raw_dtype=gguf.GGMLQuantizationType.MXFP4)
+        else:
+            add(name, values)
+
+    t = load_file(Path(folder) / "model.safetensors") if packed is None else packed
+    for old, new in [("embed_tokens.weight", "token_embd.weight"), ("norm.weight", "output_norm.weight")]:
+        add(new, t["model." + old])
+    add("output.weight", t["lm_head.weight"])
+    for i in range(config.num_hidden_layers):
+        old, new = f"model.layers.{i}.", f"blk.{i}."
+        for kind in ["q", "k", "v", "o"]:
+            for end in [".weight", ".bias"]:
+                add(f"{new}attn_{'output' if kind == 'o' else kind}{end}", t[f"{old}self_attn.{kind}_proj{end}"])
+        add(new + "attn_sinks.weight", t[old + "self_attn.sinks"])
+        add(new + "attn_norm.weight", t[old + "input_layernorm.weight"])
+        add(new + "post_attention_norm.weight", t[old + "post_attention_layernorm.weight"])
+        add(new + "ffn_gate_inp.weight", t[old + "mlp.router.weight"])
+        add(new + "ffn_gate_inp.bias", t[old + "mlp.router.bias"])
+        both, down = t[old + "mlp.experts.gate_up_proj"], t[old + "mlp.experts.down_proj"]
+        if packed is None:
+            both, down = both.swapaxes(1, 2), down.swapaxes(1, 2)
+        add_experts(new + "ffn_gate_exps.weight", both[:, ::2])
+        add_experts(new + "ffn_up_exps.weight", both[:, 1::2])
+        add_experts(new + "ffn_down_exps.weight", down)
+        bias = t[old + "mlp.experts.gate_up_proj_bias"]
+        add(new + "ffn_gate_exps.bias", bias[:, ::2])
+        add(new + "ffn_up_exps.bias", bias[:, 1::2])
+        add(new + "ffn_down_exps.bias", t[old + "mlp.experts.down_proj_bias"])
+    w.write_header_to_file()
+    w.write_kv_data_to_file()
+    w.write_tensors_to_file()
+    w.close()
 
 
 def forget_length(model):
@@ -289,7 +370,10 @@ def golden(name, out, llama_cpp):
         shutil.copy(Path(tmp) / "config.json", out / "config.json")
         shutil.copy(out.parent / "tokenizer.json", tmp)
         if name not in NO_GGUF:
-            write_gguf(llama_cpp, tmp, out / "base.gguf")
+            if name.startswith("gpt_oss"):
+                write_gpt_oss(tmp, out / "base.gguf")
+            else:
+                write_gguf(llama_cpp, tmp, out / "base.gguf")
         if name in FUSED:
             write_gguf(llama_cpp, tmp, out / "fused.gguf", fuse_qkv=True)
     if any("experts." in t for t in targets):

@@ -233,13 +233,15 @@ static void test_kernels_grad_attention(void **state) {
     (void)state;
     static const int32_t q_start[] = {0, 2, 5, TQ}, k_start[] = {0, 2, 6}, k_len[] = {2, 4, 8};
     static const int32_t q_pos[] = {0, 1, 1, 2, 3, 0, 3, 6, 7};
-    for (int variant = 0; variant < 8; variant++) {
+    static const float sinks[HEADS] = {-1, 0.5f, 2, 0};
+    for (int variant = 0; variant < 16; variant++) {
         bool bidirectional = variant & 4;
         if (bidirectional && variant & 1) continue; // no window there
         Context *c = new_context(0, 0, 0);
         Backend b = ref();
         c->shape =
-            (AttentionShape){HEADS, KV_HEADS, HEAD_SIZE, 3, q_start, k_start, k_len, q_pos, 0, 0.4f, 0, false, 0};
+            (AttentionShape){HEADS, KV_HEADS, HEAD_SIZE, 3, q_start, k_start, k_len, q_pos, 0, 0.4f, 0, false, NULL, 0};
+        c->shape.sinks = variant & 8 ? sinks : NULL;
         c->shape.window = variant & 1 ? 3 : 0;
         c->shape.softcap = variant & 2 ? 1.5f : 0;
         c->shape.bidirectional = bidirectional;
@@ -288,7 +290,7 @@ static double glu_loss(void *context) {
 
 static void test_kernels_grad_glu(void **state) {
     (void)state;
-    for (GluKind kind = GLU_SILU; kind <= GLU_LINEAR; kind++) {
+    for (GluKind kind = GLU_SILU; kind <= GLU_CLAMPED; kind++) {
         Context *c = new_context(3, 33, 0);
         Backend b = ref();
         c->glu = kind;

@@ -90,6 +90,24 @@ static void test_kernels_grad_moe_scale(void **state) {
     mem_free(c);
 }
 
+// bias in w, weights in y.
+static double bias_loss(void *context) {
+    Context *c = context;
+    kernels_ref.moe_bias_forward(&c->b, mat(c->out, T, K), mat(c->x, T, K), mat(c->y, T, USED), c->w, &c->plan);
+    return dot(c->out, c->dout, T * K);
+}
+
+static void test_kernels_grad_moe_bias(void **state) {
+    (void)state;
+    Context *c = new_context();
+    for (int i = 0; i < ROWS; i++) c->dy[i] = 3;
+    kernels_ref.moe_bias_backward(&c->b, mat(c->dy, T, USED), mat(c->dout, T, K), c->w, &c->plan);
+    for (int i = 0; i < ROWS; i++) c->dy[i] -= 3;
+    check_gradient("bias dweights", bias_loss, c, c->y, c->dy, ROWS);
+    check_gradient("bias dx", bias_loss, c, c->x, c->dout, T * K);
+    mem_free(c);
+}
+
 static double grouped_loss(void *context) {
     Context *c = context;
     kernels_ref.grouped_linear_forward(&c->b, mat(c->out, ROWS, N), mat(c->x, ROWS, K), c->experts, &c->plan, c->ws);
@@ -110,4 +128,4 @@ static void test_kernels_grad_grouped_linear(void **state) {
 }
 
 TEST_MAIN(TEST(test_kernels_grad_moe_route), TEST(test_kernels_grad_moe_gather_and_combine),
-          TEST(test_kernels_grad_moe_scale), TEST(test_kernels_grad_grouped_linear))
+          TEST(test_kernels_grad_moe_scale), TEST(test_kernels_grad_moe_bias), TEST(test_kernels_grad_grouped_linear))

@@ -150,7 +150,7 @@ static void check_interleaved_rope(Backend *b, Buffers *m) {
 static void check_attention(Backend *b, Buffers *m, float softcap, bool bidirectional, const char *const names[4]) {
     static const int32_t q_start[] = {0, 3, 8}, k_start[] = {0, 3}, k_len[] = {3, 5};
     static const int32_t q_pos[] = {0, 1, 2, 0, 1, 2, 3, 4};
-    AttentionShape s = {4, 2, 6, 2, q_start, k_start, k_len, q_pos, 0, 1 / sqrtf(6), softcap, bidirectional, 0};
+    AttentionShape s = {4, 2, 6, 2, q_start, k_start, k_len, q_pos, 0, 1 / sqrtf(6), softcap, bidirectional, NULL, 0};
     fill(m->in[0], 192, 1), fill(m->in[1], 96, 2), fill(m->in[2], 96, 3), fill(m->in[3], 192, 4);
     AttentionCall c = {.shape = &s,
                        .q = mat(m->in[0], 8, 24),

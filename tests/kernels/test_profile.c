@@ -62,7 +62,7 @@ static void test_profile_counts_products(void **state) {
 static double attention_flop(int64_t window, bool bidirectional) {
     enum { T = 8, H = 2, D = 4 };
     const int32_t q_start[] = {0, 3, T}, k_start[] = {0, 3}, k_len[] = {3, 5}, q_pos[] = {0, 1, 2, 0, 1, 2, 3, 4};
-    AttentionShape s = {H, H, D, 2, q_start, k_start, k_len, q_pos, window, 1, 0, bidirectional, 5};
+    AttentionShape s = {H, H, D, 2, q_start, k_start, k_len, q_pos, window, 1, 0, bidirectional, NULL, 5};
     float q[T * H * D] = {0}, k[T * H * D] = {0}, v[T * H * D] = {0}, out[T * H * D], lse[T * H];
     Backend *b = profiled();
     AttentionCall c = {.shape = &s,

@@ -53,6 +53,8 @@ CASES = {
     "ministral3": (["all-linear"], QV),
     "granite4": (["all-linear"], None),
     "ernie4_5": (["all-linear"], QV),
+    "gpt_oss": (QV, families.ALL[:4]),
+    "gpt_oss-all": (["all-linear"], QV),
     "helium": (QV, None),
     "gemma": (QV, QV),
     "gemma2": (QV, families.ALL),
@@ -66,7 +68,8 @@ CASES = {
     "qwen3moe": (["all-linear"], QV),
     "gemma3-multimodal": (QV, None),
 }
-NO_GGUF = {"granite4", "helium", "mistral", "gemma3-multimodal"}  # no window in a llama GGUF; llama.cpp's converter wants a real tokenizer
+# no window in a llama GGUF; llama.cpp's converter wants a real tokenizer; gpt_oss: llama.cpp truncates YaRN's range
+NO_GGUF = {"gpt_oss", "granite4", "helium", "mistral", "gemma3-multimodal"}
 IDS = [5, 9, 33, 60, 1, 17, 44, 23, 8, 51, 2, 39, 12, 7, 58, 30, 21, 49, 3, 26, 11, 40, 55, 19]
 failures = []
 
@@ -176,7 +179,10 @@ class Server:
 
 def compare_llama_cpp(name, base, out, want):
     gguf_file = Path(a.work) / f"{name}.gguf"
-    families.write_gguf(a.llama_cpp, base, gguf_file, f32=True)
+    if name.startswith("gpt_oss"):
+        families.write_gpt_oss(base, gguf_file, f32=True)
+    else:
+        families.write_gguf(a.llama_cpp, base, gguf_file, f32=True)
     server = Server(gguf_file, out / "adapter.gguf")
     worst = 0
     for n in (3, 12, len(IDS)):

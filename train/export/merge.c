@@ -384,7 +384,11 @@ int model_merge(const Model *m, const Adapter *a, const char *out, const MergeOp
     AUTO_FREE float *norms = a ? adapter_download_norms(a) : NULL;
     g.params = params;
     g.norms = norms;
-    for (size_t i = 0; i < g.files->n_tensors; i++) g.is_quantized |= g.files->tensors[i].quantized != NULL;
+    for (size_t i = 0; i < g.files->n_tensors; i++) {
+        const Quantized *q = g.files->tensors[i].quantized;
+        g.is_quantized |= q && !q->blocks;
+        g.is_packed |= q && q->blocks;
+    }
     int rc = write_all(&g, out, err);
     for (size_t i = 0; i < g.n_owned; i++) mem_free(g.owned[i]);
     mem_free(g.owned);

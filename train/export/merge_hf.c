@@ -10,6 +10,7 @@
 #include "json_save.h"
 #include "merge_internal.h"
 #include "path.h"
+#include "quantized.h"
 #include "safetensors.h"
 
 static const size_t SHARD_BYTES = 5000000000; // transformers' "5GB"
@@ -22,14 +23,23 @@ static bool is_ignored_buffer(const Merge *g, const char *name) {
     return false;
 }
 
+static MergeTensor as_stored(const SourceTensor *s) {
+    MergeTensor t = {.source = s, .name = s->name, .dtype = s->dtype, .n_dims = s->n_dims};
+    memcpy(t.shape, s->shape, sizeof t.shape);
+    return t;
+}
+
 // Drops unused buffers and expands quantised matrices; refuses types that cannot be written.
 static int choose_types(Merge *g, Err *err) {
     size_t kept = 0;
     DType named = model_config_hf_dtype(g->files->dir), plain = named == DTYPE_COUNT ? DTYPE_BF16 : named;
     for (size_t i = 0; i < g->n; i++) {
         MergeTensor t = g->tensors[i];
-        if (t.source->is_part || is_ignored_buffer(g, t.source->name)) continue;
-        if (t.source->quantized) t.dtype = plain;
+        if ((t.source->is_part && !g->is_packed) || is_ignored_buffer(g, t.source->name)) continue;
+        if (g->is_packed && t.source->quantized)
+            t = as_stored(t.source->quantized->stored);
+        else if (t.source->quantized)
+            t.dtype = plain;
         if (t.dtype == DTYPE_COUNT)
             return err_input(err, "%s: %s has type %s; expected one that merge can write", t.source->file,
                              t.source->name, t.source->dtype_name);

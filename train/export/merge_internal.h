@@ -32,6 +32,7 @@ typedef struct Merge {
     const float *norms;  // the same; NULL: no DoRA
     bool to_gguf;
     bool is_quantized;  // the base is a quantised checkpoint; its matrices are written expanded
+    bool is_packed;     // it has experts of numbers and scales (MXFP4), which are written as they are
     DType dtype;        // requested; DTYPE_COUNT: none
     size_t shard_bytes; // 0: the default
     WeightSource *files;

@@ -61,11 +61,13 @@ static Tensor *into_cache(const Pass *p, const Mat *cache, int64_t layer, Tensor
 }
 
 // Routed experts up to the down projection: the inner activations of the chosen experts for h, scaled by their weights.
-static Tensor *moe_mid(const Pass *p, int64_t layer, Tensor *h, MoeRouting *r) {
+// *onto, to which its result is added, gets its biases.
+static Tensor *moe_mid(const Pass *p, int64_t layer, Tensor *h, Tensor **onto, MoeRouting *r) {
     const ModelConfig *c = &p->m->config;
-    const Weight *router = &p->m->layers[layer].router;
-    *r = op_moe_route(p->t, op_linear(p->t, h, router, NULL, NULL, 0), c->experts_used,
+    const ModelLayer *l = &p->m->layers[layer];
+    *r = op_moe_route(p->t, op_linear(p->t, h, &l->router, NULL, NULL, 0), c->experts_used,
                       c->renormalise_experts ? MOE_RENORMALISED : MOE_SOFTMAX);
+    if (l->down_bias) *onto = op_moe_bias(p->t, *onto, l->down_bias, r);
     Tensor *x = op_moe_gather(p->t, h, r);
     Tensor *gate = pass_experts(p, layer, PROJ_EXPERT_GATE, x, r), *up = pass_experts(p, layer, PROJ_EXPERT_UP, x, r);
     return op_moe_scale(p->t, op_glu(p->t, gate, up, c->glu), r);
@@ -95,7 +97,7 @@ static Tensor *build_experts(const Pass *p, int64_t layer, Tensor *x, const int3
     pass_recompute_begin(p, RECOMPUTE_FFN);
     Tensor *h = pass_norm(p, &l->norms[NORM_FFN], x);
     Tensor *shared = l->shared_gate.rows ? shared_mid(p, layer, h, token) : NULL;
-    Tensor *mid = moe_mid(p, layer, h, &r);
+    Tensor *mid = moe_mid(p, layer, h, &x, &r);
     pass_recompute_end(p, RECOMPUTE_FFN);
     if (shared) x = pass_project(p, layer, PROJ_SHARED_DOWN, shared, x, token);
     return op_moe_combine(p->t, pass_experts(p, layer, PROJ_EXPERT_DOWN, mid, &r), x, &r);
@@ -150,6 +152,7 @@ Tensor *decoder_block(const Pass *p, int64_t layer, Tensor *x) {
     if (narrow && c->arch->parallel) h = op_gather_rows(p->t, h, p->last_rows, p->n_last);
     AttentionShape shape = narrow ? p->last_attention : p->attention;
     shape.window = c->layer_sliding[layer] ? c->window : 0;
+    shape.sinks = l->sinks;
     Tensor *mix = op_attention(p->t, q, k, v, &shape);
     x = project_onto(p, layer, PROJ_O, NORM_POST_ATTN, mix, x, token);
     if (l->experts) return build_experts(p, layer, x, token);

@@ -296,6 +296,15 @@ static const Architecture table[] = {
         .gguf = "ernie4_5", .model_types = {"ernie4_5"}, LLAMA_HF, GGUF_ALL, .norms = PRE_NORMS,
         .interleaved_rope = true,
     },
+    { // gpt-oss; experts in MXFP4 or BF16
+        .gguf = "gpt-oss", .model_types = {"gpt_oss"},
+        .hf = {LLAMA_NAMES, .norms = {LLAMA_NORMS}, .router = "mlp.router", .sinks = "self_attn.sinks"}, LLAMA_FILES,
+        .gguf_names = {.embedding = "token_embd", .final_norm = "output_norm", .head = "output", .layer = "blk.%d.",
+                       .norms = {[NORM_ATTN] = "attn_norm", [NORM_FFN] = "post_attention_norm"}, .modules = gguf_split,
+                       .router = "ffn_gate_inp", .sinks = "attn_sinks.weight"},
+        .norms = PRE_NORMS, .experts = true, .expert_biases = true, .glu = GLU_CLAMPED, .sliding_pattern = 2,
+        .gguf_untied = true,
+    },
     { // Hugging Face only
         .model_types = {"helium"}, LLAMA_HF, .norms = PRE_NORMS, .interleaved_rope = true,
     },

@@ -75,6 +75,7 @@ typedef struct TensorNames {
     const Module *fused_modules; // another form that files may have (convert_hf_to_gguf.py --fuse-qkv)
     const char *router;
     const char *shared_gate; // the scalar gate of the shared expert
+    const char *sinks;       // of attention, a vector's whole name after the layer's prefix
 } TensorNames;
 
 // Hugging Face: the prefix of all names in the file, and of the modules in the class that PEFT sees.
@@ -99,6 +100,7 @@ typedef struct Architecture {
     uint32_t norms;         // bit set of NormSite
     bool wide_qk_norms;     // of all heads together
     bool experts;           // a mixture of experts
+    bool expert_biases;     // of the router and the experts' products
     bool gguf_plain_scores; // without norm_topk_prob, unlike other mixtures in GGUF
     bool encoder;          // bidirectional; with a norm of the input of the feed-forward a decoder's block (ModernBERT)
     bool offset_positions; // the first token has the position after pad_token_id (RoBERTa)

@@ -22,8 +22,10 @@ typedef struct ModelLayer {
     Norm norms[NORM_SITES];
     Weight w[PROJ_COUNT];
     Weight router;
-    Weight *experts;    // [3 * E]: gates, ups, downs; NULL: a dense layer
-    Weight shared_gate; // [1, C], of the expert that every token uses; 0 rows: there is none
+    Weight *experts;        // [3 * E]: gates, ups, downs; NULL: a dense layer
+    const float *down_bias; // [E, C] of the experts' last product; NULL: none. Their other biases are in experts
+    Weight shared_gate;     // [1, C], of the expert that every token uses; 0 rows: there is none
+    const float *sinks;     // [H] of attention (AttentionShape); NULL: none
     // On a device q, k, v and gate, up are stacked into one weight each (0 rows: not stacked). The last layer stacks
     // only k and v, because its queries may have fewer rows than its keys. The parts w[] keep their shapes, without
     // segments or bias.

@@ -18,7 +18,7 @@ void model_config_init(ModelConfig *c, const Architecture *a) {
 
 bool model_layer_has(const ModelConfig *c, int64_t layer, Projection p) {
     bool dense = !c->experts || c->layer_dense[layer];
-    if (p >= PROJ_EXPERT_GATE) return !dense;
+    if (p >= PROJ_EXPERT_GATE) return !dense && !c->arch->expert_biases; // not in this version
     if (p >= PROJ_DENSE) return !dense && c->shared_ffn;
     return p < PROJ_GATE || (dense && (p != PROJ_GATE || c->has_glu));
 }
@@ -27,7 +27,8 @@ bool model_layer_has(const ModelConfig *c, int64_t layer, Projection p) {
 // the experts in every layer: it would load an adapter of a dense layer as something else.
 bool model_has_projection(const ModelConfig *c, Projection p) {
     if (p == PROJ_GATE && !c->has_glu) return false;
-    if (p >= PROJ_DENSE) return p < PROJ_EXPERT_GATE ? c->shared_ffn > 0 : c->experts > 0;
+    if (p >= PROJ_EXPERT_GATE) return c->experts > 0 && !c->arch->expert_biases;
+    if (p >= PROJ_DENSE) return c->shared_ffn > 0;
     return p < PROJ_GATE || c->experts == 0;
 }
 

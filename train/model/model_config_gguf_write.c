@@ -88,6 +88,9 @@ static int check_attention(const ModelConfig *c, Err *err) {
 int model_config_gguf_check(const ModelConfig *c, Err *err) {
     const Architecture *a = c->arch;
     if (!a->gguf) return err_input(err, "%s has no form in GGUF that lorac writes", a->model_types[0]);
+    if (a->expert_biases)
+        return err_input(err, "%s is not converted in this version; llama.cpp's convert_hf_to_gguf.py does it",
+                         a->model_types[0]);
     if (c->has_glu ? c->glu != a->glu : c->activation != a->activation)
         return err_input(err, "another activation than that of %s in llama.cpp", a->model_types[0]);
     if (a->gguf_tied && !c->tied_head)

@@ -300,6 +300,22 @@ static int read_window(ModelConfig *c, const JsonReader *j, const HfFamily *f) {
 
 // ---- experts ----
 
+// Of gpt-oss; its hidden_act is not read by its class.
+static int read_clamped(ModelConfig *c, const JsonReader *j) {
+    const struct {
+        const char *key;
+        float expected;
+    } numbers[] = {{"swiglu_limit", GLU_CLAMP_LIMIT}, {"swiglu_alpha", GLU_CLAMP_SLOPE}};
+    for (int i = 0; i < 2; i++) {
+        float value;
+        double expected = (double)numbers[i].expected;
+        if (json_read_positive(j, &(JsonPositiveRule){numbers[i].key, expected, expected}, &value)) return -1;
+        if (value != numbers[i].expected) return json_refuse(j, numbers[i].key, NULL, "%g", expected);
+    }
+    c->glu = c->arch->glu;
+    return 0;
+}
+
 static int read_dense_layers(ModelConfig *c, const JsonReader *j) {
     int64_t step;
     const Json *dense;
@@ -330,6 +346,7 @@ static int read_experts(ModelConfig *c, const JsonReader *j, const HfFamily *f) 
                          j->prefix, c->experts_used, c->experts);
     c->expert_ffn = c->ffn;
     c->renormalise_experts = true;
+    if (c->arch->glu == GLU_CLAMPED && read_clamped(c, j)) return -1;
     if (!f->expert_ffn) return 0;
     if (json_read_int(j, &(JsonIntRule){"moe_intermediate_size", NULL, f->expert_ffn, JSON_AS_ABSENT, 1, MAX_HIDDEN},
                       &c->expert_ffn) ||

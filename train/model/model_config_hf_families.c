@@ -123,6 +123,12 @@ static const HfFamily families[] = {
         .mlp_bias = BIAS_OF_QKV, .rope = {.base = 5e5f},
     },
     {
+        .model_type = "gpt_oss", SIZES(201088, 2880, 2880, 36, 64, 131072), .kv_heads = 8, .head_size = 64, RMS(1e-5),
+        SILU, .qkv_bias_key = "attention_bias", .o_bias = BIAS_OF_QKV, .window_rule = WINDOW_PATTERN, .window = 128,
+        .window_pattern = 2, .rope = {.base = 1.5e5f, .yarn = true},
+        .experts = 128, .experts_used = 4, .experts_key = "num_local_experts", .experts_alias = "num_experts",
+    },
+    {
         .model_type = "helium", SIZES(48000, 2560, 7040, 24, 20, 4096), .kv_heads = 20, .head_size = 128, RMS(1e-8),
         SILU, .qkv_bias = BIAS_KEY, .mlp_bias = BIAS_KEY, .rope = {.base = 1e5f},
     },

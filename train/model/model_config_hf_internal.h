@@ -9,6 +9,7 @@ typedef struct HfRope {
     float local_base;            // of the sliding layers; 0: the family has one kind of rope
     const char *key, *local_key; // NULL: rope_theta, rope_local_base_freq
     float part;  // partial_rotary_factor, the share of a head that rotates; 0: all of it, in every model
+    bool yarn;   // absent parameters are those of gpt-oss
     bool growth; // of queries with their position: YaRN and llama_4_scaling_beta, both required
     bool phi3;   // Phi-3: partial rotation, "su", original_max_position_embeddings outside the object
 } HfRope;

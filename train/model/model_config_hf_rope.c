@@ -143,6 +143,16 @@ static int read_longrope(RopeConfig *rope, const RopeReader *r) {
     return 0;
 }
 
+// As the class of gpt-oss in transformers.
+static int assume_yarn(RopeConfig *rope) {
+    rope->scaling = ROPE_YARN;
+    rope->factor = rope->beta_fast = 32;
+    rope->beta_slow = 1;
+    rope->keep_range = true;
+    rope->original_context = 4096;
+    return 0;
+}
+
 static int read_one(RopeConfig *rope, const RopeReader *r, const char *theta_key, float theta) {
     const JsonReader *j = json_given(r->scaling.object, "rope_theta") ? &r->scaling : r->config;
     const char *key = j == &r->scaling ? "rope_theta" : theta_key;
@@ -156,6 +166,9 @@ static int read_one(RopeConfig *rope, const RopeReader *r, const char *theta_key
     case ROPE_LLAMA3: return read_llama3(rope, r);
     case ROPE_YARN: return read_yarn(rope, r);
     case ROPE_LONGROPE: return read_longrope(rope, r);
+    case ROPE_PLAIN:
+        if (r->family->yarn && !r->scaling.object) return assume_yarn(rope);
+        return r->family->phi3 ? read_original_context(rope, r) : 0;      // a GGUF file names it
     default: return r->family->phi3 ? read_original_context(rope, r) : 0; // a GGUF file names it
     }
 }

@@ -49,6 +49,7 @@ struct Slot {
     const float **vector;
     bool plus_one;              // of a vector: the norm multiplies by 1 + w
     bool transposed;            // of a matrix: stored [in, out]; shape is as stored
+    bool packed;                // of experts: MXFP4, where an outline's files have none
     bool in_layer;              // a matrix of a layer, which a quantised checkpoint may hold in several tensors
     QuantizeKind quantize;      // of a matrix
     const SourceTensor *tensor; // what the file has; NULL: absent
@@ -96,6 +97,7 @@ int model_stored(WeightSegment *stored, Loader *l, const Slot *s);
 int model_quantize(Loader *l, Weight *w, QuantizeKind kind);
 // Frees the source of a quantised slot: a copy that the model owns, or pages of the map.
 void model_drop_stored(Loader *l, const Slot *s, const void *data);
+int model_refuse_values(Loader *l, const char *name); // that are not finite
 // Refuses values that are not finite.
 int model_check_finite(Loader *l, const Weight *w, const char *name);
 // Host memory that model_free frees; _weights: that model_disown_weights frees.

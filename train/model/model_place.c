@@ -156,7 +156,12 @@ static void place_others(Placer *p) {
         place_norm(p, &m->head_norm, c->hidden);
     else
         m->head_norm = m->final_norm;
-    for (int64_t i = 0; i < c->layers; i++) place_norms(p, &m->layers[i]);
+    for (int64_t i = 0; i < c->layers; i++) {
+        ModelLayer *l = &m->layers[i];
+        place_norms(p, l);
+        place_floats(p, &l->down_bias, c->experts * c->hidden);
+        place_floats(p, &l->sinks, c->heads);
+    }
     bool local = m->cos_sin_local != m->cos_sin;
     place_floats(p, &m->cos_sin_query, m->max_positions * c->rope.rotated);
     if (m->cos_sin) place_floats(p, &m->cos_sin, m->max_positions * c->rope.rotated);

@@ -115,6 +115,10 @@ static void list_layer(Loader *l, int index) {
     for (const Module *module = modules; module->name; module++)
         if (!module_is_expert(module) && layer_has(c, index, module)) add_module(l, layer, module, prefix);
     if (c->experts && !c->layer_dense[index]) model_list_experts(l, layer, prefix);
+    if (!l->names->sinks) return;
+    Slot *s = slot_add(l, 1, &c->heads, "%s%s", prefix, l->names->sinks);
+    s->vector = &layer->sinks;
+    s->take = model_take_vector;
 }
 
 static void list_tables(Loader *l) {
@@ -254,8 +258,9 @@ static bool is_assumed(const Loader *l, const Slot *s) {
 static void check_slot(Loader *l, Slot *s) {
     const SourceTensor *t = s->tensor = find_tensor(l, s->name);
     if (!t && is_assumed(l, s)) {
+        DType type = s->packed ? DTYPE_MXFP4 : l->m->assumed_dtype;
         if (s->in_layer && s->n_dims == 2) t = quantized_assume(l->m->file->source, s->name, s->shape[0], s->shape[1]);
-        if (!t) t = weight_source_assume(l->m->file->source, s->name, l->m->assumed_dtype, s->n_dims, s->shape);
+        if (!t) t = weight_source_assume(l->m->file->source, s->name, type, s->n_dims, s->shape);
         s->tensor = t;
         if (!t) problem_add(&l->problems, "%s is too large", s->name);
         if (t && !s->elsewhere) l->m->weight_bytes += t->bytes;

@@ -66,14 +66,14 @@ Weight weight_rows(const SourceTensor *t, const WeightSegment *stored, int64_t r
     return (Weight){.name = t->name, .segments = {part}, .n_segments = 1, .rows = rows, .cols = cols};
 }
 
-static int refuse_values(Loader *l, const char *name) {
+int model_refuse_values(Loader *l, const char *name) {
     return err_input(l->err, "%s: %s holds a value that is not finite; expected finite weights", l->m->path, name);
 }
 
 int model_check_finite(Loader *l, const Weight *w, const char *name) {
     Backend *b = l->m->host;
     if (l->options->outline || b->k->weight_finite(b, w)) return 0;
-    return refuse_values(l, name);
+    return model_refuse_values(l, name);
 }
 
 // dst [cols, rows] = transposed src [rows, cols], in blocks that stay in the cache.
@@ -141,7 +141,7 @@ int model_stored(WeightSegment *stored, Loader *l, const Slot *s) {
     if (t->quantized) {
         size_t bytes = quantized_bytes(t);
         l->m->weight_bytes += bytes;
-        if (t->quantized->copied) l->m->weight_bytes -= t->bytes;
+        if (t->quantized->copied || t->quantized->blocks) l->m->weight_bytes -= t->bytes;
         void *memory = outline ? NULL : model_own_weights(l->m, bytes);
         return quantized_read(stored, t, memory, l->err) ? err_context(l->err, "%s", l->m->path) : 0;
     }
@@ -177,7 +177,7 @@ static int read_vector(Loader *l, const Slot *s, float **out) {
     dtype_expand(s->tensor->dtype, host, weight_source_aligned(l->m->file->source, s->tensor), n);
     bool finite = true;
     for (size_t i = 0; i < n; i++) finite = finite && isfinite(host[i]);
-    return finite ? 0 : refuse_values(l, s->name);
+    return finite ? 0 : model_refuse_values(l, s->name);
 }
 
 int model_take_vector(Loader *l, const Slot *s) {

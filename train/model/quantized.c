@@ -6,8 +6,8 @@
 
 #include "path.h"
 
-static const QuantizedMethod *const methods[] = {&quantized_bnb,  &quantized_fp8, &quantized_fbgemm,
-                                                 &quantized_gptq, &quantized_awq, &quantized_packed};
+static const QuantizedMethod *const methods[] = {&quantized_bnb, &quantized_fp8,    &quantized_fbgemm, &quantized_gptq,
+                                                 &quantized_awq, &quantized_packed, &quantized_mxfp4};
 enum { METHODS = sizeof methods / sizeof *methods, MAX_CONFIG_BYTES = 4 << 20 };
 
 // ---- configuration ----
@@ -120,7 +120,7 @@ int quantized_join(WeightSource *s, const QuantizedConfig *q, Err *err) {
 
 const SourceTensor *quantized_assume(WeightSource *s, const char *name, int64_t rows, int64_t cols) {
     const QuantizedConfig *c = s->quantized;
-    if (!c || cols % 8) return NULL;
+    if (!c || cols % 8 || c->type == DTYPE_MXFP4) return NULL; // of experts alone
     SourceTensor *t = (SourceTensor *)weight_source_assume(s, name, c->type, 2, (int64_t[]){rows, cols});
     if (!t) return NULL;
     Quantized *q = weight_source_own(s, sizeof *q);
@@ -141,6 +141,12 @@ typedef struct Layout {
 
 static Layout layout_of(const SourceTensor *t) {
     const Quantized *q = t->quantized;
+    if (q->blocks) {
+        Layout l = {0};
+        size_t n = (size_t)t->shape[0] * (size_t)t->shape[1] * (size_t)t->shape[2];
+        CHECK(dtype_bytes(t->dtype, n, &l.bytes));
+        return l;
+    }
     size_t rows = (size_t)t->shape[0], cols = (size_t)t->shape[1], scales = rows * (size_t)q->groups;
     Layout l = {.zero = aligned(scales * sizeof(float))};
     l.of_column = l.zero + (q->has_zero ? aligned(scales * sizeof(int16_t)) : 0);
@@ -158,16 +164,16 @@ int quantized_read(WeightSegment *out, const SourceTensor *t, void *memory, Err 
     QuantizedValues v = {.scale = (float *)(void *)at};
     if (q->has_zero) v.zero = (int16_t *)(void *)(memory ? at + l.zero : at);
     if (q->has_index) v.of_column = (int32_t *)(void *)(memory ? at + l.of_column : at);
-    if (q->copied) v.numbers = (uint8_t *)(memory ? at + l.numbers : at);
+    if (q->copied || q->blocks) v.numbers = (uint8_t *)(memory ? at + l.numbers : at);
     *out = (WeightSegment){.data = v.numbers ? v.numbers : t->data, .dtype = t->dtype, .rows = t->shape[0]};
-    out->groups = (DTypeGroups){v.scale, v.zero, v.of_column, q->groups, q->columns};
+    if (!q->blocks) out->groups = (DTypeGroups){v.scale, v.zero, v.of_column, q->groups, q->columns};
     return memory ? q->read(t, v, err) : 0;
 }
 
 bool quantized_has_bits_of(const WeightSource *s, DType type) {
     for (size_t i = 0; i < s->n_tensors; i++) {
         const SourceTensor *t = &s->tensors[i];
-        if (t->quantized) return (dtype_info(t->dtype)->bytes == 4) == (type == DTYPE_NF4);
+        if (t->quantized) return (dtype_info(t->dtype)->bytes == 4 || t->quantized->blocks) == (type == DTYPE_NF4);
     }
     return false;
 }

@@ -34,7 +34,9 @@ typedef struct Quantized {
     int (*read)(const SourceTensor *t, QuantizedValues v, Err *err);
     int64_t groups, columns; // DTypeGroups.n, .columns
     bool has_zero, has_index;
-    bool copied; // the numbers, into another order
+    bool copied;                // the numbers, into another order
+    bool blocks;                // into blocks of the type, which have their scales, instead of all else
+    const SourceTensor *stored; // with blocks: the tensor of the numbers as the file has it
     const SourceTensor *scale, *zero, *index;
     const SourceTensor *nested_scale, *map; // bitsandbytes' double quantisation; NULL: scale is not quantised
     int64_t block, nested_block;            // elements (rows of float8) under one scale; scales under a nested one

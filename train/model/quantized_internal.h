@@ -13,7 +13,7 @@ typedef struct QuantizedMethod {
     int (*join)(WeightSource *s, const char *name, const QuantizedConfig *config, Err *err);
 } QuantizedMethod;
 extern const QuantizedMethod quantized_bnb, quantized_fp8, quantized_fbgemm, quantized_gptq, quantized_awq;
-extern const QuantizedMethod quantized_packed;
+extern const QuantizedMethod quantized_packed, quantized_mxfp4;
 
 // The tensor NAME END, which is hidden from then on: part of a matrix. NULL: there is none.
 SourceTensor *quantized_part(WeightSource *s, const char *name, const char *end);

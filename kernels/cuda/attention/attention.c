@@ -24,7 +24,10 @@ static bool flash_can(const Backend *b, const AttentionCall *c) {
            aligned(c->v) && aligned(c->out) && aligned(c->dout) && aligned(c->dq) && aligned(c->dk) && aligned(c->dv);
 }
 
-void own_forward(Backend *b, const AttentionCall *c) { (flash_can(b, c) ? flash_forward : plain_forward)(b, c); }
+void own_forward(Backend *b, const AttentionCall *c) {
+    (flash_can(b, c) ? flash_forward : plain_forward)(b, c);
+    if (c->shape->sinks) attention_sinks(b, c);
+}
 
 void own_backward(Backend *b, const AttentionCall *c) {
     attention_prepare(b, c);

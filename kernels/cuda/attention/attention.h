@@ -16,6 +16,8 @@ void plain_backward(Backend *b, const AttentionCall *c);
 // Before either backward kernel: delta = rowsum(dout * out), float32 [Tq, H], in c->ws; zeros in dk and dv where no
 // sample has keys.
 void attention_prepare(Backend *b, const AttentionCall *c);
+// After either forward kernel: out and lse with the shape's sinks.
+void attention_sinks(Backend *b, const AttentionCall *c);
 // The own kernels that fit the call.
 void own_forward(Backend *b, const AttentionCall *c);
 void own_backward(Backend *b, const AttentionCall *c);

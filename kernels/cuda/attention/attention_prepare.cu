@@ -1,5 +1,6 @@
 // attention_prepare: what the backward pass of attention needs before its own kernels: delta = rowsum(dout * out) of
-// each query and head, and zeros in dk and dv for keys that are in no sample (no other kernel writes those).
+// each query and head, and zeros in dk and dv for keys that are in no sample (no other kernel writes those); and what
+// sinks change after the forward pass.
 #include "attention.cuh"
 
 namespace {
@@ -54,6 +55,32 @@ template <class T> void run(Backend *b, const AttentionCall *c) {
         RUN(b, (prepare_kernel<T, false>), blocks, THREADS, 0, a, lanes);
 }
 
+// A warp for each query and head: the share of the keys beside the sink, and the logarithm of both sums.
+template <class T>
+__global__ void __launch_bounds__(THREADS) sinks_kernel(AttentionArgs<T> a, float *lse, const float *sinks, int q) {
+    int64_t row = (blockIdx.x * (int64_t)THREADS + threadIdx.x) / WARP;
+    int heads = a.kv_heads * a.group, lane = (int)threadIdx.x % WARP, head = (int)(row % heads);
+    if (row >= (int64_t)q * heads) return;
+    float keys = lse[row], sink = sinks[head], high = sink > keys ? sink : keys;
+    if (keys == -INFINITY) return; // no keys
+    __syncwarp();
+    if (lane == 0) lse[row] = high + logf(expf(sink - high) + expf(keys - high));
+    float share = 1 / (1 + expf(sink - keys));
+    T *out = (T *)a.out.data + row / heads * a.out.stride + (int64_t)head * a.head_size;
+    for (int d = lane; d < a.head_size; d += WARP) store(out + d, load(out + d) * share);
+}
+
+template <class T> void run_sinks(Backend *b, const AttentionCall *c) {
+    int64_t lanes = c->q.rows * c->shape->heads * WARP;
+    RUN(b, (sinks_kernel<T>), (unsigned)ceil_div(lanes, THREADS), THREADS, 0, args_of<T>(c), (float *)c->lse.data,
+        c->shape->sinks, (int)c->q.rows);
+}
+
 } // namespace
+
+void attention_sinks(Backend *b, const AttentionCall *c) {
+    CHECK(mat_stride(c->lse) == c->lse.cols, "lse with a stride");
+    if (c->q.rows) DISPATCH(b->activation, T, run_sinks<T>(b, c));
+}
 
 void attention_prepare(Backend *b, const AttentionCall *c) { DISPATCH(b->activation, T, run<T>(b, c)); }

@@ -44,6 +44,14 @@ struct Relu {
     }
 };
 
+// A gate beyond the limit is the limit, of slope 0.
+struct Clamped {
+    static __device__ inline Activation at(float x) {
+        float g = x > GLU_CLAMP_LIMIT ? GLU_CLAMP_LIMIT : x, s = 1 / (1 + expf(-GLU_CLAMP_SLOPE * g));
+        return {g * s, x > GLU_CLAMP_LIMIT ? 0 : s * (1 + GLU_CLAMP_SLOPE * g * (1 - s))};
+    }
+};
+
 struct Linear {
     static __device__ inline Activation at(float x) { return {x, 1}; }
 };
@@ -63,7 +71,20 @@ struct Tanh {
         DISPATCH_CASE(GLU_GELU_TANH, GeluTanh, F, __VA_ARGS__)                                                         \
         DISPATCH_CASE(GLU_GELU, Gelu, F, __VA_ARGS__)                                                                  \
         DISPATCH_CASE(GLU_LINEAR, Linear, F, __VA_ARGS__)                                                              \
+        DISPATCH_CASE(GLU_CLAMPED, Clamped, F, __VA_ARGS__)                                                            \
     }
+
+// The other factor: `up` itself, or clamped.
+template <class F> struct Factor {
+    static __device__ inline Activation at(float x) { return {x, 1}; }
+};
+template <> struct Factor<Clamped> {
+    static __device__ inline Activation at(float x) {
+        const float limit = GLU_CLAMP_LIMIT;
+        bool above = x > limit, below = x < -limit;
+        return {(above ? limit : below ? -limit : x) + 1, above || below ? 0.0f : 1.0f};
+    }
+};
 
 template <class F, class T, int N>
 static __global__ void glu_forward(Rows<T> out, Rows<const T> gate, Rows<const T> up, uint32_t rows, uint32_t pieces) {
@@ -71,7 +92,7 @@ static __global__ void glu_forward(Rows<T> out, Rows<const T> gate, Rows<const T
     if (!p.inside) return;
     Piece<N> g = load_piece<N>(gate.at(p.row, p.col)), u = load_piece<N>(up.at(p.row, p.col));
 #pragma unroll
-    for (int i = 0; i < N; i++) g.at[i] = F::at(g.at[i]).y * u.at[i];
+    for (int i = 0; i < N; i++) g.at[i] = F::at(g.at[i]).y * Factor<F>::at(u.at[i]).y;
     store_piece<N>(out.at(p.row, p.col), g);
 }
 
@@ -93,9 +114,9 @@ static __global__ void glu_backward(Rows<T> dgate, Rows<T> dup, Rows<const T> do
              d = load_piece<N>(dout.at(p.row, p.col));
 #pragma unroll
     for (int i = 0; i < N; i++) {
-        Activation act = F::at(g.at[i]);
-        g.at[i] = d.at[i] * u.at[i] * act.dy;
-        u.at[i] = d.at[i] * act.y;
+        Activation act = F::at(g.at[i]), other = Factor<F>::at(u.at[i]);
+        g.at[i] = d.at[i] * other.y * act.dy;
+        u.at[i] = d.at[i] * act.y * other.dy;
     }
     store_piece<N>(dgate.at(p.row, p.col), g);
     store_piece<N>(dup.at(p.row, p.col), u);

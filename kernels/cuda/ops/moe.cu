@@ -281,3 +281,60 @@ void cuda_moe_scale_backward(Backend *b, Mat dx, Mat dweights, Mat x, Mat weight
                         (float *)dweights.data, rows_of<const T>(x), (const float *)weights.data, plan->choice,
                         (int)x.cols));
 }
+
+// ---- biases times the weights of the choices ----
+
+// What a choice adds: its weight times a row of `cols` biases of its expert.
+typedef struct Biases {
+    const float *weights, *bias;
+    const int32_t *expert;
+    uint32_t used;
+    int64_t cols;
+} Biases;
+
+template <class T, int N>
+static __global__ void bias_forward(Rows<T> out, Rows<const T> x, Biases b, uint32_t rows, uint32_t pieces) {
+    Place at = place_of(rows, pieces, N);
+    if (!at.inside) return;
+    Piece<N> sum = load_piece<N>(x.at(at.row, at.col));
+    for (uint32_t j = 0; j < b.used; j++) {
+        float w = b.weights[at.row * b.used + j];
+        const float *from = b.bias + b.expert[at.row * b.used + j] * b.cols + at.col;
+        for (int i = 0; i < N; i++) sum.at[i] += w * from[i];
+    }
+    store_piece<N>(out.at(at.row, at.col), sum);
+}
+
+void cuda_moe_bias_forward(Backend *b, Mat out, Mat x, Mat weights, const float *bias, const MoePlan *plan) {
+    check_weights(weights, plan);
+    CHECK_MAT(x, b->activation, plan->tokens, out.cols);
+    CHECK_MAT(out, b->activation, plan->tokens, out.cols);
+    Biases biases = {(const float *)weights.data, bias, plan->expert, (uint32_t)plan->used, out.cols};
+    DISPATCH_PIECES(
+        x.dtype, vectors_fit(out) && vectors_fit(x), T, N,
+        RUN_EACH(b, (bias_forward<T, N>), out.rows, out.cols / N, rows_of<T>(out), rows_of<const T>(x), biases));
+}
+
+// A block for each choice.
+template <class T, int N>
+static __global__ void bias_backward(float *dweights, Rows<const T> dout, const float *bias, const int32_t *expert,
+                                     uint32_t used, int64_t cols) {
+    const float *row = bias + expert[blockIdx.x] * cols;
+    float dot = 0;
+    for (int col = threadIdx.x * N; col < cols; col += SCALE_BLOCK * N) {
+        Piece<N> d = load_piece<N>(dout.at(blockIdx.x / used, col));
+        for (int i = 0; i < N; i++) dot += d.at[i] * row[col + i];
+    }
+    dot = block_sum(dot);
+    if (threadIdx.x == 0) dweights[blockIdx.x] += dot;
+}
+
+void cuda_moe_bias_backward(Backend *b, Mat dweights, Mat dout, const float *bias, const MoePlan *plan) {
+    check_weights(dweights, plan);
+    CHECK_MAT(dout, b->activation, plan->tokens, dout.cols);
+    if (!dout.rows) return;
+    DISPATCH_PIECES(dout.dtype, vectors_fit(dout), T, N,
+                    RUN(b, (bias_backward<T, N>), (unsigned)(plan->tokens * plan->used), SCALE_BLOCK, 0,
+                        (float *)dweights.data, rows_of<const T>(dout), bias, plan->expert, (uint32_t)plan->used,
+                        dout.cols));
+}

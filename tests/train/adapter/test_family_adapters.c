@@ -452,7 +452,8 @@ static void test_family_adapters_decode_as_the_full_pass(void **state) {
                                         "phi",      "glm",
                                         "glm4",     "cohere",
                                         "cohere2",  "ministral3",
-                                        "granite4", "ernie4_5"};
+                                        "granite4", "ernie4_5",
+                                        "gpt_oss"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) check_decode(names[i]);
 }
 

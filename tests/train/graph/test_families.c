@@ -29,7 +29,7 @@ static void test_families_gguf(void **state) {
     CHECK_FAMILIES(FAMILY_GGUF, "llama3", "llama-bias", "llama-yarn", "qwen2", "qwen3", "gemma2", "gemma3", "phi3",
                    "phi4-mini-short", "phi4-mini-long", "gpt2", "mixtral", "qwen3moe", "smollm3", "granite", "gemma",
                    "olmo2", "olmo3", "qwen2moe", "starcoder2", "phi", "glm", "glm4", "cohere", "cohere2", "ministral3",
-                   "ernie4_5");
+                   "ernie4_5", "gpt_oss-all");
     CHECK_FAMILIES(FAMILY_GGUF_FUSED, "llama-bias");
 }
 
@@ -37,9 +37,9 @@ static void test_families_gguf(void **state) {
 static void test_families_experts(void **state) {
     (void)state;
     CHECK_FAMILIES(FAMILY_HF, "mixtral", "qwen3moe", "qwen3moe-dense", "qwen3moe-experts", "mixtral-top1",
-                   "qwen3moe-all", "qwen2moe-dense");
-    CHECK_FAMILIES(FAMILY_HF_SHARDED, "qwen3moe", "qwen3moe-dense", "mixtral", "qwen3moe-all", "mixtral-top1",
-                   "qwen2moe", "qwen2moe-dense");
+                   "qwen3moe-all", "qwen2moe-dense", "gpt_oss", "gpt_oss-all");
+    CHECK_FAMILIES(FAMILY_HF_SHARDED, "gpt_oss", "qwen3moe", "qwen3moe-dense", "mixtral", "qwen3moe-all",
+                   "mixtral-top1", "qwen2moe", "qwen2moe-dense");
 }
 
 static void test_families_hugging_face(void **state) {

@@ -14,7 +14,8 @@ static const char *const activations[] = {[ACTIVATION_GELU_TANH] = "gelu_tanh",
                                           [ACTIVATION_SILU] = "silu",
                                           [ACTIVATION_RELU] = "relu",
                                           [ACTIVATION_TANH] = "tanh"};
-static const char *const glus[] = {[GLU_SILU] = "silu", [GLU_GELU_TANH] = "gelu_tanh", [GLU_GELU] = "gelu"};
+static const char *const glus[] = {
+    [GLU_SILU] = "silu", [GLU_GELU_TANH] = "gelu_tanh", [GLU_GELU] = "gelu", [GLU_CLAMPED] = "clamped"};
 
 static void print_rope(StrBuf *out, const char *name, const RopeConfig *r) {
     static const char *const types[] = {"none", "default", "linear", "dynamic", "llama3", "yarn", "longrope"};

@@ -44,6 +44,40 @@ static void test_quantized_merges(void **state) {
     backend_close(b);
 }
 
+// ---- experts of numbers and scales (gpt-oss) ----
+
+// The folder, a GGUF file with the same blocks, a merged folder, whose experts have all bytes of the base's; and a plan
+// without the weights.
+static void test_quantized_experts(void **state) {
+    (void)state;
+    static const char *const paths[] = {"mxfp4", TEST_DIR "/golden/quantized/mxfp4/base.gguf", "merged"};
+    Backend *b = open_backend();
+    Err err;
+    size_t bytes[3];
+    quantized_folder("mxfp4", "mxfp4");
+    for (int i = 0; i < 3; i++) {
+        AUTO_MODEL Model *m = NULL;
+        ASSERT_OK(model_load(&m, paths[i], b, &(ModelOptions){.quantize = i ? QUANTIZE_NONE : QUANTIZE_NF4}, &err),
+                  &err);
+        for (int e = 0; e < 9; e++) assert_int_equal(m->layers[0].experts[e].segments[0].dtype, DTYPE_MXFP4);
+        check_quantized_logits(m, "mxfp4", 1e-5);
+        bytes[i] = m->weight_bytes;
+        if (i == 0) ASSERT_OK(model_merge(m, NULL, "merged", &(MergeOptions){.dtype = DTYPE_COUNT}, &err), &err);
+        if (i == 0)
+            ASSERT_REFUSED(model_merge(m, NULL, "merged.gguf", &(MergeOptions){.dtype = DTYPE_COUNT}, &err), &err,
+                           "gpt_oss is not converted");
+    }
+    assert_int_equal(bytes[0], bytes[2]);
+    AUTO_MODEL Model *absent = NULL;
+    ASSERT_OK(unlink("mxfp4/model.safetensors") ? err_input(&err, "unlink") : 0, &err);
+    ASSERT_OK(model_load(&absent, "mxfp4", b, &(ModelOptions){.outline = true, .absent_dtype = DTYPE_BF16}, &err),
+              &err);
+    assert_int_equal(absent->weight_bytes, bytes[0]);
+    assert_int_equal(absent->layers[0].experts[8].segments[0].dtype, DTYPE_MXFP4);
+    model_free(mem_take(&absent));
+    backend_close(b);
+}
+
 // ---- a bias of zeros, as AutoGPTQ writes it ----
 
 // Adds a tensor to the checkpoint in `dir`.
@@ -185,6 +219,14 @@ static const Change changes[] = {
     {"ct-packed-4", FILE_NAME, .tensor = Q_PROJ ".weight_shape", .at = 7, .bytes = {0x7F}, .n_bytes = 1,
      .message = "expected sizes above 0"},
     {"ct-packed-4-zero", .from = "32,", .to = "32, \"x\": 1,", .message = NULL},
+    {"mxfp4", FILE_NAME, "down_proj_scales", "down_proj_scaleS", .message = "down_proj_scales is missing"},
+    {"mxfp4", FILE_NAME, "\"shape\":[3,64,1]", "\"shape\":[3,32,2]", .message = "expected U8 [3, 64, 1]"},
+    {"mxfp4", FILE_NAME, "\"shape\":[3,64,1,16]", "\"shape\":[3,64,2,08]", .message = "leading zero"},
+    {"mxfp4", FILE_NAME, "\"shape\":[3,64,1,16]", "\"shape\":[3,64,4, 4]", .message = "inputs / 32, 16]"},
+    {"mxfp4", FILE_NAME, .tensor = "model.layers.0.mlp.experts.down_proj_scales", .bytes = {255}, .n_bytes = 1,
+     .message = "not finite"},
+    {"mxfp4", FILE_NAME, "self_attn.sinks", "self_attn.sinkS", .message = "self_attn.sinks is missing"},
+    {"mxfp4", .from = "\"swiglu_limit\": 7.0", .to = "\"swiglu_limit\": 8.0", .message = "swiglu_limit is 8"},
     {"ct-int", FILE_NAME, "q_proj.weight_scale", "q_proj.weight_scalE", .message = "has type I8"},
 };
 
@@ -250,5 +292,5 @@ static void test_quantized_plan(void **state) {
 }
 
 TEST_MAIN(SCRATCH_TEST(test_quantized_logits), SCRATCH_TEST(test_quantized_ignores_zero_biases),
-          SCRATCH_TEST(test_quantized_merges), SCRATCH_TEST(test_quantized_refusals),
-          SCRATCH_TEST(test_quantized_twice), SCRATCH_TEST(test_quantized_plan))
+          SCRATCH_TEST(test_quantized_merges), SCRATCH_TEST(test_quantized_experts),
+          SCRATCH_TEST(test_quantized_refusals), SCRATCH_TEST(test_quantized_twice), SCRATCH_TEST(test_quantized_plan))
