@@ -74,8 +74,13 @@ Tensor *op_stack(Tape *t, Tensor *const *parts, int n);
 // Over the first `rotated` dims of each head in the first `cols` columns; in place.
 Tensor *op_rope(Tape *t, Tensor *x, int64_t cols, const RopeTable *table);
 Tensor *op_attention(Tape *t, Tensor *q, Tensor *k, Tensor *v, const AttentionShape *shape); // [Tq, H*D]
-// x must have no other reader. weight [C, taps].
-Tensor *op_short_conv(Tape *t, Tensor *x, const float *weight, int64_t taps, const AttentionShape *shape);
+typedef struct ShortConv {
+    const float *weight; // [C, taps]
+    int64_t taps;
+    AttentionShape shape;
+} ShortConv;
+// [queries, C]; x must have no other reader.
+Tensor *op_short_conv(Tape *t, Tensor *x, int64_t queries, const ShortConv *conv);
 Tensor *op_glu(Tape *t, Tensor *gate, Tensor *up, GluKind kind); // [T, F]
 // [T, F]; x must have no other reader.
 Tensor *op_activation(Tape *t, Tensor *x, ActivationKind kind);

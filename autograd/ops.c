@@ -359,10 +359,10 @@ static void conv_backward(const Node *n, const Exec *x) {
 
 static const Op SHORT_CONV = {TAPE_OP_SHORT_CONV, conv_forward, conv_backward, .cheap = true};
 
-Tensor *op_short_conv(Tape *t, Tensor *x, const float *weight, int64_t taps, const AttentionShape *shape) {
+Tensor *op_short_conv(Tape *t, Tensor *x, int64_t queries, const ShortConv *conv) {
     Node *n = node_add(t, &SHORT_CONV, x, NULL, NULL);
-    n->args = (NodeArgs){.conv = {*shape, weight, taps}};
-    return node_output(t, n, x->rows, x->cols);
+    n->args.conv = *conv;
+    return node_output(t, n, queries, x->cols);
 }
 
 // ---- rows ----

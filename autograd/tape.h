@@ -74,11 +74,7 @@ typedef union NodeArgs {
         int64_t cols;
     } rope;
     AttentionShape attention;
-    struct {
-        AttentionShape shape;
-        const float *weight;
-        int64_t taps;
-    } conv;
+    ShortConv conv;
     GluKind glu;
     ActivationKind activation;
     const int32_t *index; // of rows: gather_rows, cache_write

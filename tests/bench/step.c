@@ -110,7 +110,7 @@ static void open_step(Step *s, const Options *o) {
     Err err = {0};
     ModelOptions options = {.max_positions = o->tokens};
     AdapterConfig config = {.rank = 16, .alpha = 32, .projections = 1u << PROJ_Q | 1u << PROJ_V};
-    if (o->all_linear) config.projections = (1u << PROJ_DENSE) - 1;
+    if (o->all_linear) config.projections = (1u << PROJ_CONV_B) - 1;
     if (run_device_open(&s->b, o->device, o->dtype, NULL, &err) || model_load(&s->m, o->model, s->b, &options, &err) ||
         adapter_new(&s->a, s->m, &config, 1, true, &err))
         fail(&err);

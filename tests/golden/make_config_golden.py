@@ -354,6 +354,13 @@ SHIPPED = {
                                               original_max_position_embeddings=4096, truncate=False),
         rope_theta=150000, router_aux_loss_coef=0.9, sliding_window=128, swiglu_limit=7.0, tie_word_embeddings=False,
         use_cache=True, vocab_size=201088),
+    "lfm2-1.2b": shipped(
+        "Lfm2ForCausalLM", "lfm2", block_auto_adjust_ff_dim=True, block_dim=2048, block_ff_dim=12288,
+        block_ffn_dim_multiplier=1.0, block_multiple_of=256, block_norm_eps=1e-05, bos_token_id=1, conv_L_cache=3,
+        conv_bias=False, conv_dim=2048, eos_token_id=7, full_attn_idxs=[2, 5, 8, 10, 12, 14], hidden_size=2048,
+        initializer_range=0.02, max_position_embeddings=128000, norm_eps=1e-05, num_attention_heads=32, num_heads=32,
+        num_hidden_layers=16, num_key_value_heads=8, pad_token_id=0, rope_theta=1000000.0, torch_dtype="bfloat16",
+        use_cache=True, use_pos_enc=True, vocab_size=65536),
     "bert-base-uncased": shipped(
         "BertForMaskedLM", "bert", attention_probs_dropout_prob=0.1, gradient_checkpointing=False, hidden_act="gelu",
         hidden_dropout_prob=0.1, hidden_size=768, initializer_range=0.02, intermediate_size=3072,
@@ -383,7 +390,7 @@ ENCODERS = ("bert", "roberta", "xlm-roberta", "distilbert")
 for name in ["llama", "mistral", "mixtral", "qwen2", "qwen3", "qwen3_moe", "gemma2", "gemma3_text", "phi3", "gpt2",
              "bert", "roberta", "xlm-roberta", "distilbert", "modernbert", "smollm3", "granite", "gemma", "olmo2", "olmo3", "qwen2_moe",
              "starcoder2", "phi", "glm", "glm4", "cohere", "cohere2", "internlm3", "ernie4_5",
-             "helium", "gpt_oss"]:
+             "helium", "gpt_oss", "lfm2"]:
     SHIPPED["default-" + name] = {"model_type": name}  # every default of the class
 
 ACTIVATIONS = {"silu": "silu", "gelu_pytorch_tanh": "gelu_tanh", "gelu_new": "gelu_tanh", "gelu": "gelu"}
@@ -430,13 +437,14 @@ def facts(config):
     kind = text.model_type
     layers = (body.h if kind == "gpt2" else body.transformer.layer if kind == "distilbert" else body.encoder.layer
               if kind in ENCODERS else body.layers)
-    modules = dict(layers[0].named_modules())
+    convs = ["c" if t == "conv" else "a" for t in getattr(text, "layer_types", None) or []]
+    modules = dict(layers[convs.index("a") if "c" in convs else 0].named_modules())
     find = lambda *names: next(modules[n] for n in names if n in modules)
     q = find("self_attn.q_proj", "self_attn.qkv_proj", "attn.c_attn", "attention.self.query", "attention.q_lin", "attn.Wqkv")
-    o = find("self_attn.o_proj", "self_attn.dense", "attn.c_proj", "attention.output.dense", "attention.out_lin", "attn.Wo")
+    o = find("self_attn.o_proj", "self_attn.out_proj", "self_attn.dense", "attn.c_proj", "attention.output.dense", "attention.out_lin", "attn.Wo")
     sparse = [hasattr(layer, "mlp") and hasattr(layer.mlp, "experts") for layer in layers]
     dense_up = [m for layer in layers for n, m in layer.named_modules()
-                if n in ("mlp.up_proj", "mlp.gate_up_proj", "shared_mlp.input_linear", "mlp.c_fc", "mlp.fc1", "intermediate.dense", "ffn.lin1", "mlp.Wi")]
+                if n in ("mlp.up_proj", "mlp.gate_up_proj", "shared_mlp.input_linear", "mlp.c_fc", "mlp.fc1", "intermediate.dense", "ffn.lin1", "mlp.Wi", "feed_forward.w1")]
     heads = text.num_attention_heads
     head = getattr(text, "head_dim", None) or text.hidden_size // heads
     attention = find("self_attn", "attn", "attention.self", "attention")
@@ -451,9 +459,9 @@ def facts(config):
         types = ["sliding_attention" if window else "full_attention"] * text.num_hidden_layers
     gated = kind not in ("gpt2", "starcoder2", "phi", *ENCODERS)
     rotated = kind not in ("gpt2", *ENCODERS)
-    act = next(getattr(text, k) for k in ("hidden_activation", "hidden_act", "activation_function", "activation") if getattr(text, k, None))
+    act = next(getattr(text, k) for k in ("hidden_activation", "hidden_act", "activation_function", "activation") if getattr(text, k, None)) if kind != "lfm2" else "silu"
     ffn = getattr(text, "intermediate_size", None) or getattr(text, "n_inner", None) or getattr(text, "hidden_dim", None) or 4 * text.hidden_size
-    ffn = text.shared_intermediate_size if kind == "granitemoehybrid" else ffn
+    ffn = text.shared_intermediate_size if kind == "granitemoehybrid" else dense_up[0].out_features if kind == "lfm2" else ffn
     experts = (getattr(text, "num_experts", None) or text.num_local_experts) if any(sparse) else 0
     yield "architecture", GGUF.get(text.model_type, text.model_type)
     context = text.max_position_embeddings - (text.pad_token_id + 1 if "roberta" in kind else 0)
@@ -480,6 +488,8 @@ def facts(config):
     if kind == "cohere2":
         yield "rotated", "".join("r" if layer.self_attn.sliding_window is not None else "n" for layer in layers)
     yield "window", "%d %s" % (window, "".join("s" if t == "sliding_attention" else "f" for t in types))
+    if "c" in convs:
+        yield "conv", "%d %s" % (text.conv_L_cache, "".join(convs))
     yield "head", "tied" if config.tie_word_embeddings else "own"
     yield "mlp", ("glu " if gated else "plain ") + ("clamped" if kind == "gpt_oss" else ACTIVATIONS[act])
     yield "bias", "qkv %d o %d mlp %d" % (q.bias is not None, o.bias is not None,

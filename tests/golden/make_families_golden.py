@@ -58,6 +58,8 @@ QWEN3MOE = dict(SMALL, head_dim=16, num_experts=8, num_experts_per_tok=3, moe_in
 GPT_OSS = dict(SMALL, head_dim=16, num_local_experts=6, num_experts_per_tok=2, sliding_window=8, num_hidden_layers=3)
 GPT_OSS_ROPE = dict(rope_type="yarn", rope_theta=10000.0, factor=4.0, beta_fast=32.0, beta_slow=1.0,
                     original_max_position_embeddings=16)
+LFM2 = dict({k: v for k, v in SMALL.items() if k != "pad_token_id"}, hidden_size=16, intermediate_size=24,
+            num_hidden_layers=3, block_auto_adjust_ff_dim=False)
 PHI3 = dict(SMALL, resid_pdrop=0.0, embd_pdrop=0.0)
 
 
@@ -117,6 +119,10 @@ FAMILIES = {
                  ["q_proj", "v_proj", "o_proj", "input_linear", "output_linear"], ""),
     "ernie4_5": ("Ernie4_5Config", dict(SMALL, head_dim=16, use_bias=False), QV, ""),
     "helium": ("HeliumConfig", dict(SMALL, hidden_size=16, intermediate_size=24, head_dim=4), ["k_proj", "gate_proj"], ""),
+    "lfm2": ("Lfm2Config", dict(LFM2, layer_types=["conv", "full_attention", "conv"]), ["in_proj", "out_proj", "q_proj", "w1"],
+             ""),
+    "lfm2-taps": ("Lfm2Config", dict(LFM2, conv_L_cache=4, tie_word_embeddings=False, block_auto_adjust_ff_dim=True,
+                                     block_multiple_of=16, full_attn_idxs=[2], num_hidden_layers=3), QV, ""),
     "phi3": ("Phi3Config", dict(PHI3, sliding_window=8), ["qkv_proj"], "k"),
     "phi3-all": ("Phi3Config", dict(PHI3, sliding_window=None), ["qkv_proj", "o_proj", "gate_up_proj", "down_proj"], ""),
     "phi4-mini-short": ("Phi3Config", phi4_mini(32), ["qkv_proj"], ""),

@@ -56,6 +56,8 @@ CASES = {
     "gpt_oss": (QV, families.ALL[:4]),
     "gpt_oss-all": (["all-linear"], QV),
     "helium": (QV, None),
+    "lfm2": (["all-linear"], ["in_proj", "out_proj", "w2"]),
+    "lfm2-taps": (QV, QV + ["conv.out_proj"]),
     "gemma": (QV, QV),
     "gemma2": (QV, families.ALL),
     "gemma3": (["all-linear"], families.ALL),

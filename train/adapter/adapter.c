@@ -75,6 +75,8 @@ static void lay_out(Adapter *a, const Model *m) {
     for (int64_t i = 0; i < n_layers; i++)
         for (const Module *module = m->config.arch->hf.modules; module->name; module++)
             add_module(a, m, c->layers ? c->layers[i] : i, module);
+    a->config.projections = 0; // those that its layers have
+    for (int64_t i = 0; i < a->n_segments; i++) a->config.projections |= a->segments[i].parts;
     if (c->labels) adapter_head_lay_out(a, m);
 }
 
@@ -84,6 +86,10 @@ int adapter_outline(Adapter **out, const Model *m, const AdapterConfig *c, Err *
     adapter_config_copy(&a->config, c);
     a->backend = m->backend;
     lay_out(a, m);
+    if (!a->n_segments || !a->segments[0].module) {
+        adapter_free(a);
+        return err_input(err, "no layer of the adapter has its target modules; expected other layers or modules");
+    }
     *out = a;
     return 0;
 }
@@ -336,7 +342,7 @@ int adapter_narrow(Adapter **adapter, const Model *m, uint32_t projections) {
     Adapter *from = *adapter;
     AdapterConfig c = from->config;
     c.projections = projections;
-    if ((projections & ~from->config.projections) || adapter_outline(&to, m, &c, NULL)) return 1;
+    if (adapter_outline(&to, m, &c, NULL) || (to->config.projections & ~from->config.projections)) return 1;
     adapter_reserve(to, from->grad != NULL);
     AUTO_FREE float *in = adapter_download(from), *out = mem_calloc((size_t)to->count, sizeof *out);
     if (to->n_segments != from->n_segments || !copy_parts(to, out, from, in)) return 1; // a module keeps no part

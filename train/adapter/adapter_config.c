@@ -164,7 +164,7 @@ static int check_start(const AdapterConfig *c, const Model *m, Err *err) {
     for (int64_t layer = 0; adapter_takes_part(c) && layer < m->config.layers; layer++)
         for (Projection p = 0; p < PROJ_COUNT; p++) {
             int64_t rank = adapter_rank_at(c, layer, p).rank, rows, cols;
-            if (!rank) continue;
+            if (!rank || !model_layer_has(&m->config, layer, p)) continue;
             model_projection_shape(&m->config, p, &rows, &cols);
             if (rank > min64(rows, cols))
                 return err_input(err,

@@ -30,7 +30,8 @@ static bool fill_ranks(AdapterRank *each, const Adapter *a, const Model *m) {
         AdapterRank *layer = each + l * PROJ_COUNT;
         bool here = !c->layers;
         for (int64_t i = 0; c->layers && i < c->n_layers; i++) here |= c->layers[i] == l;
-        for (int p = 0; p < PROJ_COUNT && here; p++) layer[p] = adapter_rank_at(c, l, (Projection)p);
+        for (Projection p = 0; p < PROJ_COUNT && here; p++)
+            if (model_layer_has(&m->config, l, p)) layer[p] = adapter_rank_at(c, l, p);
         added |= fill_group(layer, QKV, QV & available);
         added |= fill_group(layer, GATE_UP, GATE_UP & available);
     }

@@ -68,6 +68,16 @@ static void add_module(Merge *g, int64_t layer, const Module *module, const char
     if (t) t->permuted = permuted;
 }
 
+// [C, 1, taps] as [C, taps].
+static void add_conv(Merge *g, const char *from, const char *to) {
+    const Architecture *a = g->m->config.arch;
+    AUTO_FREE char *old = mem_printf("%s%s", from, a->hf.conv), *new = mem_printf("%s%s", to, a->gguf_names.conv);
+    MergeTensor *t = add_named(g, old, new, ".weight");
+    CHECK(t && t->n_dims == 3, "%s.weight is in the model and not in its files", old);
+    t->n_dims = 2;
+    t->shape[1] = t->shape[2];
+}
+
 // ---- experts ----
 
 typedef struct ExpertRows { // which rows of experts a tensor has
@@ -174,6 +184,7 @@ static int add_layer(Merge *g, int64_t layer, Err *err) {
     }
     for (const Module *module = hf->modules; module->name; module++)
         if (!module_is_expert(module)) add_module(g, layer, module, from, to);
+    if (c->layer_conv[layer]) add_conv(g, from, to);
     return c->experts ? add_experts(g, layer, from, to, err) : 0;
 }
 

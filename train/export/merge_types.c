@@ -7,7 +7,8 @@
 
 // Matrices that llama.cpp always keeps as float32.
 static bool stays(const char *name) {
-    static const char *const parts[] = {"position_embd.", "token_types.", "ffn_gate_inp.", "rope_factors_", "_norm."};
+    static const char *const parts[] = {"position_embd.", "token_types.", "ffn_gate_inp.",
+                                        "rope_factors_",  "_norm.",       "shortconv.conv."};
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
         if (strstr(name, parts[i])) return true;
     return false;
@@ -22,6 +23,16 @@ static bool is_sensitive(int64_t layer, int64_t layers) {
     return layer < layers / 8 || layer >= 7 * layers / 8 || (layer - layers / 8) % 3 == 2;
 }
 
+// Values are counted over the layers that have attention.
+static bool is_sensitive_value(const ModelConfig *c, int64_t layer) {
+    int64_t at = 0, all = 0;
+    for (int64_t i = 0; i < c->layers; i++) {
+        all += !c->layer_conv[i];
+        at += !c->layer_conv[i] && i < layer;
+    }
+    return is_sensitive(at, all);
+}
+
 // Llama 2 70B and the like: few values for many queries.
 static bool is_70b(const ModelConfig *c) { return c->layers == 80 && c->hidden == 8192 && c->heads != c->kv_heads; }
 
@@ -32,7 +43,7 @@ static DType mixed_type(const ModelConfig *c, const char *name, int64_t layer, D
     bool value = strstr(name, ".attn_v.weight"), down = strstr(name, ".ffn_down");
     if (strstr(name, ".attn_qkv.weight")) return larger(main);
     if (strstr(name, ".attn_output.weight")) return c->experts == 8 && main == DTYPE_Q4_K ? DTYPE_Q5_K : main;
-    if ((value || down) && is_sensitive(layer, c->layers)) return DTYPE_Q6_K;
+    if (value ? is_sensitive_value(c, layer) : down && is_sensitive(layer, c->layers)) return DTYPE_Q6_K;
     return value && is_70b(c) && main == DTYPE_Q4_K ? DTYPE_Q5_K : main;
 }
 

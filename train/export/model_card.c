@@ -73,7 +73,7 @@ static void describe_adapter(StrBuf *out, const Model *m, const Adapter *a) {
     if (c->labels) str_printf(out, "| %s | %ld (labels.json has their names) |\n", kind, c->labels);
     str_puts(out, "| modules |");
     for (Projection p = 0; p < PROJ_COUNT; p++)
-        if (c->projections >> p & 1) str_printf(out, " %s", projection_name(p));
+        if (c->projections >> p & 1 && !projection_shares_name(p)) str_printf(out, " %s", projection_name(p));
     str_puts(out, " |\n");
     if (c->layers) {
         str_puts(out, "| layers |");

@@ -69,6 +69,11 @@ static Mat new_mat(Backend *b, int64_t rows, int64_t cols, DType dtype) {
 
 static void free_mat(Backend *b, Mat m) { b->k->free(b, m.data, mat_bytes(m.rows, m.cols, m.dtype)); }
 
+// Columns of a layer's keys in the cache, or of its values: a convolution has no values.
+static int64_t cache_cols(const ModelConfig *c, int64_t layer, bool values) {
+    return !c->layer_conv[layer] ? c->kv_heads * c->head_size : values ? 0 : c->hidden;
+}
+
 DecodeEngine *decode_engine_new(const Model *m, int64_t sequences, int64_t capacity, int64_t max_tokens) {
     const ModelConfig *c = &m->config;
     CHECK(capacity <= m->max_positions && max_tokens >= sequences);
@@ -83,8 +88,8 @@ DecodeEngine *decode_engine_new(const Model *m, int64_t sequences, int64_t capac
     e->cache.k = mem_calloc((size_t)c->layers, sizeof *e->cache.k);
     e->cache.v = mem_calloc((size_t)c->layers, sizeof *e->cache.v);
     for (int64_t i = 0; i < c->layers; i++) {
-        e->cache.k[i] = new_mat(b, sequences * capacity, c->kv_heads * c->head_size, b->activation);
-        e->cache.v[i] = new_mat(b, sequences * capacity, c->kv_heads * c->head_size, b->activation);
+        e->cache.k[i] = new_mat(b, sequences * capacity, cache_cols(c, i, false), b->activation);
+        if (!c->layer_conv[i]) e->cache.v[i] = new_mat(b, sequences * capacity, cache_cols(c, i, true), b->activation);
     }
     e->ints = b->k->alloc(b, inputs_bytes(e));
     e->staging = mem_calloc(1, inputs_bytes(e));
@@ -98,7 +103,7 @@ void decode_engine_free(DecodeEngine *e) {
     Backend *b = e->b;
     for (int64_t i = 0; i < e->m->config.layers; i++) {
         free_mat(b, e->cache.k[i]);
-        free_mat(b, e->cache.v[i]);
+        if (e->cache.v[i].data) free_mat(b, e->cache.v[i]);
     }
     mem_free(e->cache.k);
     mem_free(e->cache.v);
@@ -136,14 +141,16 @@ size_t decode_engine_bytes(const Model *m, int64_t sequences, int64_t capacity, 
     const ModelConfig *c = &m->config;
     KvCache cache = {.capacity = capacity, .sequences = sequences};
     DecodeEngine e = {.m = m, .b = m->backend, .max_tokens = max_tokens, .cache = cache};
-    Mat layer = mat_of(&e, m->backend->activation, sequences * capacity, c->kv_heads * c->head_size);
-    e.cache.k = e.cache.v = mem_alloc((size_t)c->layers, sizeof layer);
-    for (int64_t i = 0; i < c->layers; i++) e.cache.k[i] = layer;
+    int64_t keys = 0;
+    e.cache.k = e.cache.v = mem_alloc((size_t)c->layers, sizeof *e.cache.k);
+    for (int64_t i = 0; i < c->layers; i++) {
+        e.cache.k[i] = mat_of(&e, m->backend->activation, sequences * capacity, cache_cols(c, i, false));
+        keys += cache_cols(c, i, false) + cache_cols(c, i, true);
+    }
     size_t workspace = 0, bytes = row_bytes(&e, max_tokens, sequences, &workspace);
     if (rows > 1) bytes += (size_t)(rows - 1) * row_bytes(&e, 1, 1, &workspace);
     mem_free(e.cache.k);
-    return bytes + workspace + 2 * inputs_bytes(&e) +
-           2 * (size_t)c->layers * mat_bytes(layer.rows, layer.cols, layer.dtype) +
+    return bytes + workspace + 2 * inputs_bytes(&e) + mat_bytes(sequences * capacity, keys, m->backend->activation) +
            mat_bytes(sequences, c->vocab, DTYPE_F32);
 }
 

@@ -135,26 +135,44 @@ static Tensor *build_ffn_chunks(const Pass *p, int64_t layer, Tensor *h, Tensor 
     return op_stack(p->t, parts, (int)n);
 }
 
-Tensor *decoder_block(const Pass *p, int64_t layer, Tensor *x) {
+// What attention gives of queries, keys and values.
+static Tensor *attend(const Pass *p, int64_t layer, Tensor *const qkv[3]) {
     const ModelConfig *c = &p->m->config;
-    bool narrow = pass_is_narrow(p, layer);
-    const int32_t *token = narrow ? p->last_rows : NULL;
-    Tensor *qkv[3];
-    const ModelLayer *l = &p->m->layers[layer];
-    Tensor *h = pass_norm(p, &l->norms[NORM_ATTN], x);
-    build_qkv(p, layer, h, qkv);
     Tensor *q = qkv[0], *k = qkv[1], *v = qkv[2];
     if (p->cache) {
         k = into_cache(p, p->cache->k, layer, k);
         v = into_cache(p, p->cache->v, layer, v);
     }
+    AttentionShape shape = pass_is_narrow(p, layer) ? p->last_attention : p->attention;
+    shape.window = c->layer_sliding[layer] ? c->window : 0;
+    shape.sinks = p->m->layers[layer].sinks;
+    return op_attention(p->t, q, k, v, &shape);
+}
+
+// C * conv(B * x) of the three inputs of a short convolution. The products B * x are cached as keys are.
+static Tensor *convolve(const Pass *p, int64_t layer, Tensor *const in[3]) {
+    ShortConv conv = {p->m->layers[layer].conv, p->m->config.conv_taps, p->attention};
+    Tensor *x = op_glu(p->t, in[0], in[2], GLU_LINEAR);
+    if (p->cache) x = into_cache(p, p->cache->k, layer, x);
+    Tensor *mix = op_glu(p->t, in[1], op_short_conv(p->t, x, tensor_rows(in[1]), &conv), GLU_LINEAR);
+    return pass_is_narrow(p, layer) ? op_gather_rows(p->t, mix, p->last_rows, p->n_last) : mix;
+}
+
+Tensor *decoder_block(const Pass *p, int64_t layer, Tensor *x) {
+    const ModelConfig *c = &p->m->config;
+    const ModelLayer *l = &p->m->layers[layer];
+    bool narrow = pass_is_narrow(p, layer), conv = l->conv;
+    const int32_t *token = narrow ? p->last_rows : NULL;
+    Tensor *in[3];
+    Tensor *h = pass_norm(p, &l->norms[NORM_ATTN], x);
+    if (conv)
+        pass_project_stacked(p, layer, PROJ_CONV_B, 3, h, NULL, in);
+    else
+        build_qkv(p, layer, h, in);
     if (narrow) x = op_gather_rows(p->t, x, p->last_rows, p->n_last);
     if (narrow && c->arch->parallel) h = op_gather_rows(p->t, h, p->last_rows, p->n_last);
-    AttentionShape shape = narrow ? p->last_attention : p->attention;
-    shape.window = c->layer_sliding[layer] ? c->window : 0;
-    shape.sinks = l->sinks;
-    Tensor *mix = op_attention(p->t, q, k, v, &shape);
-    x = project_onto(p, layer, PROJ_O, NORM_POST_ATTN, mix, x, token);
+    Tensor *mix = conv ? convolve(p, layer, in) : attend(p, layer, in);
+    x = project_onto(p, layer, conv ? PROJ_CONV_OUT : PROJ_O, NORM_POST_ATTN, mix, x, token);
     if (l->experts) return build_experts(p, layer, x, token);
     return build_ffn_chunks(p, layer, c->arch->parallel ? h : pass_norm(p, &l->norms[NORM_FFN], x), x, token);
 }

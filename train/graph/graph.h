@@ -67,7 +67,8 @@ void graph_build_class_logits(Tape *t, const Model *m, const Adapter *a, const P
 // Sequence s owns the cache rows [s * capacity, (s + 1) * capacity).
 typedef struct KvCache {
     int64_t capacity, sequences;
-    Mat *k, *v; // [layers], each [sequences * capacity, KV * D], device memory
+    Mat *k,
+        *v; // [layers], each [sequences * capacity, KV * D], device memory; of a convolution k is [..., C], v absent
 } KvCache;
 // New tokens of several sequences as one row. Device memory; its contents may change between runs of the same tape.
 typedef struct DecodeInputs {

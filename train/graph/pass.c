@@ -93,6 +93,7 @@ static int stacked_loras(const Pass *p, int64_t layer, Projection first, int n, 
 
 static const Weight *stacked_weight(const Pass *p, int64_t layer, Projection first) {
     const ModelLayer *l = &p->m->layers[layer];
+    if (first == PROJ_CONV_B) return &l->conv_in;
     return first == PROJ_Q ? &l->qkv : first == PROJ_K ? &l->kv : &l->gate_up;
 }
 

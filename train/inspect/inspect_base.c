@@ -132,8 +132,9 @@ static void print_tokenizer(const char *path) {
 static int64_t linear_elements(const ModelConfig *c) {
     int64_t sum = 0, matrices = c->arch->plain_mlp ? 2 : 3;
     for (int64_t layer = 0; layer < c->layers; layer++) {
-        for (Projection p = 0; p < PROJ_GATE; p++) {
+        for (Projection p = 0; p < PROJ_COUNT; p++) {
             int64_t rows, cols;
+            if (projection_is_mlp(p) || !model_layer_has(c, layer, p)) continue;
             model_projection_shape(c, p, &rows, &cols);
             sum += rows * cols;
         }

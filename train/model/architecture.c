@@ -4,6 +4,10 @@
 #include <string.h>
 
 enum { Q = PROJ_BIT(PROJ_Q), K = PROJ_BIT(PROJ_K), V = PROJ_BIT(PROJ_V), O = PROJ_BIT(PROJ_O) };
+enum {
+    CONV_IN = PROJ_BIT(PROJ_CONV_B) | PROJ_BIT(PROJ_CONV_C) | PROJ_BIT(PROJ_CONV_X),
+    CONV_OUT = PROJ_BIT(PROJ_CONV_OUT)
+};
 enum { GATE = PROJ_BIT(PROJ_GATE), UP = PROJ_BIT(PROJ_UP), DOWN = PROJ_BIT(PROJ_DOWN) };
 enum {
     SHARED_GATE = PROJ_BIT(PROJ_SHARED_GATE),
@@ -28,6 +32,10 @@ const char *projection_name(Projection p) {
         [PROJ_GATE] = "gate_proj",
         [PROJ_UP] = "up_proj",
         [PROJ_DOWN] = "down_proj",
+        [PROJ_CONV_B] = "in_proj",
+        [PROJ_CONV_C] = "in_proj",
+        [PROJ_CONV_X] = "in_proj",
+        [PROJ_CONV_OUT] = "out_proj",
         [PROJ_SHARED_GATE] = "shared_expert.gate_proj",
         [PROJ_SHARED_UP] = "shared_expert.up_proj",
         [PROJ_SHARED_DOWN] = "shared_expert.down_proj",
@@ -129,6 +137,16 @@ static const Module gguf_fused[] = {{"attn_qkv", Q | K | V},
                                     {"ffn_down", DOWN},
                                     GGUF_EXPERTS,
                                     {0}};
+static const Module gguf_lfm2[] = {{"attn_q", Q},
+                                   {"attn_k", K},
+                                   {"attn_v", V},
+                                   {"attn_output", O},
+                                   {"shortconv.in_proj", CONV_IN},
+                                   {"shortconv.out_proj", CONV_OUT},
+                                   {"ffn_gate", GATE},
+                                   {"ffn_up", UP},
+                                   {"ffn_down", DOWN},
+                                   {0}};
 #define GGUF_NAMES(MODULES, FUSED)                                                                                     \
     .gguf_names = {                                                                                                    \
         .embedding = "token_embd",                                                                                     \
@@ -197,6 +215,12 @@ static const Module distilbert_modules[] = {{"attention.q_lin", Q},
 
 static const Module modernbert_modules[] = {
     {"attn.Wqkv", Q | K | V}, {"attn.Wo", O}, {"mlp.Wi", GATE | UP}, {"mlp.Wo", DOWN}, {0}};
+
+static const Module lfm2_modules[] = {{"self_attn.q_proj", Q},   {"self_attn.k_proj", K},
+                                      {"self_attn.v_proj", V},   {"self_attn.out_proj", O},
+                                      {"conv.in_proj", CONV_IN}, {"conv.out_proj", CONV_OUT},
+                                      {"feed_forward.w1", GATE}, {"feed_forward.w3", UP},
+                                      {"feed_forward.w2", DOWN}, {0}};
 
 #define GLM_NAMES                                                                                                      \
     .embedding = "embed_tokens", .final_norm = "norm", .head = "lm_head", .layer = "layers.%d.", .modules = glm_modules
@@ -307,6 +331,20 @@ static const Architecture table[] = {
     },
     { // Hugging Face only
         .model_types = {"helium"}, LLAMA_HF, .norms = PRE_NORMS, .interleaved_rope = true,
+    },
+    { // LFM2, LFM2.5
+        .gguf = "lfm2", .model_types = {"lfm2"},
+        .hf = {.embedding = "embed_tokens", .final_norm = "embedding_norm", .head = "lm_head", .layer = "layers.%d.",
+               .norms = {[NORM_ATTN] = "operator_norm", [NORM_FFN] = "ffn_norm", [NORM_Q] = "self_attn.q_layernorm",
+                         [NORM_K] = "self_attn.k_layernorm"},
+               .modules = lfm2_modules, .conv = "conv.conv"},
+        LLAMA_FILES,
+        .gguf_names = {.embedding = "token_embd", .final_norm = "token_embd_norm", .head = "output",
+                       .layer = "blk.%d.",
+                       .norms = {[NORM_ATTN] = "attn_norm", [NORM_FFN] = "ffn_norm", [NORM_Q] = "attn_q_norm",
+                                 [NORM_K] = "attn_k_norm"},
+                       .modules = gguf_lfm2, .conv = "shortconv.conv"},
+        .norms = PRE_NORMS | QK_NORMS,
     },
     { // Phi-3, Phi-3.5, Phi-4, Phi-4-mini
         .gguf = "phi3", .model_types = {"phi3"},
@@ -435,47 +473,4 @@ const char *architecture_class_head(const Architecture *a, bool tokens) {
 void architecture_layer_prefix(char *buf, size_t size, const TensorNames *names, int64_t layer) {
     const char *number = strstr(names->layer, "%d");
     snprintf(buf, size, "%.*s%ld%s", (int)(number - names->layer), names->layer, layer, number + 2);
-}
-
-// ---- targets ----
-
-char *module_name(const Module *m, int64_t expert) {
-    const char *number = strstr(m->name, "%d");
-    if (!number) return mem_strdup(m->name);
-    char text[32] = "N";
-    if (expert >= 0) snprintf(text, sizeof text, "%ld", expert);
-    return mem_printf("%.*s%s%s", (int)(number - m->name), m->name, text, number + 2);
-}
-
-bool architecture_is_end_of(const char *end, const char *name) {
-    size_t n = strlen(name), m = strlen(end);
-    return ends_with(name, end) && (n == m || name[n - m - 1] == '.');
-}
-
-uint32_t architecture_targets(const Architecture *a, const char *name) {
-    uint32_t set = 0;
-    for (const Module *m = a->hf.modules; m->name; m++)
-        if (*name && (architecture_is_end_of(name, m->name) || architecture_is_end_of(m->name, name))) set |= m->parts;
-    for (Projection p = 0; p < PROJ_COUNT && !set; p++)
-        if (strcmp(name, projection_name(p)) == 0) set = PROJ_BIT(p);
-    // as PEFT's target_parameters name the experts of transformers 5
-    if (strcmp(name, "mlp.experts.gate_up_proj") == 0 || strcmp(name, "experts.gate_up_proj") == 0)
-        set = EXPERT_GATE | EXPERT_UP;
-    if (strcmp(name, "mlp.experts.down_proj") == 0) set = EXPERT_DOWN;
-    return set;
-}
-
-void architecture_list_targets(StrBuf *out, const Architecture *a, uint32_t available) {
-    const char *before = "";
-    for (Projection p = 0; p < PROJ_COUNT; p++) {
-        if (!(available & PROJ_BIT(p))) continue;
-        str_printf(out, "%s%s", before, projection_name(p));
-        before = ", ";
-    }
-    for (const Module *m = a->hf.modules; m->name; m++) {
-        const char *dot = strrchr(m->name, '.'), *leaf = dot ? dot + 1 : m->name;
-        Projection p = 0;
-        while (p < PROJ_COUNT && strcmp(leaf, projection_name(p)) != 0) p++;
-        if (p == PROJ_COUNT && m->parts & available) str_printf(out, "%s%s", before, leaf);
-    }
 }

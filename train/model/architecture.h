@@ -8,8 +8,9 @@
 #include "kernels.h"
 
 // The projections that LoRA can adapt, in canonical order (of a layer's tensors in memory and snapshots, and of the
-// parts of a fused matrix). A plain MLP (GPT-2, BERT) is UP, activation, DOWN. SHARED: of the expert that every token
-// of a mixture uses; EXPERT: of each of the experts that the router chooses from.
+// parts of a fused matrix). A plain MLP (GPT-2, BERT) is UP, activation, DOWN. CONV_B to CONV_X: the parts of the input
+// of a short convolution (LFM2), CONV_OUT its output. SHARED: of the expert that every token of a mixture uses; EXPERT:
+// of each of the experts that the router chooses from.
 typedef enum {
     PROJ_Q,
     PROJ_K,
@@ -18,6 +19,10 @@ typedef enum {
     PROJ_GATE,
     PROJ_UP,
     PROJ_DOWN,
+    PROJ_CONV_B,
+    PROJ_CONV_C,
+    PROJ_CONV_X,
+    PROJ_CONV_OUT,
     PROJ_SHARED_GATE,
     PROJ_SHARED_UP,
     PROJ_SHARED_DOWN,
@@ -26,8 +31,13 @@ typedef enum {
     PROJ_EXPERT_DOWN,
     PROJ_COUNT
 } Projection;
-#define PROJ_DENSE PROJ_SHARED_GATE        // number of those of a model without experts
-const char *projection_name(Projection p); // "q_proj", "shared_expert.gate_proj", "experts.gate_proj"
+#define PROJ_DENSE PROJ_SHARED_GATE // number of those of a model without experts
+// "q_proj", "shared_expert.gate_proj", "experts.gate_proj"; "in_proj" of all parts of a convolution's input
+const char *projection_name(Projection p);
+static inline bool projection_is_conv(Projection p) { return p >= PROJ_CONV_B && p <= PROJ_CONV_OUT; }
+// With the one before.
+static inline bool projection_shares_name(Projection p) { return p == PROJ_CONV_C || p == PROJ_CONV_X; }
+static inline bool projection_is_mlp(Projection p) { return p >= PROJ_GATE && p <= PROJ_DOWN; }
 #define PROJ_BIT(p) (1u << (p))
 #define PROJ_SHARED_BITS (PROJ_BIT(PROJ_SHARED_GATE) | PROJ_BIT(PROJ_SHARED_UP) | PROJ_BIT(PROJ_SHARED_DOWN))
 #define PROJ_EXPERT_BITS (PROJ_BIT(PROJ_EXPERT_GATE) | PROJ_BIT(PROJ_EXPERT_UP) | PROJ_BIT(PROJ_EXPERT_DOWN))
@@ -73,6 +83,7 @@ typedef struct TensorNames {
     const char *norms[NORM_SITES];
     const Module *modules;
     const Module *fused_modules; // another form that files may have (convert_hf_to_gguf.py --fuse-qkv)
+    const char *conv;            // the weight of a short convolution
     const char *router;
     const char *shared_gate; // the scalar gate of the shared expert
     const char *sinks;       // of attention, a vector's whole name after the layer's prefix

@@ -26,10 +26,11 @@ typedef struct ModelLayer {
     const float *down_bias; // [E, C] of the experts' last product; NULL: none. Their other biases are in experts
     Weight shared_gate;     // [1, C], of the expert that every token uses; 0 rows: there is none
     const float *sinks;     // [H] of attention (AttentionShape); NULL: none
-    // On a device q, k, v and gate, up are stacked into one weight each (0 rows: not stacked). The last layer stacks
-    // only k and v, because its queries may have fewer rows than its keys. The parts w[] keep their shapes, without
-    // segments or bias.
-    Weight qkv, kv, gate_up;
+    // On a device q, k, v and gate, up and a convolution's inputs are stacked into one weight each (0 rows: not
+    // stacked). The last layer stacks only k and v, because its queries may have fewer rows than its keys. The parts
+    // w[] keep their shapes, without segments or bias.
+    Weight qkv, kv, gate_up, conv_in;
+    const float *conv; // [C, taps] of a short convolution, device memory; NULL: the layer has none
 } ModelLayer;
 
 struct Model {

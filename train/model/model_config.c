@@ -20,16 +20,18 @@ bool model_layer_has(const ModelConfig *c, int64_t layer, Projection p) {
     bool dense = !c->experts || c->layer_dense[layer];
     if (p >= PROJ_EXPERT_GATE) return !dense && !c->arch->expert_biases; // not in this version
     if (p >= PROJ_DENSE) return !dense && c->shared_ffn;
-    return p < PROJ_GATE || (dense && (p != PROJ_GATE || c->has_glu));
+    if (projection_is_mlp(p)) return dense && (p != PROJ_GATE || c->has_glu);
+    return projection_is_conv(p) == c->layer_conv[layer];
 }
 
 // Dense layers of a mixture have an MLP too, but PEFT (0.21, with transformers 5) resolves the names of an MLP there to
 // the experts in every layer: it would load an adapter of a dense layer as something else.
 bool model_has_projection(const ModelConfig *c, Projection p) {
     if (p == PROJ_GATE && !c->has_glu) return false;
+    if (projection_is_conv(p)) return c->conv_taps > 0;
     if (p >= PROJ_EXPERT_GATE) return c->experts > 0 && !c->arch->expert_biases;
     if (p >= PROJ_DENSE) return c->shared_ffn > 0;
-    return p < PROJ_GATE || c->experts == 0;
+    return !projection_is_mlp(p) || c->experts == 0;
 }
 
 void model_projection_shape(const ModelConfig *c, Projection p, int64_t *rows, int64_t *cols) {
@@ -42,6 +44,10 @@ void model_projection_shape(const ModelConfig *c, Projection p, int64_t *rows, i
         [PROJ_GATE] = {c->ffn, c->hidden},
         [PROJ_UP] = {c->ffn, c->hidden},
         [PROJ_DOWN] = {c->hidden, c->ffn},
+        [PROJ_CONV_B] = {c->hidden, c->hidden},
+        [PROJ_CONV_C] = {c->hidden, c->hidden},
+        [PROJ_CONV_X] = {c->hidden, c->hidden},
+        [PROJ_CONV_OUT] = {c->hidden, c->hidden},
         [PROJ_SHARED_GATE] = {c->shared_ffn, c->hidden},
         [PROJ_SHARED_UP] = {c->shared_ffn, c->hidden},
         [PROJ_SHARED_DOWN] = {c->hidden, c->shared_ffn},

@@ -51,6 +51,8 @@ typedef struct ModelConfig {
     int64_t window;                    // of the sliding layers; 0: none. An encoder's: to both sides (AttentionShape)
     uint8_t layer_sliding[MODEL_MAX_LAYERS];
     uint8_t layer_unrotated[MODEL_MAX_LAYERS]; // layers without RoPE
+    uint8_t layer_conv[MODEL_MAX_LAYERS];      // layers with a short convolution instead of attention
+    int64_t conv_taps;                         // of it; 0: no layer has one
     bool tied_head;                            // the head is the embedding
     bool head_unties;                          // config.json ties the head, but the files have one
     bool has_glu;

@@ -92,10 +92,35 @@ static int expect_number(const Reader *r, const char *key, float value) {
 
 // ---- attention ----
 
+// Layers without key heads have a short convolution (LFM2).
+static int read_conv(ModelConfig *c, const Reader *r) {
+    AUTO_FREE uint64_t *heads = NULL;
+    size_t n;
+    char name[KEY_MAX];
+    full_key(name, r, "attention.head_count_kv");
+    if (read_int(r, "shortconv.l_cache", -1, 1, SHORT_CONV_MAX_TAPS, &c->conv_taps) ||
+        gguf_u64_array(r->g, name, true, &heads, &n, r->err))
+        return -1;
+    if (n != (size_t)c->layers)
+        return err_input(r->err, "%s has %zu value%s; expected one for each of the %ld layer%s", name, n, plural(n),
+                         c->layers, plural(c->layers));
+    c->kv_heads = 0;
+    for (int64_t i = 0; i < c->layers; i++) {
+        c->layer_conv[i] = heads[i] == 0;
+        if (!heads[i]) continue;
+        if (heads[i] > 1024 || (c->kv_heads && heads[i] != (uint64_t)c->kv_heads))
+            return err_input(r->err, "%s is %lu in layer %ld; expected the same in all layers with attention", name,
+                             heads[i], i);
+        c->kv_heads = (int64_t)heads[i];
+    }
+    return c->kv_heads ? 0 : err_input(r->err, "%s is 0 in every layer; expected attention in one at least", name);
+}
+
 static int read_heads(ModelConfig *c, const Reader *r) {
     int64_t value_size = 0;
     if (read_int(r, "attention.head_count", -1, 1, 1024, &c->heads) ||
-        read_int(r, "attention.head_count_kv", c->heads, 1, 1024, &c->kv_heads) ||
+        (c->arch->gguf_names.conv ? read_conv(c, r)
+                                  : read_int(r, "attention.head_count_kv", c->heads, 1, 1024, &c->kv_heads)) ||
         read_int(r, "attention.key_length", c->hidden / c->heads, 2, 1024, &c->head_size) ||
         read_int(r, "attention.value_length", c->hidden / c->heads, 2, 1024, &value_size))
         return -1;

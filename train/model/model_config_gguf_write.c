@@ -193,10 +193,22 @@ static void put_rope(const Keys *k, const ModelConfig *c) {
     if (r->scaling == ROPE_LONGROPE) put_float(k, "rope.scaling.attn_factor", rope_attention_factor(r));
 }
 
+// Layers without key heads have a short convolution.
+static void put_convs(const Keys *k, const ModelConfig *c) {
+    char name[96];
+    AUTO_FREE int32_t *heads = mem_alloc((size_t)c->layers, sizeof *heads);
+    for (int64_t i = 0; i < c->layers; i++) heads[i] = c->layer_conv[i] ? 0 : (int32_t)c->kv_heads;
+    gguf_writer_i32s(k->w, full_key(name, k, "attention.head_count_kv"), heads, (size_t)c->layers);
+    put_int(k, "shortconv.l_cache", c->conv_taps);
+}
+
 static void put_attention(const Keys *k, const ModelConfig *c) {
     bool phi3 = strcmp(c->architecture, "phi3") == 0, layer_norm = c->arch->norm == NORM_KIND_LAYER;
     put_int(k, "attention.head_count", c->heads);
-    if (!c->arch->learned_positions) put_int(k, "attention.head_count_kv", c->kv_heads);
+    if (c->conv_taps)
+        put_convs(k, c);
+    else if (!c->arch->learned_positions)
+        put_int(k, "attention.head_count_kv", c->kv_heads);
     put_float(k, layer_norm ? "attention.layer_norm_epsilon" : "attention.layer_norm_rms_epsilon", c->norm_eps);
     bool plain = c->head_size == c->hidden / c->heads && (phi3 || c->arch->learned_positions);
     if (!plain) {
@@ -219,7 +231,7 @@ void model_config_gguf_write(GgufWriter *w, const ModelConfig *c) {
     put_int(&k, "context_length", model_config_gguf_context(c));
     put_int(&k, "embedding_length", c->hidden);
     put_int(&k, "feed_forward_length", c->ffn);
-    if (is_llama(c) || c->arch->unrotated_full) put_int(&k, "vocab_size", c->vocab);
+    if (is_llama(c) || c->arch->unrotated_full || c->arch->hf.conv) put_int(&k, "vocab_size", c->vocab);
     put_attention(&k, c);
     put_factors(&k, c);
     put_rope(&k, c);

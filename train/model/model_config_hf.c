@@ -390,8 +390,9 @@ static int read_family(ModelConfig *c, const JsonReader *j, const HfFamily *f) {
     if (read_sizes(c, j, f) || read_heads(c, j, f) || read_activation(c, j, f) || read_scales(c, j, f) ||
         json_read_positive(j, &(JsonPositiveRule){f->eps_key, f->eps, f->eps}, &c->norm_eps) ||
         json_read_flag(j, "tie_word_embeddings", f->tied_head, &c->tied_head) || read_biases(c, j, f) ||
-        read_unrotated(c, j) || (f->attention_alone && read_attention_alone(c, j)) || read_window(c, j, f) ||
-        read_experts(c, j, f) || read_masked_head(c, j, f))
+        read_unrotated(c, j) || (f->attention_alone && read_attention_alone(c, j)) ||
+        (f->short_conv && model_config_hf_read_conv(c, j)) || read_window(c, j, f) || read_experts(c, j, f) ||
+        read_masked_head(c, j, f))
         return -1;
     if (f->rope.base > 0) return model_config_hf_read_rope(c, j, &f->rope);
     c->positions_table = c->context;

@@ -133,6 +133,11 @@ static const HfFamily families[] = {
         SILU, .qkv_bias = BIAS_KEY, .mlp_bias = BIAS_KEY, .rope = {.base = 1e5f},
     },
     {
+        .model_type = "lfm2", SIZES(65536, 2560, 12288, 32, 32, 128000), .kv_heads = 8, .eps_key = "norm_eps",
+        .eps = 1e-5, .activation_key = "hidden_act", .activation = "silu", .tied_head = true, .short_conv = true,
+        .rope = {.base = 1e6f},
+    },
+    {
         .model_type = "phi3", SIZES(32064, 3072, 8192, 32, 32, 4096), RMS(1e-5), SILU, .window_rule = WINDOW_ALL,
         .rope = {.base = 1e4f, .phi3 = true}, .noises = {{"embd_pdrop", 0}, {"resid_pdrop", 0}},
     },

@@ -56,6 +56,7 @@ typedef struct HfFamily {
     double logit_scale;       // where logit_scale is absent
     const char *ffn_key;      // instead of intermediate_size; NULL: none
     bool bias_aliases;        // qkv_bias and bias, which must be off (InternLM 3)
+    bool short_conv;          // layers of convolutions, and their keys (LFM2)
     bool attention_alone;     // of a hybrid family without its other layers and experts (Granite 4)
     const char *context_key;  // replaces max_position_embeddings where it is given; NULL: none
     WindowRule window_rule;
@@ -71,6 +72,9 @@ typedef struct HfFamily {
     HfNoise noises[4]; // besides attention_dropout; the list ends with key NULL
 } HfFamily;
 const HfFamily *model_config_hf_family(const char *model_type); // NULL when unknown
+
+// Of LFM2: kinds of layers, taps, and the size of the feed-forward (model_config_hf_conv.c).
+int model_config_hf_read_conv(ModelConfig *c, const JsonReader *j);
 
 // Fills c->rope and c->rope_local; heads and context are set already.
 int model_config_hf_read_rope(ModelConfig *c, const JsonReader *j, const HfRope *family);

@@ -18,7 +18,9 @@ typedef struct Placer {
 } Placer;
 
 enum { ARENA_ALIGN = 256 };
-_Static_assert(PROJ_K == PROJ_Q + 1 && PROJ_V == PROJ_Q + 2 && PROJ_UP == PROJ_GATE + 1, "stacked as neighbours");
+_Static_assert(PROJ_K == PROJ_Q + 1 && PROJ_V == PROJ_Q + 2 && PROJ_UP == PROJ_GATE + 1 &&
+                   PROJ_CONV_X == PROJ_CONV_B + 2,
+               "stacked as neighbours");
 
 static void *take(Placer *p, size_t bytes) {
     void *at = p->memory ? p->memory + p->used : NULL;
@@ -98,12 +100,16 @@ const Weight *model_layer_weight(const ModelLayer *l, Projection p, int64_t *row
         first = PROJ_K, w = &l->kv;
     else if ((p == PROJ_GATE || p == PROJ_UP) && l->gate_up.rows)
         first = PROJ_GATE, w = &l->gate_up;
+    else if (p >= PROJ_CONV_B && p <= PROJ_CONV_X && l->conv_in.rows)
+        first = PROJ_CONV_B, w = &l->conv_in;
     for (; first < p; first++) *row += l->w[first].rows;
     return w;
 }
 
-static void place_norms(Placer *p, ModelLayer *l) {
-    for (NormSite n = 0; n < NORM_SITES; n++) place_norm(p, &l->norms[n], model_norm_size(&p->m->config, n));
+static void place_vectors(Placer *p, ModelLayer *l) {
+    const ModelConfig *c = &p->m->config;
+    for (NormSite n = 0; n < NORM_SITES; n++) place_norm(p, &l->norms[n], model_norm_size(c, n));
+    place_floats(p, &l->conv, c->hidden * c->conv_taps);
 }
 
 static void place_matrices(Placer *p, int64_t index) {
@@ -117,6 +123,8 @@ static void place_matrices(Placer *p, int64_t index) {
         place_stacked(p, &l->kv, &l->w[PROJ_K], 2);
     }
     place_weight(p, &l->w[PROJ_O], fp8);
+    place_stacked(p, &l->conv_in, &l->w[PROJ_CONV_B], 3);
+    place_weight(p, &l->w[PROJ_CONV_OUT], fp8);
     place_weight(p, &l->router, false);
     for (int64_t i = 0; l->experts && i < 3 * c->experts; i++) place_weight(p, &l->experts[i], false);
     for (Projection s = PROJ_SHARED_GATE; s <= PROJ_SHARED_DOWN; s++) place_weight(p, &l->w[s], false);
@@ -158,7 +166,7 @@ static void place_others(Placer *p) {
         m->head_norm = m->final_norm;
     for (int64_t i = 0; i < c->layers; i++) {
         ModelLayer *l = &m->layers[i];
-        place_norms(p, l);
+        place_vectors(p, l);
         place_floats(p, &l->down_bias, c->experts * c->hidden);
         place_floats(p, &l->sinks, c->heads);
     }

@@ -60,7 +60,8 @@ static void add_norm(Loader *l, Norm *n, int64_t size, const char *layer, const 
 }
 
 static bool has_bias(const ModelConfig *c, Projection p) {
-    return p <= PROJ_V ? c->qkv_bias : p == PROJ_O ? c->o_bias : p < PROJ_DENSE && c->mlp_bias;
+    if (p >= PROJ_GATE) return projection_is_mlp(p) && c->mlp_bias;
+    return p <= PROJ_V ? c->qkv_bias : c->o_bias;
 }
 
 // A linear layer, whole or with several parts stacked in it, and its bias.
@@ -100,6 +101,16 @@ static bool layer_has(const ModelConfig *c, int64_t layer, const Module *module)
     return false;
 }
 
+// Each column's taps: [C, 1, taps], in GGUF [C, taps].
+static void add_conv(Loader *l, const float **weight, const char *layer) {
+    const ModelConfig *c = &l->m->config;
+    bool gguf = l->m->is_gguf;
+    int64_t shape[] = {c->hidden, gguf ? c->conv_taps : 1, c->conv_taps};
+    Slot *s = slot_add(l, gguf ? 2 : 3, shape, "%s%s.weight", layer, l->names->conv);
+    s->vector = weight;
+    s->take = model_take_vector;
+}
+
 static void list_layer(Loader *l, int index) {
     Model *m = l->m;
     const ModelConfig *c = &m->config;
@@ -107,7 +118,7 @@ static void list_layer(Loader *l, int index) {
     char prefix[48];
     architecture_layer_prefix(prefix, sizeof prefix, l->names, index);
     for (NormSite n = 0; n < NORM_SITES; n++) {
-        bool bare = n == NORM_ATTN && index == 0 && c->arch->bare_first;
+        bool bare = n == NORM_ATTN ? index == 0 && c->arch->bare_first : c->layer_conv[index] && n >= NORM_Q;
         if (c->arch->norms & PROJ_BIT(n) && !bare)
             add_norm(l, &layer->norms[n], model_norm_size(c, n), prefix, l->names->norms[n]);
     }
@@ -115,6 +126,7 @@ static void list_layer(Loader *l, int index) {
     for (const Module *module = modules; module->name; module++)
         if (!module_is_expert(module) && layer_has(c, index, module)) add_module(l, layer, module, prefix);
     if (c->experts && !c->layer_dense[index]) model_list_experts(l, layer, prefix);
+    if (c->layer_conv[index]) add_conv(l, &layer->conv, prefix);
     if (!l->names->sinks) return;
     Slot *s = slot_add(l, 1, &c->heads, "%s%s", prefix, l->names->sinks);
     s->vector = &layer->sinks;

@@ -7,7 +7,7 @@ static double layer_cost(const ModelConfig *c, int64_t layer) {
     double cost = 0;
     for (Projection p = 0; p < PROJ_DENSE; p++) {
         int64_t rows, cols;
-        if (p >= PROJ_GATE && (experts || (p == PROJ_GATE && !c->has_glu))) continue;
+        if (!model_layer_has(c, layer, p)) continue;
         model_projection_shape(c, p, &rows, &cols);
         cost += (double)rows * (double)cols;
     }

@@ -170,9 +170,15 @@ int model_take_matrix(Loader *l, const Slot *s) {
 
 // ---- vectors ----
 
+static size_t vector_size(const Slot *s) {
+    size_t n = 1;
+    for (int d = 0; d < s->n_dims; d++) n *= (size_t)s->shape[d];
+    return n;
+}
+
 // The checked values in host memory; the caller frees.
 static int read_vector(Loader *l, const Slot *s, float **out) {
-    size_t n = (size_t)s->shape[0];
+    size_t n = vector_size(s);
     float *host = *out = mem_alloc(n, sizeof *host);
     dtype_expand(s->tensor->dtype, host, weight_source_aligned(l->m->file->source, s->tensor), n);
     bool finite = true;
@@ -183,12 +189,12 @@ static int read_vector(Loader *l, const Slot *s, float **out) {
 int model_take_vector(Loader *l, const Slot *s) {
     AUTO_FREE float *host = NULL;
     if (l->options->outline) {
-        *s->vector = model_own_weights(l->m, (size_t)s->shape[0] * sizeof(float));
+        *s->vector = model_own_weights(l->m, vector_size(s) * sizeof(float));
         return 0;
     }
     if (read_vector(l, s, &host)) return -1;
     for (int64_t i = 0; s->plus_one && i < s->shape[0]; i++) host[i] += 1.0f;
-    *s->vector = model_own_floats(l->m, host, (size_t)s->shape[0]);
+    *s->vector = model_own_floats(l->m, host, vector_size(s));
     return 0;
 }
 

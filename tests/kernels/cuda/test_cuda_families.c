@@ -16,13 +16,42 @@ static Backend *open_emulated(DType activation) {
     return b;
 }
 
-static const char *const names[] = {
-    "llama3",       "llama-bias", "llama-yarn", "mistral",      "qwen2",           "qwen3",
-    "gemma2",       "gemma3",     "phi3",       "phi3-all",     "phi4-mini-short", "phi4-mini-long",
-    "gpt2",         "gpt2-all",   "mixtral",    "mixtral-top1", "qwen3moe",        "qwen3moe-dense",
-    "qwen3moe-all", "smollm3",    "granite",    "olmo2",        "olmo3",           "qwen2moe",
-    "starcoder2",   "phi",        "glm",        "glm4",         "cohere",          "cohere2",
-    "ministral3"};
+static const char *const names[] = {"lfm2",
+                                    "lfm2-taps",
+                                    "llama3",
+                                    "llama-bias",
+                                    "llama-yarn",
+                                    "mistral",
+                                    "qwen2",
+                                    "qwen3",
+                                    "gemma2",
+                                    "gemma3",
+                                    "phi3",
+                                    "phi3-all",
+                                    "phi4-mini-short",
+                                    "phi4-mini-long",
+                                    "gpt2",
+                                    "gpt2-all",
+                                    "mixtral",
+                                    "mixtral-top1",
+                                    "qwen3moe",
+                                    "qwen3moe-dense",
+                                    "qwen3moe-all",
+                                    "smollm3",
+                                    "granite",
+                                    "olmo2",
+                                    "olmo3",
+                                    "qwen2moe",
+                                    "starcoder2",
+                                    "phi",
+                                    "glm",
+                                    "glm4",
+                                    "cohere",
+                                    "cohere2",
+                                    "ministral3",
+                                    "gpt_oss",
+                                    "gpt_oss-all",
+                                    "qwen3moe-experts"};
 
 static void test_cuda_families_f32(void **state) {
     (void)state;

@@ -34,7 +34,7 @@ static void close_tiny(Fixture *f) {
 static AdapterConfig config_of(uint32_t projections) {
     return (AdapterConfig){.rank = 4, .alpha = 6, .dropout = 0.1f, .projections = projections};
 }
-enum { ALL = (1 << PROJ_DENSE) - 1, Q_AND_V = 1 << PROJ_Q | 1 << PROJ_V };
+enum { ALL = (1 << PROJ_CONV_B) - 1, Q_AND_V = 1 << PROJ_Q | 1 << PROJ_V };
 
 // Device memory of the CPU backends is host memory.
 static void randomise(Adapter *a, uint32_t seed) {

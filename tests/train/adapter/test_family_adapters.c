@@ -12,7 +12,13 @@
 #include "test.h"
 
 #define BIT(p) PROJ_BIT(PROJ_##p)
-enum { QKV = BIT(Q) | BIT(K) | BIT(V), ALL = (1 << PROJ_DENSE) - 1, TOKENS = 24, VOCAB = 64 };
+enum {
+    QKV = BIT(Q) | BIT(K) | BIT(V),
+    ALL = (1 << PROJ_CONV_B) - 1,
+    CONV = 15 << PROJ_CONV_B,
+    TOKENS = 24,
+    VOCAB = 64
+};
 
 typedef struct Fixture {
     Family family;
@@ -135,6 +141,8 @@ static void test_family_adapters_round_trip(void **state) {
     check_round_trip("phi3-all", FAMILY_HF, QKV | BIT(GATE));
     check_round_trip("llama3", FAMILY_HF_SHARDED, ALL);
     check_round_trip("mixtral", FAMILY_GGUF, QKV | BIT(O));
+    check_round_trip("lfm2", FAMILY_GGUF, ALL | CONV);
+    check_round_trip("lfm2-taps", FAMILY_HF, CONV | BIT(UP));
 }
 
 // A fused base and a split one of the same weights: the same adapter moves both alike.
@@ -453,7 +461,8 @@ static void test_family_adapters_decode_as_the_full_pass(void **state) {
                                         "glm4",     "cohere",
                                         "cohere2",  "ministral3",
                                         "granite4", "ernie4_5",
-                                        "gpt_oss"};
+                                        "gpt_oss",  "lfm2",
+                                        "lfm2-taps"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) check_decode(names[i]);
 }
 

@@ -12,10 +12,10 @@
 #include "test.h"
 
 static const char *const FAMILIES[] = {
-    "llama3",  "llama-bias", "llama-yarn",     "qwen2",           "qwen3",      "gemma2",     "gemma3",
-    "phi3",    "gpt2",       "phi4-mini-long", "phi4-mini-short", "mixtral",    "qwen3moe",   "smollm3",
-    "granite", "gemma",      "olmo2",          "olmo3",           "qwen2moe",   "starcoder2", "phi",
-    "glm",     "glm4",       "cohere",         "cohere2",         "ministral3", "ernie4_5"};
+    "llama3",  "llama-bias",     "llama-yarn",      "qwen2",      "qwen3",    "gemma2",  "gemma3",  "phi3",
+    "gpt2",    "phi4-mini-long", "phi4-mini-short", "mixtral",    "qwen3moe", "smollm3", "granite", "gemma",
+    "olmo2",   "olmo3",          "qwen2moe",        "starcoder2", "phi",      "glm",     "glm4",    "cohere",
+    "cohere2", "ministral3",     "ernie4_5",        "lfm2",       "lfm2-taps"};
 
 typedef struct Case {
     Family family;

@@ -29,7 +29,7 @@ static void test_families_gguf(void **state) {
     CHECK_FAMILIES(FAMILY_GGUF, "llama3", "llama-bias", "llama-yarn", "qwen2", "qwen3", "gemma2", "gemma3", "phi3",
                    "phi4-mini-short", "phi4-mini-long", "gpt2", "mixtral", "qwen3moe", "smollm3", "granite", "gemma",
                    "olmo2", "olmo3", "qwen2moe", "starcoder2", "phi", "glm", "glm4", "cohere", "cohere2", "ministral3",
-                   "ernie4_5", "gpt_oss-all");
+                   "ernie4_5", "gpt_oss-all", "lfm2", "lfm2-taps");
     CHECK_FAMILIES(FAMILY_GGUF_FUSED, "llama-bias");
 }
 
@@ -48,7 +48,7 @@ static void test_families_hugging_face(void **state) {
                    "gemma2", "gemma3", "phi3", "phi3-all", "phi4-mini-short", "phi4-mini-long", "gpt2", "gpt2-all",
                    "smollm3", "smollm3-window", "granite", "gemma", "olmo2", "olmo3", "qwen2moe", "starcoder2",
                    "starcoder2-window", "phi", "glm", "glm4", "cohere", "cohere2", "cohere2-bias", "ministral3",
-                   "granite4", "ernie4_5", "helium");
+                   "granite4", "ernie4_5", "helium", "lfm2", "lfm2-taps");
 }
 
 // Shards and their index, F16 (GPT-2: transposed at load).

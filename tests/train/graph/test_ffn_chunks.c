@@ -76,7 +76,7 @@ static double run(Fixture *f, Part part, const PassOptions *o) {
 
 static void clear_grad(Fixture *f) { memset(f->adapter->grad, 0, (size_t)f->adapter->count * sizeof(float)); }
 
-static const uint32_t ALL = (1u << PROJ_DENSE) - 1;
+static const uint32_t ALL = (1u << PROJ_CONV_B) - 1;
 static const Part WHOLE = {0, SAMPLES, 0, SAMPLES, false};
 
 // From RECOMPUTE_NONE to `last`: the same bits.

@@ -95,7 +95,7 @@ static uint32_t bits(Projection p) { return PROJ_BIT(p); }
 
 // q and v: what most adapters have; all; the feed-forward alone, where the first block has no gradient of attention.
 static uint32_t targets(int i) {
-    return i == 0 ? bits(PROJ_Q) | bits(PROJ_V) : i == 1 ? (1u << PROJ_DENSE) - 1 : bits(PROJ_UP) | bits(PROJ_DOWN);
+    return i == 0 ? bits(PROJ_Q) | bits(PROJ_V) : i == 1 ? (1u << PROJ_CONV_B) - 1 : bits(PROJ_UP) | bits(PROJ_DOWN);
 }
 
 static void check_levels(Backend *b, uint32_t projections) {

@@ -65,7 +65,7 @@ static void open_stage(Job *j, int i) {
     ModelOptions o = {.stage = i, .stages = j->n};
     ASSERT_OK(model_load(&s->model, "m.gguf", j->b, &o, &err), &err);
     AdapterConfig config = {.rank = 3, .alpha = 6, .projections = PROJ_BIT(PROJ_Q) | PROJ_BIT(PROJ_V)};
-    if (!j->c.experts) config.projections = (1u << PROJ_DENSE) - 1;
+    if (!j->c.experts) config.projections = (1u << PROJ_CONV_B) - 1;
     if (j->c.n_layers) config.layers = j->c.layers, config.n_layers = j->c.n_layers;
     ASSERT_OK(adapter_new(&s->adapter, s->model, &config, 1, true, &err), &err);
     for (int64_t k = 0; k < s->adapter->count; k++) s->adapter->params[k] = 0.2f * sinf((float)k);

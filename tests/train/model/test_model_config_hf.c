@@ -53,6 +53,8 @@ static void print_config(StrBuf *out, const ModelConfig *c) {
     }
     str_printf(out, "window %jd ", (intmax_t)c->window);
     for (int64_t i = 0; i < c->layers; i++) str_puts(out, c->layer_sliding[i] ? "s" : "f");
+    if (c->conv_taps) str_printf(out, "\nconv %jd ", (intmax_t)c->conv_taps);
+    for (int64_t i = 0; c->conv_taps && i < c->layers; i++) str_puts(out, c->layer_conv[i] ? "c" : "a");
     str_printf(out, "\nhead %s\n", c->tied_head ? "tied" : "own");
     str_printf(out, "mlp %s %s\n", c->has_glu ? "glu" : "plain",
                c->has_glu ? glus[c->glu] : activations[c->activation]);

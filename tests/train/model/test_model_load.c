@@ -100,7 +100,7 @@ static void check_quantized(QuantizeKind kind, DType want, double step) {
     ASSERT_OK(model_load(&q, "wide.gguf", b, &(ModelOptions){.quantize = kind}, &err), &err);
     size_t bytes = m->weight_bytes;
     for (int layer = 0; layer < 2; layer++)
-        for (Projection p = 0; p < PROJ_DENSE; p++) {
+        for (Projection p = 0; p < PROJ_CONV_B; p++) {
             const Weight *w = &q->layers[layer].w[p];
             size_t before, after;
             assert_int_equal(w->segments[0].dtype, want);

@@ -18,7 +18,7 @@ static void test_quantized_logits(void **state) {
         Err err;
         quantized_folder(quantized_names[i], quantized_names[i]);
         ASSERT_OK(model_load(&m, quantized_names[i], b, NULL, &err), &err);
-        for (int p = 0; p < PROJ_DENSE; p++) assert_true(dtype_is_grouped(m->layers[0].w[p].segments[0].dtype));
+        for (int p = 0; p < PROJ_CONV_B; p++) assert_true(dtype_is_grouped(m->layers[0].w[p].segments[0].dtype));
         check_quantized_logits(m, quantized_names[i], 1e-5);
     }
     backend_close(b);
@@ -282,7 +282,7 @@ static void test_quantized_plan(void **state) {
         assert_int_equal(unlink(file), 0);
         ASSERT_OK(model_load(&absent, names[i], b, &o, &err), &err);
         assert_int_equal(outline->weight_bytes, m->weight_bytes);
-        for (int p = 0; p < PROJ_DENSE; p++) {
+        for (int p = 0; p < PROJ_CONV_B; p++) {
             const WeightSegment *have = m->layers[0].w[p].segments, *plan = absent->layers[0].w[p].segments;
             assert_int_equal(plan->dtype, have->dtype);
             assert_int_equal(plan->groups.n, have->groups.n);

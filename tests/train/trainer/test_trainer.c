@@ -61,7 +61,7 @@ static void test_trainer_checkpointing_changes_no_bit(void **state) {
 // One projection alone: gradients must flow exactly as far as its adapters need them.
 static void test_trainer_each_projection_alone_learns(void **state) {
     (void)state;
-    for (int p = 0; p < PROJ_DENSE; p++) {
+    for (int p = 0; p < PROJ_CONV_B; p++) {
         char target[64];
         snprintf(target, sizeof target, "lora_target_modules=%s", projection_name((Projection)p));
         const char *const words[] = {target,           "learning_rate=2e-2",         "per_device_train_batch_size=1000",
