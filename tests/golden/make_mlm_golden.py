@@ -14,6 +14,7 @@ make_families_golden.py.
                        ids, start            samples one behind the other, already masked
                        position, target      hidden places in all of them, and the tokens there
                        logits, logits_adapter    of sample 0, without and with the adapter
+                       mean, cls             vectors of the samples with the adapter: of the states of all tokens, of the first
                        loss                  mean loss of samples 0 and 1 with the adapter
                        grad.<tensor>         its gradient by every trained matrix
                        step_loss             of STEPS AdamW steps, each on two samples
@@ -143,6 +144,9 @@ def golden(name, out):
         result["logits_adapter"] = peft(input_ids=ids).logits[0]
         with peft.disable_adapter():
             result["logits"] = peft(input_ids=ids).logits[0]
+        body = peft.get_base_model().base_model  # as sentence-transformers pools it, without padding
+        states = [body(input_ids=torch.tensor([s])).last_hidden_state[0] for s in masked]
+        result["mean"], result["cls"] = torch.stack([s.mean(0) for s in states]), torch.stack([s[0] for s in states])
     result["loss"] = backward([0, 1]).reshape(1)
     for n, p in trained.items():
         result["grad." + n] = p.grad.clone()

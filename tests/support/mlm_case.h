@@ -2,6 +2,7 @@
 #pragma once
 
 #include "family_case.h"
+#include "text_vectors.h"
 
 typedef struct MlmCase {
     Case c;
@@ -44,6 +45,25 @@ static void pack_mlm(Packed *p, const MlmCase *m, int a, int b) {
     }
 }
 
+// Vectors of the samples with the adapter, as sentence embeddings are made.
+static void check_vectors(const MlmCase *m, Pooling pooling, const char *golden, double limit) {
+    enum { TEXTS = 4 };
+    const Case *c = &m->c;
+    Err err;
+    size_t n;
+    TextTokens texts[TEXTS];
+    for (int i = 0; i < TEXTS; i++) texts[i] = (TextTokens){c->ids + c->start[i], c->start[i + 1] - c->start[i]};
+    float *want = family_golden(&c->family, golden, &n), *got = mem_alloc(n, sizeof *got);
+    assert_int_equal(n, TEXTS * c->model->config.hidden);
+    TextVectors *v = text_vectors_new(c->model, c->adapter, pooling);
+    ASSERT_OK(text_vectors_run(v, texts, TEXTS, got, &err), &err);
+    double error = relative_error(got, want, n);
+    if (!(error <= limit)) fail_msg("%s: %s vectors: relative error %g", c->family.path, golden, error);
+    text_vectors_free(v);
+    mem_free(got);
+    mem_free(want);
+}
+
 typedef struct MlmSteps {
     const MlmCase *m;
     Recompute recompute;
@@ -61,6 +81,8 @@ static void check_mlm(const char *name, FamilyFile kind, Backend *b, Recompute r
     open_mlm_case(&m, name, kind, b);
     check_logits(&m.c, NULL, "logits", limits->logits);
     check_logits(&m.c, m.c.adapter, "logits_adapter", limits->logits);
+    check_vectors(&m, POOLING_MEAN, "mean", limits->logits);
+    check_vectors(&m, POOLING_CLS, "cls", limits->logits);
     check_steps(&m.c.family, m.c.model, m.c.adapter, run_mlm_step, &(MlmSteps){&m, recompute}, limits);
     close_mlm_case(&m);
 }
