@@ -9,7 +9,7 @@
 #include "json_save.h"
 
 static void add_layer(Adapter *a, const char *name, int64_t rows, int64_t cols, bool has_bias) {
-    for (int bias = 0; bias <= has_bias; bias++) {
+    for (int bias = 0; bias < (has_bias ? 2 : 1); bias++) {
         AdapterSegment *s = &a->segments[a->n_segments++];
         *s = (AdapterSegment){.kind = bias ? SEGMENT_HEAD_BIAS : SEGMENT_HEAD_WEIGHT, .layer = -1, .offset = a->count};
         s->rows = rows;
