@@ -106,7 +106,7 @@ __attribute__((noreturn)) static inline void job_exec(int rank, int ranks, int p
 
 // A port that nobody listens at now.
 static inline int job_port(void) {
-    int fd, port;
+    int fd, port = 0;
     Err err;
     CHECK(socket_listen(&fd, &port, "127.0.0.1", &err) == 0, "%s", err.msg);
     close(fd);

@@ -18,7 +18,7 @@ static inline void check_same(const char *a, const char *b) {
 
 // The words on two ranks of this machine.
 static inline void run_two_ranks(const char *words) {
-    int fd, port;
+    int fd, port = 0;
     Err err;
     ASSERT_OK(socket_listen(&fd, &port, "127.0.0.1", &err), &err);
     close(fd);

@@ -110,7 +110,7 @@ static void say_letters(int rank, int ranks, void *shared, Forked *out) {
 
 static void test_messages_without_an_end_over_tcp(void **state) {
     (void)state;
-    int place[2];
+    int place[2] = {0};
     Err err = {0};
     Forked r[2];
     ASSERT_OK(socket_listen(&place[0], &place[1], "127.0.0.1", &err), &err);

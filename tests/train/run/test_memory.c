@@ -72,7 +72,7 @@ static double planned(const MemoryCase *c) {
 
 // A port that nobody listens at now.
 static int free_port(void) {
-    int fd, port;
+    int fd, port = 0;
     Err err;
     ASSERT_OK(socket_listen(&fd, &port, "127.0.0.1", &err), &err);
     close(fd);
