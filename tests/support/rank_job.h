@@ -11,6 +11,7 @@
 
 #include "fileio.h"
 #include "sockets.h"
+#include "test.h"
 #include "tiny_run.h"
 
 enum { JOB_MAX_RANKS = 4, JOB_MAX_WORDS = 64, JOB_ROWS = 12 }; // rows of a step, on any number of ranks
@@ -181,6 +182,19 @@ static inline void job_wait_for_steps(const RankJob *job, int n) {
         for (const char *at = text; (at = strstr(at, "\nstep ")); at++) steps++;
         mem_free(text);
     }
+}
+
+// The rank ends before `deadline` with `status` and has printed `part`.
+static inline void job_expect_end(RankJob *job, int rank, double deadline, int status, const char *part) {
+    int got = job_wait(job, rank, deadline);
+    char *text = job_output(rank);
+    if (got == status && strstr(text, part)) {
+        mem_free(text);
+        return;
+    }
+    job_show(job);
+    job_kill(job);
+    fail_msg("rank %d: status %d, expected %d and \"%s\"", rank, got, status, part);
 }
 
 // The losses of a run as its log has them, without what depends on clock, machine and ranks; the caller frees.

@@ -161,7 +161,7 @@ static Tensor *convolve(const Pass *p, int64_t layer, Tensor *const in[3]) {
 Tensor *decoder_block(const Pass *p, int64_t layer, Tensor *x) {
     const ModelConfig *c = &p->m->config;
     const ModelLayer *l = &p->m->layers[layer];
-    bool narrow = pass_is_narrow(p, layer), conv = l->conv;
+    bool narrow = pass_is_narrow(p, layer), conv = c->layer_conv[layer];
     const int32_t *token = narrow ? p->last_rows : NULL;
     Tensor *in[3];
     Tensor *h = pass_norm(p, &l->norms[NORM_ATTN], x);

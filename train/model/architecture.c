@@ -49,37 +49,23 @@ const char *projection_name(Projection p) {
 // ---- names shared by several families ----
 
 // Hugging Face: Llama and similar families.
-static const Module llama_modules[] = {
-    {"self_attn.q_proj", Q}, {"self_attn.k_proj", K}, {"self_attn.v_proj", V}, {"self_attn.o_proj", O},
-    {"mlp.gate_proj", GATE}, {"mlp.up_proj", UP},     {"mlp.down_proj", DOWN}, {0}};
-static const Module mixtral_modules[] = {{"self_attn.q_proj", Q},
-                                         {"self_attn.k_proj", K},
-                                         {"self_attn.v_proj", V},
-                                         {"self_attn.o_proj", O},
+// clang-format off
+#define SELF_ATTENTION \
+    {"self_attn.q_proj", Q}, {"self_attn.k_proj", K}, {"self_attn.v_proj", V}, {"self_attn.o_proj", O}
+#define GATED_MLP {"mlp.gate_proj", GATE}, {"mlp.up_proj", UP}, {"mlp.down_proj", DOWN}
+#define QWEN_EXPERTS \
+    {"mlp.experts.%d.gate_proj", EXPERT_GATE}, {"mlp.experts.%d.up_proj", EXPERT_UP}, \
+    {"mlp.experts.%d.down_proj", EXPERT_DOWN}
+// clang-format on
+static const Module llama_modules[] = {SELF_ATTENTION, GATED_MLP, {0}};
+static const Module mixtral_modules[] = {SELF_ATTENTION,
                                          {"block_sparse_moe.experts.%d.w1", EXPERT_GATE},
                                          {"block_sparse_moe.experts.%d.w3", EXPERT_UP},
                                          {"block_sparse_moe.experts.%d.w2", EXPERT_DOWN},
                                          {0}};
-#define QWEN_EXPERTS                                                                                                   \
-    {"mlp.experts.%d.gate_proj", EXPERT_GATE}, {"mlp.experts.%d.up_proj", EXPERT_UP}, {                                \
-        "mlp.experts.%d.down_proj", EXPERT_DOWN                                                                        \
-    }
-static const Module qwen3_moe_modules[] = {{"self_attn.q_proj", Q},
-                                           {"self_attn.k_proj", K},
-                                           {"self_attn.v_proj", V},
-                                           {"self_attn.o_proj", O},
-                                           {"mlp.gate_proj", GATE},
-                                           {"mlp.up_proj", UP},
-                                           {"mlp.down_proj", DOWN},
-                                           QWEN_EXPERTS,
-                                           {0}};
-static const Module qwen2_moe_modules[] = {{"self_attn.q_proj", Q},
-                                           {"self_attn.k_proj", K},
-                                           {"self_attn.v_proj", V},
-                                           {"self_attn.o_proj", O},
-                                           {"mlp.gate_proj", GATE},
-                                           {"mlp.up_proj", UP},
-                                           {"mlp.down_proj", DOWN},
+static const Module qwen3_moe_modules[] = {SELF_ATTENTION, GATED_MLP, QWEN_EXPERTS, {0}};
+static const Module qwen2_moe_modules[] = {SELF_ATTENTION,
+                                           GATED_MLP,
                                            {"mlp.shared_expert.gate_proj", SHARED_GATE},
                                            {"mlp.shared_expert.up_proj", SHARED_UP},
                                            {"mlp.shared_expert.down_proj", SHARED_DOWN},
@@ -164,13 +150,7 @@ static const Module gguf_lfm2[] = {{"attn_q", Q},
 
 static const Module gpt2_modules[] = {
     {"attn.c_attn", Q | K | V}, {"attn.c_proj", O}, {"mlp.c_fc", UP}, {"mlp.c_proj", DOWN}, {0}};
-static const Module starcoder2_modules[] = {{"self_attn.q_proj", Q},
-                                            {"self_attn.k_proj", K},
-                                            {"self_attn.v_proj", V},
-                                            {"self_attn.o_proj", O},
-                                            {"mlp.c_fc", UP},
-                                            {"mlp.c_proj", DOWN},
-                                            {0}};
+static const Module starcoder2_modules[] = {SELF_ATTENTION, {"mlp.c_fc", UP}, {"mlp.c_proj", DOWN}, {0}};
 static const Module phi_modules[] = {{"self_attn.q_proj", Q},
                                      {"self_attn.k_proj", K},
                                      {"self_attn.v_proj", V},
@@ -178,20 +158,9 @@ static const Module phi_modules[] = {{"self_attn.q_proj", Q},
                                      {"mlp.fc1", UP},
                                      {"mlp.fc2", DOWN},
                                      {0}};
-static const Module glm_modules[] = {{"self_attn.q_proj", Q},
-                                     {"self_attn.k_proj", K},
-                                     {"self_attn.v_proj", V},
-                                     {"self_attn.o_proj", O},
-                                     {"mlp.gate_up_proj", GATE | UP},
-                                     {"mlp.down_proj", DOWN},
-                                     {0}};
-static const Module granite4_modules[] = {{"self_attn.q_proj", Q},
-                                          {"self_attn.k_proj", K},
-                                          {"self_attn.v_proj", V},
-                                          {"self_attn.o_proj", O},
-                                          {"shared_mlp.input_linear", GATE | UP},
-                                          {"shared_mlp.output_linear", DOWN},
-                                          {0}};
+static const Module glm_modules[] = {SELF_ATTENTION, {"mlp.gate_up_proj", GATE | UP}, {"mlp.down_proj", DOWN}, {0}};
+static const Module granite4_modules[] = {
+    SELF_ATTENTION, {"shared_mlp.input_linear", GATE | UP}, {"shared_mlp.output_linear", DOWN}, {0}};
 static const Module phi3_modules[] = {{"self_attn.qkv_proj", Q | K | V},
                                       {"self_attn.o_proj", O},
                                       {"mlp.gate_up_proj", GATE | UP},

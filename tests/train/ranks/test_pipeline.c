@@ -10,21 +10,9 @@ static const double AT_ONCE = 5; // seconds: for a busy machine
 // The long ones run with PIPELINES=all.
 static bool all_are_asked_for(void) { return getenv("PIPELINES") != NULL; }
 
-static void expect_end(RankJob *job, int rank, double deadline, int status, const char *part) {
-    int got = job_wait(job, rank, deadline);
-    char *text = job_output(rank);
-    if (got == status && strstr(text, part)) {
-        mem_free(text);
-        return;
-    }
-    job_show(job);
-    job_kill(job);
-    fail_msg("rank %d: status %d, expected %d and \"%s\"", rank, got, status, part);
-}
-
 static void train(int ranks, const char *out, const char *words) {
     RankJob job = job_start(ranks, out, words);
-    for (int r = 0; r < ranks; r++) expect_end(&job, r, time_now() + 120, 0, "");
+    for (int r = 0; r < ranks; r++) job_expect_end(&job, r, time_now() + 120, 0, "");
 }
 
 typedef struct Layout {
@@ -73,8 +61,8 @@ static void test_pipelines_have_the_bits_of_one_rank(void **state) {
 static void refuse(int ranks, const char *words, int status, const char *part) {
     char *all = mem_printf("model=%s/deep.gguf %s", tiny_dir, words);
     RankJob job = job_start(ranks, "refused", all);
-    expect_end(&job, 0, time_now() + 60, status, part);
-    for (int r = 1; r < ranks; r++) expect_end(&job, r, time_now() + 60, status, "");
+    job_expect_end(&job, 0, time_now() + 60, status, part);
+    for (int r = 1; r < ranks; r++) job_expect_end(&job, r, time_now() + 60, status, "");
     mem_free(all);
 }
 
@@ -105,7 +93,7 @@ static void need_whole(void) {
 static void resume_and_compare(const char *out, int ranks, const char *words) {
     char *all = mem_printf("model=%s/deep.gguf %s", tiny_dir, words);
     RankJob job = job_start(ranks, out, all);
-    for (int r = 0; r < ranks; r++) expect_end(&job, r, time_now() + 120, 0, "");
+    for (int r = 0; r < ranks; r++) job_expect_end(&job, r, time_now() + 120, 0, "");
     char *text = job_output(0);
     assert_non_null(strstr(text, "resuming from"));
     assert_true(job_same_result("whole", out));
@@ -136,7 +124,7 @@ static void test_pipelines_survive_a_kill(void **state) {
         kill(job.pids[victim], SIGKILL);
         double deadline = time_now() + AT_ONCE;
         for (int r = 0; r < 4; r++)
-            expect_end(&job, r, deadline, r == victim ? 256 + SIGKILL : 1, r == victim ? "" : who);
+            job_expect_end(&job, r, deadline, r == victim ? 256 + SIGKILL : 1, r == victim ? "" : who);
         resume_and_compare(out, cases[c].ranks, cases[c].words);
         mem_free(out);
         mem_free(words);
@@ -151,7 +139,7 @@ static void test_a_signal_stops_all_stages(void **state) {
     RankJob job = job_start(3, "stopped", words);
     job_wait_for_steps(&job, 5);
     kill(job.pids[1], SIGTERM);
-    for (int r = 0; r < 3; r++) expect_end(&job, r, time_now() + 60, EXIT_INTERRUPTED, "");
+    for (int r = 0; r < 3; r++) job_expect_end(&job, r, time_now() + 60, EXIT_INTERRUPTED, "");
     resume_and_compare("stopped", 1, "gradient_accumulation_steps=12");
     mem_free(words);
 }
@@ -164,7 +152,7 @@ static void test_a_stage_that_hangs_ends_the_others(void **state) {
     RankJob job = job_start(2, "hangs", words);
     job_wait_for_steps(&job, 3);
     kill(job.pids[1], SIGSTOP);
-    expect_end(&job, 0, time_now() + 3 + AT_ONCE, 1, ", stage 1 of 2, process ");
+    job_expect_end(&job, 0, time_now() + 3 + AT_ONCE, 1, ", stage 1 of 2, process ");
     job_kill(&job);
     mem_free(words);
 }

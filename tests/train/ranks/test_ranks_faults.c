@@ -10,21 +10,8 @@
 
 static const double AT_ONCE = 2; // seconds: for a busy machine
 
-// The rank ends before `deadline` with `status` and has printed `part`.
-static void expect_end(RankJob *job, int rank, double deadline, int status, const char *part) {
-    int got = job_wait(job, rank, deadline);
-    char *text = job_output(rank);
-    if (got == status && strstr(text, part)) {
-        mem_free(text);
-        return;
-    }
-    job_show(job);
-    job_kill(job);
-    fail_msg("rank %d: status %d, expected %d and \"%s\"", rank, got, status, part);
-}
-
 static void expect_done(RankJob *job) {
-    for (int r = 0; r < job->ranks; r++) expect_end(job, r, time_now() + 60, 0, "");
+    for (int r = 0; r < job->ranks; r++) job_expect_end(job, r, time_now() + 60, 0, "");
 }
 
 static void make_whole_run(void) {
@@ -50,7 +37,8 @@ static void check_kill(int victim, const char *out) {
     job_wait_for_steps(&job, 9);
     kill(job.pids[victim], SIGKILL);
     double deadline = time_now() + AT_ONCE;
-    for (int r = 0; r < 3; r++) expect_end(&job, r, deadline, r == victim ? 256 + SIGKILL : 1, r == victim ? "" : word);
+    for (int r = 0; r < 3; r++)
+        job_expect_end(&job, r, deadline, r == victim ? 256 + SIGKILL : 1, r == victim ? "" : word);
     finish_and_compare(victim == 0 ? 2 : 4, out);
 }
 
@@ -84,9 +72,9 @@ static void check_silence(int victim, const char *out) {
     kill(job.pids[victim], SIGSTOP);
     double deadline = time_now() + 3;
     for (int r = 0; r < 3; r++)
-        if (r != victim) expect_end(&job, r, deadline, 1, word);
+        if (r != victim) job_expect_end(&job, r, deadline, 1, word);
     kill(job.pids[victim], SIGCONT); // it finds itself abandoned
-    expect_end(&job, victim, time_now() + AT_ONCE, 1, "lorac: ");
+    job_expect_end(&job, victim, time_now() + AT_ONCE, 1, "lorac: ");
 }
 
 static void test_a_stopped_rank_ends_the_others_in_time(void **state) {
@@ -100,8 +88,8 @@ static void test_a_rank_that_never_comes(void **state) {
     RankJob job = job_start(3, "alone", "ddp_timeout=2");
     double deadline = time_now() + 2 + AT_ONCE;
     kill(job.pids[2], SIGKILL);
-    expect_end(&job, 2, deadline, 256 + SIGKILL, "");
-    for (int r = 0; r < 2; r++) expect_end(&job, r, deadline, 1, r == 0 ? "rank 2" : "");
+    job_expect_end(&job, 2, deadline, 256 + SIGKILL, "");
+    for (int r = 0; r < 2; r++) job_expect_end(&job, r, deadline, 1, r == 0 ? "rank 2" : "");
 }
 
 // ---- a stop ----
@@ -125,7 +113,7 @@ static void test_a_signal_to_one_rank_stops_all(void **state) {
         kill(job.pids[(i + 1) % 3], signals[i]);
         double deadline = time_now() + AT_ONCE;
         for (int r = 0; r < 3; r++)
-            expect_end(&job, r, deadline, EXIT_INTERRUPTED, r == 0 ? "stopped by a signal after step" : "");
+            job_expect_end(&job, r, deadline, EXIT_INTERRUPTED, r == 0 ? "stopped by a signal after step" : "");
         assert_int_equal(snapshots_in("stopped"), i + 1 < 2 ? i + 1 : 2); // one more each time, two are kept
     }
     finish_and_compare(2, "stopped");
@@ -139,7 +127,7 @@ static void test_signals_to_all_ranks_are_one_request(void **state) {
     for (int again = 0; again < 40; again++, job_pause(0.01))
         for (int r = 0; r < 3; r++)
             kill(job.pids[r], again % 2 ? SIGTERM : SIGINT); // ended ones are not waited for yet
-    for (int r = 0; r < 3; r++) expect_end(&job, r, time_now() + AT_ONCE, EXIT_INTERRUPTED, "");
+    for (int r = 0; r < 3; r++) job_expect_end(&job, r, time_now() + AT_ONCE, EXIT_INTERRUPTED, "");
     finish_and_compare(1, "stopped-all");
 }
 
@@ -158,7 +146,7 @@ static int count_in_all(int ranks, const char *part) {
 // Rank 1 differs: all end with status 2, and the line is there once.
 static void check_other(const char *extra, const char *front, const char *end) {
     RankJob job = job_start_with(3, "other", NULL, 1, extra);
-    for (int r = 0; r < 3; r++) expect_end(&job, r, time_now() + 20, 2, r == 0 ? front : "");
+    for (int r = 0; r < 3; r++) job_expect_end(&job, r, time_now() + 20, 2, r == 0 ? front : "");
     char *text = job_output(0);
     if (!strstr(text, end)) fail_msg("\"%s\" lacks \"%s\"", text, end);
     mem_free(text);
