@@ -1,10 +1,10 @@
 // cpu: private header of the fast CPU backend (all *_cpu.c files).
 //
 // Every *_cpu.c file is compiled once per instruction set (CPU_ISA, set by CMake) in plain C; only the tile kernels of
-// products (tile_*_cpu.c, gemm.h) and dot products (dot_vector_cpu.c) have intrinsics. CPU_FN(name) names the functions
-// of a copy: `void CPU_FN(add)(...)` is cpu_base_add, cpu_v3_add, ... in one binary; cpu.c picks a table at run time.
-// Never call CPU_FN code of one copy from another. Helpers in shared headers must be `static inline`: the linker keeps
-// one copy of a plain inline function, maybe for a newer instruction set.
+// products (tile_*_cpu.c, gemm.h) and dot products (stored_vector_cpu.c) have intrinsics. CPU_FN(name) names the
+// functions of a copy: `void CPU_FN(add)(...)` is cpu_base_add, cpu_v3_add, ... in one binary; cpu.c picks a table at
+// run time. Never call CPU_FN code of one copy from another. Helpers in shared headers must be `static inline`: the
+// linker keeps one copy of a plain inline function, maybe for a newer instruction set.
 //
 // Rules of the folder:
 //  - A copy has activations of one type, Act: act_float32.h, act_bfloat16.h or act_split.h, chosen by CMake. All
@@ -66,8 +66,9 @@ void cpu_expand_act(Act *dst, int64_t ld, const Weight *w, int64_t row, int64_t 
 static inline Act *act_row(Mat m, int64_t row) { return (Act *)m.data + row * m.cols; }
 // dst = src, each element rounded once.
 static inline void act_round(Act *dst, const float *src, int64_t n) {
+    int64_t done = act_round_vectors(dst, src, n);
 #pragma omp simd
-    for (int64_t i = 0; i < n; i++) dst[i] = act_store(src[i]);
+    for (int64_t i = done; i < n; i++) dst[i] = act_store(src[i]);
 }
 #define CHECK_ACT(m, r, c) CHECK_MATRIX(m, ACT_DTYPE, r, c)
 

@@ -2,101 +2,7 @@
 //
 // Bit-identical to dtype_expand under every instruction set: each product of a scale with its quantised number has at
 // most 24 significant bits, so it is exact and a fused multiply-add rounds like the two steps.
-#include "expand_cpu.h"
-
-static void expand_f32(float *restrict y, const uint8_t *restrict b, int64_t n) { memcpy(y, b, (size_t)n * sizeof *y); }
-
-static void expand_f16(float *restrict y, const uint8_t *restrict b, int64_t n) {
-    const uint16_t *h = (const uint16_t *)b;
-    for (int64_t i = 0; i < n; i++) y[i] = f16_value(h[i]);
-}
-
-static void expand_bf16(float *restrict y, const uint8_t *restrict b, int64_t n) {
-    const uint16_t *h = (const uint16_t *)b;
-    for (int64_t i = 0; i < n; i++) {
-        uint32_t bits = (uint32_t)h[i] << 16;
-        memcpy(y + i, &bits, sizeof bits);
-    }
-}
-
-static void expand_q8_0(float *restrict y, const uint8_t *restrict b, int64_t n) {
-    for (int64_t i = 0; i < n; i += 32, b += 34, y += 32) {
-        float d = load_f16(b);
-        const int8_t *q = (const int8_t *)b + 2;
-        for (int j = 0; j < 32; j++) y[j] = d * (float)q[j];
-    }
-}
-
-// The four 32-element types keep element j in the low half of byte j and element j + 16 in its high half.
-static void expand_q4_0(float *restrict y, const uint8_t *restrict b, int64_t n) {
-    for (int64_t i = 0; i < n; i += 32, b += 18, y += 32) {
-        float d = load_f16(b);
-#pragma omp simd
-        for (int j = 0; j < 16; j++) {
-            y[j] = d * (float)((b[2 + j] & 15) - 8);
-            y[j + 16] = d * (float)((b[2 + j] >> 4) - 8);
-        }
-    }
-}
-
-static void expand_q4_1(float *restrict y, const uint8_t *restrict b, int64_t n) {
-    for (int64_t i = 0; i < n; i += 32, b += 20, y += 32) {
-        float d = load_f16(b), m = load_f16(b + 2);
-#pragma omp simd
-        for (int j = 0; j < 16; j++) {
-            y[j] = d * (float)(b[4 + j] & 15) + m;
-            y[j + 16] = d * (float)(b[4 + j] >> 4) + m;
-        }
-    }
-}
-
-// The fifth bit of element j is bit j of a 32-bit word.
-static void expand_q5_0(float *restrict y, const uint8_t *restrict b, int64_t n) {
-    for (int64_t i = 0; i < n; i += 32, b += 22, y += 32) {
-        float d = load_f16(b);
-        uint32_t high = load_u32(b + 2);
-#pragma omp simd
-        for (int j = 0; j < 16; j++) {
-            y[j] = d * (float)((int)((b[6 + j] & 15) | (high >> j & 1) << 4) - 16);
-            y[j + 16] = d * (float)((int)((b[6 + j] >> 4) | (high >> (j + 16) & 1) << 4) - 16);
-        }
-    }
-}
-
-static void expand_q5_1(float *restrict y, const uint8_t *restrict b, int64_t n) {
-    for (int64_t i = 0; i < n; i += 32, b += 24, y += 32) {
-        float d = load_f16(b), m = load_f16(b + 2);
-        uint32_t high = load_u32(b + 4);
-#pragma omp simd
-        for (int j = 0; j < 16; j++) {
-            y[j] = d * (float)(int)((b[8 + j] & 15) | (high >> j & 1) << 4) + m;
-            y[j + 16] = d * (float)(int)((b[8 + j] >> 4) | (high >> (j + 16) & 1) << 4) + m;
-        }
-    }
-}
-
-static Expand *expand_function(DType t) {
-    static Expand *const table[] = {
-        [DTYPE_F32] = expand_f32,
-        [DTYPE_F16] = expand_f16,
-        [DTYPE_BF16] = expand_bf16,
-        [DTYPE_Q8_0] = expand_q8_0,
-        [DTYPE_Q4_0] = expand_q4_0,
-        [DTYPE_Q4_1] = expand_q4_1,
-        [DTYPE_Q5_0] = expand_q5_0,
-        [DTYPE_Q5_1] = expand_q5_1,
-        [DTYPE_Q2_K] = CPU_FN(expand_q2_k),
-        [DTYPE_Q3_K] = CPU_FN(expand_q3_k),
-        [DTYPE_Q4_K] = CPU_FN(expand_q4_k),
-        [DTYPE_Q5_K] = CPU_FN(expand_q5_k),
-        [DTYPE_Q6_K] = CPU_FN(expand_q6_k),
-        [DTYPE_IQ4_NL] = CPU_FN(expand_iq4_nl),
-        [DTYPE_IQ4_XS] = CPU_FN(expand_iq4_xs),
-        [DTYPE_MXFP4] = CPU_FN(expand_mxfp4),
-    };
-    CHECK(t < DTYPE_NF4, "expansion of type %d", (int)t);
-    return table[t];
-}
+#include "stored.h"
 
 // n elements at `data`, of column `col`: of r's row, or of whole rows from it on.
 static void expand_elements(WeightRow r, float *dst, const uint8_t *data, int64_t col, int64_t n) {
@@ -105,7 +11,7 @@ static void expand_elements(WeightRow r, float *dst, const uint8_t *data, int64_
     else if (r.segment->dtype == DTYPE_NF4)
         CPU_FN(expand_nf4)(dst, data, n, r.scale);
     else
-        expand_function(r.segment->dtype)(dst, data, n);
+        CPU_FN(stored_expand)(r.segment->dtype)(dst, data, n);
 }
 
 void cpu_expand_rows(float *dst, const Weight *w, int64_t row, int64_t n) {
@@ -129,16 +35,35 @@ void cpu_expand_columns(float *dst, const Weight *w, int64_t row, int64_t n, int
     }
 }
 
-void cpu_expand_act(Act *dst, int64_t ld, const Weight *w, int64_t row, int64_t n, int64_t col, int64_t cols) {
+static void expand_and_round(Act *dst, const Weight *w, int64_t row, int64_t col, int64_t cols) {
     enum { PIECE = 1024 }; // whole blocks of any type
     float piece[PIECE];
-    for (int64_t i = 0; i < n; i++, dst += ld)
-        for (int64_t first = 0; first < cols; first += PIECE) {
-            int64_t count = min64(PIECE, cols - first);
-            float *to = ACT_DTYPE == DTYPE_F32 ? (float *)(dst + first) : piece;
-            cpu_expand_columns(to, w, row + i, 1, col + first, count);
-            if (ACT_DTYPE != DTYPE_F32) act_round(dst + first, piece, count);
-        }
+    for (int64_t first = 0; first < cols; first += PIECE) {
+        int64_t count = min64(PIECE, cols - first);
+        cpu_expand_columns(piece, w, row, 1, col + first, count);
+        act_round(dst + first, piece, count);
+    }
+}
+
+// Fetches the same columns of a later row: a part of each row is no stream that the CPU would see.
+static void prefetch_later(const uint8_t *columns, int64_t bytes, int64_t stride) {
+    enum { ROWS = 8, LINE = 64 };
+    for (int64_t i = 0; i < bytes; i += LINE) __builtin_prefetch(columns + ROWS * stride + i);
+}
+
+void cpu_expand_act(Act *dst, int64_t ld, const Weight *w, int64_t row, int64_t n, int64_t col, int64_t cols) {
+    for (int64_t i = 0; i < n; i++, dst += ld) {
+        WeightRow r = weight_row(w, row + i);
+        const DTypeInfo *info = dtype_info(r.segment->dtype);
+        ExpandAct *direct = CPU_FN(stored_expand_act)(r.segment->dtype);
+        const uint8_t *columns = r.data + col / info->block * info->bytes;
+        CHECK(col % info->block == 0, "column %ld of %s is inside a block", col, w->name);
+        prefetch_later(columns, cols / info->block * info->bytes, w->cols / info->block * info->bytes);
+        if (direct)
+            direct(dst, columns, cols);
+        else
+            expand_and_round(dst, w, row + i, col, cols);
+    }
 }
 
 void CPU_FN(expand)(Backend *b, Mat dst, const Weight *w, int64_t row) {

@@ -1,19 +1,7 @@
 // expand_groups_cpu: types of quantised checkpoints, whose scales are apart from their numbers (DTypeGroups).
 //
 // Bit-identical to dtype_expand_groups: the difference of a number and its zero is exact, so only the product rounds.
-#include "expand_cpu.h"
-
-static void run_u4(float *restrict y, const uint8_t *restrict b, int64_t n, float scale, float zero) {
-#pragma omp simd
-    for (int64_t j = 0; j < n / 2; j++) {
-        y[2 * j] = scale * ((float)(b[j] & 15) - zero);
-        y[2 * j + 1] = scale * ((float)(b[j] >> 4) - zero);
-    }
-}
-
-static void run_i8(float *restrict y, const uint8_t *restrict b, int64_t n, float scale, float zero) {
-    for (int64_t j = 0; j < n; j++) y[j] = scale * ((float)(int8_t)b[j] - zero);
-}
+#include "stored.h"
 
 // A half has 8 exponents more below and its mantissa 7 bits further up.
 static void run_f8(float *restrict y, const uint8_t *restrict b, int64_t n, float scale, float zero) {
@@ -26,8 +14,8 @@ static void run_f8(float *restrict y, const uint8_t *restrict b, int64_t n, floa
 static ExpandRun *run_function(DType t) {
     static ExpandRun *const table[] = {[DTYPE_NF4_G] = CPU_FN(run_nf4),
                                        [DTYPE_FP4_G] = CPU_FN(run_fp4),
-                                       [DTYPE_U4_G] = run_u4,
-                                       [DTYPE_I8_G] = run_i8,
+                                       [DTYPE_U4_G] = CPU_FN(run_u4),
+                                       [DTYPE_I8_G] = CPU_FN(run_i8),
                                        [DTYPE_F8_G] = run_f8};
     CHECK(dtype_is_grouped(t), "expansion of type %d", (int)t);
     return table[t];

@@ -1,5 +1,5 @@
 // expand_k_cpu: the "K" types, blocks of 256 elements with scales per group.
-#include "expand_cpu.h"
+#include "stored.h"
 
 // The types of 2, 3 and 6 bits have one scale for 16 elements and keep four groups of 32 in the bits of the same bytes.
 // Going through 16 bytes once, for the four runs of 16 elements that they hold, is what vectorises best.

@@ -1,6 +1,6 @@
 // expand_lookup_cpu: types whose 4-bit numbers index a table. A byte holds two of them, so a table of 256 pairs of
 // floats expands it with one load, which is faster than two lookups in a table of 16.
-#include "expand_cpu.h"
+#include "stored.h"
 
 #define UNDER(high, v0, v1, v2, v3, v4, v5, v6, v7, v8, v9, v10, v11, v12, v13, v14, v15)                              \
     {v0, high}, {v1, high}, {v2, high}, {v3, high}, {v4, high}, {v5, high}, {v6, high}, {v7, high}, {v8, high},        \
@@ -55,14 +55,6 @@ void CPU_FN(expand_iq4_xs)(float *restrict y, const uint8_t *restrict b, int64_t
             expand_halves(y + g * 32, b + 8 + g * 16, d * (float)(scale - 32), iq4_pairs);
         }
     }
-}
-
-// 2^(e - 128); the two smallest are subnormal, 255 is NaN.
-static inline float e8m0_half(uint32_t e) {
-    uint32_t bits = e < 2 ? 0x200000u << e : e == 255 ? 0x7FC00000u : (e - 1) << 23;
-    float d;
-    memcpy(&d, &bits, sizeof d);
-    return d;
 }
 
 void CPU_FN(expand_mxfp4)(float *restrict y, const uint8_t *restrict b, int64_t n) {

@@ -1,7 +1,7 @@
-// few_rows_cpu: rows of x as float32, their dot products (dot.h), bias, residual and rounding.
+// few_rows_cpu: rows of x as float32, their dot products (stored.h), bias, residual and rounding.
 #include "few_rows.h"
 
-#include "dot.h"
+#include "stored.h"
 
 // x [FEW_MOST, dot_stride(w->cols)], then a row for cpu_dots.
 int64_t few_floats(const Weight *w) { return (FEW_MOST + 1) * dot_stride(w->cols); }

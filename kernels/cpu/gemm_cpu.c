@@ -57,16 +57,20 @@ typedef struct Row {
 } Row;
 __attribute__((always_inline)) static inline void store_row(Row r, int64_t n, const bool bias, const bool residual,
                                                             const bool act, const bool add) {
+    float rounded[STRIP];
 #pragma omp simd
     for (int64_t j = 0; j < n; j++) {
         float sum = r.alpha * r.tile[j];
         if (bias) sum += r.bias[j];
         if (residual) sum += act_load(r.residual[j]);
-        if (act)
+        if (!act)
+            r.f32[j] = add ? r.f32[j] + sum : sum;
+        else if (ACT_DTYPE == DTYPE_F32)
             r.act[j] = act_store(sum);
         else
-            r.f32[j] = add ? r.f32[j] + sum : sum;
+            rounded[j] = sum;
     }
+    if (act && ACT_DTYPE != DTYPE_F32) act_round(r.act, rounded, n);
 }
 
 // Rows [row, row + rows) and columns [col, col + n) of C from a tile. Inlined once for whole strips.

@@ -1,4 +1,4 @@
-// vector_avx2: 16 numbers at a time, for files that CMake gives VECTOR_HEADER (dot_vector_cpu.c).
+// vector_avx2: 16 numbers at a time, for files that CMake gives VECTOR_HEADER (stored_vector_cpu.c).
 #pragma once
 
 #include <immintrin.h>
@@ -17,6 +17,12 @@ typedef struct Ints {
 static inline Vec vec_of(float x) { return (Vec){_mm256_set1_ps(x), _mm256_set1_ps(x)}; }
 static inline Vec vec_zero(void) { return vec_of(0); }
 static inline Vec vec_load(const float *p) { return (Vec){_mm256_loadu_ps(p), _mm256_loadu_ps(p + 8)}; }
+static inline void vec_store_32(float *y, Vec low, Vec high) {
+    _mm256_storeu_ps(y, low.low);
+    _mm256_storeu_ps(y + 8, low.high);
+    _mm256_storeu_ps(y + 16, high.low);
+    _mm256_storeu_ps(y + 24, high.high);
+}
 static inline Vec vec_fma(Vec a, Vec b, Vec c) {
     return (Vec){_mm256_fmadd_ps(a.low, b.low, c.low), _mm256_fmadd_ps(a.high, b.high, c.high)};
 }
@@ -63,6 +69,22 @@ static inline Ints ints_left(Ints a, int n) {
 }
 static inline Ints ints_right(Ints a, int n) {
     return (Ints){_mm256_srli_epi32(a.low, n), _mm256_srli_epi32(a.high, n)};
+}
+// 16 half bytes, the low (0) or the high (1) half of each byte first.
+static inline Ints ints_load_halves(const uint8_t *p, int first) {
+    __m128i bytes = _mm_loadl_epi64((const __m128i *)(const void *)p), twice = _mm_unpacklo_epi8(bytes, bytes);
+    __m256i shift = _mm256_set1_epi64x(first ? 4 : (int64_t)4 << 32), half = _mm256_set1_epi32(15);
+    __m256i low = _mm256_cvtepu8_epi32(twice), high = _mm256_cvtepu8_epi32(_mm_srli_si128(twice, 8));
+    return (Ints){_mm256_and_si256(_mm256_srlv_epi32(low, shift), half),
+                  _mm256_and_si256(_mm256_srlv_epi32(high, shift), half)};
+}
+static inline __m256 lookup_8(__m256 first, __m256 second, __m256i i) {
+    __m256 from_first = _mm256_permutevar8x32_ps(first, i), from_second = _mm256_permutevar8x32_ps(second, i);
+    return _mm256_blendv_ps(from_first, from_second, _mm256_castsi256_ps(_mm256_slli_epi32(i, 28)));
+}
+static inline Vec vec_lookup(const float table[16], Ints i) {
+    __m256 first = _mm256_loadu_ps(table), second = _mm256_loadu_ps(table + 8);
+    return (Vec){lookup_8(first, second, i.low), lookup_8(first, second, i.high)};
 }
 // Element i: `value` where bit i of mask is set, else 0.
 static inline Ints ints_where(uint32_t mask, int value) {

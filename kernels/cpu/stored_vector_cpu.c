@@ -1,8 +1,8 @@
-// dot_vector_cpu: dot products with stored weights whose blocks are expanded in registers, to the bits of dtype_expand.
+// stored_vector_cpu: stored weights whose blocks are expanded in registers, to the bits of dtype_expand: dot products
+// with them, and the expansion alone.
 #include VECTOR_HEADER
 
-#include "dot.h"
-#include "expand_cpu.h"
+#include "stored.h"
 
 // v = elements [32 pair, 32 pair + 32) of a block.
 typedef void Decode(Vec v[2], const uint8_t *b, int pair);
@@ -90,6 +90,46 @@ DECODE decode_q6_k(Vec v[2], const uint8_t *b, int pair) {
     }
 }
 
+// A scale, and of two bits a minimum, for 16 elements; four or eight pairs are in the bits of the same bytes.
+DECODE decode_q2_k(Vec v[2], const uint8_t *b, int pair) {
+    for (int i = 0; i < 2; i++) {
+        Ints q = ints_and(ints_right(ints_load_u8(b + 16 + pair / 4 * 32 + i * 16), pair % 4 * 2), 3);
+        float scale = half(b + 80) * (float)(b[2 * pair + i] & 15), min = half(b + 82) * (float)(b[2 * pair + i] >> 4);
+        v[i] = vec_fma(vec_from_ints(q), vec_of(scale), vec_of(-min));
+    }
+}
+DECODE decode_q3_k(Vec v[2], const uint8_t *b, int pair) {
+    const uint8_t *packed = b + 96;
+    float d = half(b + 108);
+    for (int i = 0; i < 2; i++) {
+        int g = 2 * pair + i;
+        int low = packed[g % 8] >> g / 8 * 4 & 15, high = packed[8 + g % 4] >> g / 4 * 2 & 3;
+        Ints two = ints_and(ints_right(ints_load_u8(b + 32 + pair / 4 * 32 + i * 16), pair % 4 * 2), 3);
+        Ints third = ints_left(ints_and(ints_right(ints_load_u8(b + i * 16), pair), 1), 2);
+        v[i] = vec_mul(vec_from_ints(ints_add(ints_or(two, third), -4)), vec_of(d * (float)((low | high << 4) - 32)));
+    }
+}
+
+// Types whose 4-bit numbers index a table.
+static const float iq4_values[16] = {DTYPE_IQ4_VALUES}, e2m1_values[16] = {DTYPE_E2M1_VALUES};
+static const float nf4_levels[16] = {DTYPE_NF4_LEVELS}, fp4_levels[16] = {DTYPE_FP4_LEVELS};
+static inline void look_up(Vec v[2], Nibbles q, float d, const float values[16]) {
+    v[0] = vec_mul(vec_lookup(values, q.low), vec_of(d));
+    v[1] = vec_mul(vec_lookup(values, q.high), vec_of(d));
+}
+DECODE decode_iq4_nl(Vec v[2], const uint8_t *b, int pair) {
+    (void)pair;
+    look_up(v, nibbles(b + 2), half(b), iq4_values);
+}
+DECODE decode_iq4_xs(Vec v[2], const uint8_t *b, int pair) {
+    int scale = (b[4 + pair / 2] >> pair % 2 * 4 & 15) | (int)(load_u16(b + 2) >> pair * 2 & 3) << 4;
+    look_up(v, nibbles(b + 8 + pair * 16), half(b) * (float)(scale - 32), iq4_values);
+}
+DECODE decode_mxfp4(Vec v[2], const uint8_t *b, int pair) {
+    (void)pair;
+    look_up(v, nibbles(b + 1), e8m0_half(b[0]), e2m1_values);
+}
+
 DECODE decode_f32(Vec v[2], const uint8_t *b, int pair) {
     (void)pair;
     v[0] = vec_load((const float *)b), v[1] = vec_load((const float *)b + 16);
@@ -156,6 +196,11 @@ __attribute__((always_inline)) static inline void dot_all(Rows r, const uint8_t 
     X(Q4_1, 20, 1, decode_q4_1)                                                                                        \
     X(Q5_0, 22, 1, decode_q5_0)                                                                                        \
     X(Q5_1, 24, 1, decode_q5_1)                                                                                        \
+    X(IQ4_NL, 18, 1, decode_iq4_nl)                                                                                    \
+    X(MXFP4, 17, 1, decode_mxfp4)                                                                                      \
+    X(IQ4_XS, 136, 8, decode_iq4_xs)                                                                                   \
+    X(Q2_K, 84, 8, decode_q2_k)                                                                                        \
+    X(Q3_K, 110, 8, decode_q3_k)                                                                                       \
     X(Q4_K, 144, 8, decode_q4_k)                                                                                       \
     X(Q5_K, 176, 8, decode_q5_k)                                                                                       \
     X(Q6_K, 210, 8, decode_q6_k)
@@ -192,3 +237,83 @@ void cpu_dots(float *y, int64_t ldy, const float *x, int64_t t, const Weight *w,
             dots_expanded(of_x, w, rows.first + i, rows.scratch);
     }
 }
+
+// ---- expansion ----
+
+// y [n] = the elements at b, stored 32 at a time by `store`. Types with blocks of one element may end before.
+#define DEFINE_EXPAND_TO(name, T, store, bytes, pairs, decode)                                                         \
+    static void name(T *restrict y, const uint8_t *restrict b, int64_t n) {                                            \
+        Vec v[2];                                                                                                      \
+        for (; n >= 32 * (pairs); n -= 32 * (pairs), b += (bytes))                                                     \
+            for (int pair = 0; pair < (pairs); pair++, y += 32) {                                                      \
+                decode(v, b, pair);                                                                                    \
+                store(y, v[0], v[1]);                                                                                  \
+            }                                                                                                          \
+        if ((pairs) > 1 || n == 0) return;                                                                             \
+        uint8_t last[128] = {0};                                                                                       \
+        T tail[32];                                                                                                    \
+        memcpy(last, b, (size_t)(n * (bytes) / 32));                                                                   \
+        decode(v, last, 0);                                                                                            \
+        store(tail, v[0], v[1]);                                                                                       \
+        memcpy(y, tail, (size_t)n * sizeof *y);                                                                        \
+    }
+#define DEFINE_EXPAND(type, bytes, pairs, decode)                                                                      \
+    DEFINE_EXPAND_TO(expand_##type, float, vec_store_32, bytes, pairs, decode)                                         \
+    DEFINE_EXPAND_TO(expand_act_##type, Act, act_store_32, bytes, pairs, decode)
+TYPES(DEFINE_EXPAND)
+
+Expand *CPU_FN(stored_expand)(DType t) {
+#define EXPAND_ENTRY(type, ...) [DTYPE_##type] = expand_##type,
+    static Expand *const table[DTYPE_COUNT] = {TYPES(EXPAND_ENTRY)};
+    return table[t];
+}
+
+ExpandAct *CPU_FN(stored_expand_act)(DType t) {
+#define EXPAND_ACT_ENTRY(type, ...) [DTYPE_##type] = expand_act_##type,
+    static ExpandAct *const table[DTYPE_COUNT] = {TYPES(EXPAND_ACT_ENTRY)};
+    return table[t];
+}
+
+// ---- expansion of numbers whose scales are apart: neighbours are the halves of a byte ----
+
+void CPU_FN(expand_nf4)(float *restrict y, const uint8_t *restrict b, int64_t n, float row_scale) {
+    for (int64_t i = 0; i < n; i += 64, b += 33) {
+        float scale = (float)(b[0] * b[0]) * row_scale;
+        for (int j = 0; j < 64; j += 32, y += 32) {
+            Vec v[2];
+            look_up(v, (Nibbles){ints_load_halves(b + 1 + j / 2, 0), ints_load_halves(b + 9 + j / 2, 0)}, scale,
+                    nf4_levels);
+            vec_store_32(y, v[0], v[1]);
+        }
+    }
+}
+
+// A run of n numbers: 32 at a time, the last from a copy with zeros after them.
+#define DEFINE_RUN(name, bits, load)                                                                                   \
+    void CPU_FN(name)(float *restrict y, const uint8_t *restrict b, int64_t n, float scale, float zero) {              \
+        float tail[32];                                                                                                \
+        uint8_t last[32] = {0};                                                                                        \
+        for (; n > 0; n -= 32, b += 4 * (bits), y += 32) {                                                             \
+            if (n < 32) memcpy(last, b, (size_t)((n * (bits) + 7) / 8));                                               \
+            const uint8_t *from = n < 32 ? last : b;                                                                   \
+            vec_store_32(n < 32 ? tail : y, load(from, scale, zero), load(from + 2 * (bits), scale, zero));            \
+            if (n < 32) memcpy(y, tail, (size_t)n * sizeof *y);                                                        \
+        }                                                                                                              \
+    }
+// 16 elements of such a run.
+static inline Vec run_of_nf4(const uint8_t *b, float scale, float zero) {
+    return vec_mul(vec_lookup(nf4_levels, ints_load_halves(b, 1)), vec_of(scale));
+}
+static inline Vec run_of_fp4(const uint8_t *b, float scale, float zero) {
+    return vec_mul(vec_lookup(fp4_levels, ints_load_halves(b, 1)), vec_of(scale));
+}
+static inline Vec run_of_u4(const uint8_t *b, float scale, float zero) {
+    return vec_mul(vec_add(vec_from_ints(ints_load_halves(b, 0)), vec_of(-zero)), vec_of(scale));
+}
+static inline Vec run_of_i8(const uint8_t *b, float scale, float zero) {
+    return vec_mul(vec_add(vec_from_ints(ints_load_i8(b)), vec_of(-zero)), vec_of(scale));
+}
+DEFINE_RUN(run_nf4, 4, run_of_nf4)
+DEFINE_RUN(run_fp4, 4, run_of_fp4)
+DEFINE_RUN(run_u4, 4, run_of_u4)
+DEFINE_RUN(run_i8, 8, run_of_i8)
