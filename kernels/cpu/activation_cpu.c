@@ -15,7 +15,7 @@ static inline float gate_derivative(float x, Gate g) { return g.s + x * g.slope;
 
 // silu has the logistic function for s, s' = s (1 - s).
 static inline Gate silu_gate(float x) {
-    float s = 1 / (1 + cpu_expf(-x));
+    float s = cpu_logistic(x);
     return (Gate){s, s * (1 - s)};
 }
 
@@ -27,7 +27,7 @@ static inline Gate gelu_tanh_gate(float x) {
     float clamped = x > GELU_FLAT ? GELU_FLAT : x;
     clamped = clamped < -GELU_FLAT ? -GELU_FLAT : clamped;
     float square = a * clamped * clamped;
-    float s = 1 / (1 + cpu_expf(-k * (clamped + square * clamped)));
+    float s = cpu_logistic(k * (clamped + square * clamped));
     return (Gate){s, s * (1 - s) * (k * (1 + 3 * square))};
 }
 
@@ -99,7 +99,7 @@ static inline float clamp_both(float x) { return x < -GLU_CLAMP_LIMIT ? -GLU_CLA
 static void glu_clamped(Act *out, const Act *gate, const Act *up, int64_t n) {
 #pragma omp simd
     for (int64_t i = 0; i < n; i++) {
-        float g = clamp_above(act_load(gate[i])), s = 1 / (1 + cpu_expf(-GLU_CLAMP_SLOPE * g));
+        float g = clamp_above(act_load(gate[i])), s = cpu_logistic(GLU_CLAMP_SLOPE * g);
         out[i] = act_store(g * s * (clamp_both(act_load(up[i])) + 1));
     }
 }
@@ -107,7 +107,7 @@ static void glu_clamped_backward(Act *dgate, Act *dup, const Act *dout, const Ac
 #pragma omp simd
     for (int64_t i = 0; i < n; i++) {
         float x = act_load(gate[i]), u = act_load(up[i]), d = act_load(dout[i]), g = clamp_above(x);
-        float s = 1 / (1 + cpu_expf(-GLU_CLAMP_SLOPE * g)), slope = s * (1 + GLU_CLAMP_SLOPE * g * (1 - s));
+        float s = cpu_logistic(GLU_CLAMP_SLOPE * g), slope = s * (1 + GLU_CLAMP_SLOPE * g * (1 - s));
         dgate[i] = act_store(d * (clamp_both(u) + 1) * (x > GLU_CLAMP_LIMIT ? 0.0f : slope));
         dup[i] = act_store(d * (g * s) * (u > GLU_CLAMP_LIMIT || u < -GLU_CLAMP_LIMIT ? 0.0f : 1.0f));
     }

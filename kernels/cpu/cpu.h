@@ -98,13 +98,19 @@ static inline Exponential cpu_exponential(float x) {
 // 2^n, -127 < n < 128.
 static inline float cpu_power_of_two(int32_t n) { return bits_to_f32((uint32_t)(n + 127) << 23); }
 
-// exp(x) to about 1 ulp; 2^n in two factors, so that subnormal results and overflow are right. NaN stays NaN.
+// exp(x) to about 1 ulp for x <= 88, which is all that a softmax needs. Results below 2^-126 are 0, so that 2^n is one
+// factor. NaN stays NaN.
 static inline float cpu_expf(float x) {
-    x = x < -104.0f ? -104.0f : x;
-    x = x > 89.0f ? 89.0f : x;
-    Exponential e = cpu_exponential(x);
-    int32_t half = e.n >> 1;
-    return (e.q + 1.0f) * cpu_power_of_two(half) * cpu_power_of_two(e.n - half);
+    const float least = -0x1.5d589ep6f; // log(2^-126)
+    Exponential e = cpu_exponential(x < least ? least : x);
+    float y = (e.q + 1.0f) * cpu_power_of_two(e.n);
+    return x < least ? 0 : y;
+}
+
+// 1 / (1 + exp(-x)); 0 for x < -88. NaN stays NaN.
+static inline float cpu_logistic(float x) {
+    float s = 1 / (1 + cpu_expf(x < -88.0f ? 88.0f : -x));
+    return x < -88.0f ? 0 : s;
 }
 
 // tanh(x) to about 2 ulp: -m / (2 + m) with m = exp(-2|x|) - 1 = (2^n - 1) + 2^n q, where nothing cancels.

@@ -53,7 +53,7 @@ static Softmax softmax_of(const Act *x, int64_t n) {
 
 static float probability(Softmax s, Act x) { return cpu_expf(act_load(x) - s.max) / s.z; }
 
-static float sigmoid(Act x) { return 1 / (1 + cpu_expf(-act_load(x))); }
+static float sigmoid(Act x) { return cpu_logistic(act_load(x)); }
 
 // w = the weights of one token's choices.
 static void route_weights(float *w, const Act *x, const int32_t *expert, const MoePlan *plan, MoeScores scores) {
