@@ -119,16 +119,17 @@ MemoryPlan trainers_plan_memory(Trainer *const *trainers, size_t n, const Memory
 static int refuse(Trainer *const *trainers, size_t n, const MemoryBudget *m, const MemoryPlan *p, Err *err) {
     const Trainer *t = trainers[0];
     const Backend *b = t->in.model->backend;
-    bool on_device = !b->host_memory;
+    bool on_device = !b->host_memory, too_little = m->held >= m->limit; // for rows of any length
     return err_no_fit(err,
                       "%s of %ld token%s%s needs %.0f MB in all%s%s: %.1f MB for model, adapter%s and process, %.1f MB "
-                      "for activations (gradient_checkpointing %s); expected at most %.0f MB (%s); lower "
-                      "%smax_seq_length%s",
+                      "for activations (gradient_checkpointing %s); expected at most %.0f MB (%s); %s%s%s%s",
                       on_device ? "a pass" : "a row", p->tokens, plural(p->tokens),
                       n > 1 ? ", of all runs together," : "", (double)p->total / 1e6, on_device ? " on " : "", b->name,
                       (double)m->held / 1e6, n > 1 ? "s" : "", (double)p->arena / 1e6, recompute_name(t->recompute),
                       (double)m->limit / 1e6, m->reason,
-                      on_device && t->plan.rows_per_pass > 1 ? "per_device_train_batch_size or " : "",
+                      too_little ? "shorter rows do not help" : "lower ",
+                      on_device && t->plan.rows_per_pass > 1 && !too_little ? "per_device_train_batch_size or " : "",
+                      too_little ? "" : "max_seq_length",
                       on_device && !t->in.model->stream ? ", or base_memory host" : "");
 }
 
