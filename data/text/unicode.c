@@ -97,6 +97,8 @@ void mapped_text_add(MappedText *m, const char *bytes, size_t n, const TextView 
 static bool begins_piece(int32_t c) {
     if (c < 0x300) return true;
     if (c >= 0x1160 && c <= 0x11FF) return false;
+    // compatible to such vowels and finals, or to a mark of voice
+    if ((c >= 0x314F && c <= 0x3163) || (c >= 0x3131 && c <= 0x318E) || (c >= 0xFF9E && c <= 0xFFDC)) return false;
     const utf8proc_property_t *p = utf8proc_get_property(c);
     return p->combining_class == 0 && p->category != UTF8PROC_CATEGORY_MN && p->category != UTF8PROC_CATEGORY_MC &&
            p->category != UTF8PROC_CATEGORY_ME;
@@ -113,10 +115,29 @@ static size_t piece_end(const char *text, size_t len, size_t from, size_t least)
     return at;
 }
 
+// Mapped to other characters since Unicode 12.1 to 15, which is newer than the tables of Hugging Face tokenizers: left
+// as they are.
+static bool is_newly_mapped(int32_t c, NormalForm form) {
+    static const int32_t ranges[][2] = {{0x32FF, 0x32FF},   {0xA7F2, 0xA7F4},   {0xAB69, 0xAB69},  {0x10780, 0x107BF},
+                                        {0x1E030, 0x1E06D}, {0x1F16C, 0x1F16C}, {0x1FBF0, 0x1FBF9}};
+    if (c == 0x11938) return form == NORMAL_NFD || form == NORMAL_NFKD;
+    for (size_t i = 0; i < sizeof ranges / sizeof *ranges && form >= NORMAL_NFKC; i++)
+        if (c >= ranges[i][0] && c <= ranges[i][1]) return true;
+    return false;
+}
+
+static bool has_newly_mapped(const char *text, size_t len, NormalForm form) {
+    for (size_t at = 0, n; at < len && form != NORMAL_NFC; at += n)
+        if (is_newly_mapped(utf8_decode(text + at, len - at, &n), form)) return true;
+    return false;
+}
+
 // The normal form of a piece into *out (free()), its length returned. utf8proc can fail only on invalid UTF-8 or
 // without memory.
 static size_t normal_form(const char *text, size_t len, NormalForm form, utf8proc_uint8_t **out) {
-    utf8proc_option_t options = UTF8PROC_STABLE | (form == NORMAL_NFC ? UTF8PROC_COMPOSE : UTF8PROC_DECOMPOSE);
+    bool composes = form == NORMAL_NFC || form == NORMAL_NFKC, compatible = form >= NORMAL_NFKC;
+    utf8proc_option_t options =
+        UTF8PROC_STABLE | (composes ? UTF8PROC_COMPOSE : UTF8PROC_DECOMPOSE) | (compatible ? UTF8PROC_COMPAT : 0);
     utf8proc_ssize_t n = utf8proc_map((const utf8proc_uint8_t *)text, (utf8proc_ssize_t)len, out, options);
     if (n == UTF8PROC_ERROR_NOMEM) mem_exhausted(0);
     CHECK(n >= 0, "utf8proc: %s", utf8proc_errmsg(n));
@@ -126,8 +147,13 @@ static size_t normal_form(const char *text, size_t len, NormalForm form, utf8pro
 // One piece of about 4 KiB that changes, taken apart to have an exact map.
 static void add_pieces(const TextView *in, size_t from, size_t end, NormalForm form, MappedText *out) {
     for (size_t at = from; at < end;) {
-        size_t stop = piece_end(in->text, end, at, 1);
+        size_t stop = piece_end(in->text, end, at, 1), one;
         utf8proc_uint8_t *changed;
+        if (is_newly_mapped(utf8_decode(in->text + at, end - at, &one), form)) {
+            mapped_text_add(out, in->text + at, one, in, at, one);
+            at += one;
+            continue;
+        }
         size_t n = normal_form(in->text + at, stop - at, form, &changed);
         mapped_text_add(out, (const char *)changed, n, in, at, stop - at);
         free(changed);
@@ -135,7 +161,7 @@ static void add_pieces(const TextView *in, size_t from, size_t end, NormalForm f
     }
 }
 
-// Text of bytes below this is in its normal form already: U+0300 for NFC, ASCII for NFD.
+// Text of bytes below this is in its normal form already: U+0300 for NFC, ASCII for others.
 static bool is_plain(const TextView *in, NormalForm form) {
     uint8_t limit = form == NORMAL_NFC ? 0xCC : 0x80;
     size_t i = 0;
@@ -152,6 +178,7 @@ bool unicode_normalize(const TextView *in, NormalForm form, MappedText *out) {
         utf8proc_uint8_t *composed;
         size_t n = normal_form(in->text + at, end - at, form, &composed);
         bool same = n == end - at && memcmp(composed, in->text + at, n) == 0;
+        if (has_newly_mapped(in->text + at, end - at, form)) same = false; // piece by piece
         free(composed);
         if (!same && !changed) {
             changed = true;

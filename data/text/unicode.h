@@ -38,7 +38,7 @@ TextView mapped_text_view(const MappedText *m);
 // came from, or the last one. source_len 0: something put in before `at`.
 void mapped_text_add(MappedText *m, const char *bytes, size_t n, const TextView *from, size_t at, size_t source_len);
 
-typedef enum { NORMAL_NFC, NORMAL_NFD } NormalForm;
+typedef enum { NORMAL_NFC, NORMAL_NFD, NORMAL_NFKC, NORMAL_NFKD } NormalForm;
 // A normal form of valid UTF-8. false: text has it already and *out was left alone. true: *out holds the normalised
 // text and its map, exact outside the character sequences that changed.
 bool unicode_normalize(const TextView *in, NormalForm form, MappedText *out);

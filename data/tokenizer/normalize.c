@@ -33,6 +33,7 @@ void normalizer_free(Normalizer *n) {
     if (!n) return;
     for (size_t i = 0; i < n->count; i++) {
         regex_free(n->steps[i].pattern);
+        charsmap_free(n->steps[i].charsmap);
         mem_free((char *)n->steps[i].from.data);
         mem_free((char *)n->steps[i].text.data);
     }
@@ -56,6 +57,7 @@ void normalizer_hash(const Normalizer *n, Fingerprint *f) {
         fingerprint_text(f, pattern, strlen(pattern));
         fingerprint_text(f, s->from.data, s->from.len);
         fingerprint_text(f, s->text.data, s->text.len);
+        if (s->charsmap) fingerprint_text(f, charsmap_table(s->charsmap).data, charsmap_table(s->charsmap).len);
     }
 }
 
@@ -71,11 +73,15 @@ static void keep(MappedText *out, const TextView *in, size_t from, size_t end) {
     mapped_text_add(out, in->text + from, end - from, in, from, end - from);
 }
 
-// Puts the step's text in place of in->text[at, at + len); false when the result grows too large.
-static bool put(const NormalizeStep *s, NormalizeWork *w, const TextView *in, size_t at, size_t len, MappedText *out) {
-    if (s->text.len > w->limit || out->text.len > w->limit - s->text.len) w->refused = TEXT_GROWS;
-    if (!w->refused) mapped_text_add(out, s->text.data, s->text.len, in, at, len);
+// Puts a text in place of in->text[at, at + len); false when the result grows too large.
+static bool put_text(JsonStr text, NormalizeWork *w, const TextView *in, size_t at, size_t len, MappedText *out) {
+    if (text.len > w->limit || out->text.len > w->limit - text.len) w->refused = TEXT_GROWS;
+    if (!w->refused) mapped_text_add(out, text.data, text.len, in, at, len);
     return !w->refused;
+}
+
+static bool put(const NormalizeStep *s, NormalizeWork *w, const TextView *in, size_t at, size_t len, MappedText *out) {
+    return put_text(s->text, w, in, at, len, out);
 }
 
 static bool prepend(const NormalizeStep *s, NormalizeWork *w, const TextView *in, MappedText *out) {
@@ -106,6 +112,61 @@ static bool replace(const NormalizeStep *s, NormalizeWork *w, const TextView *in
     }
     if (s->pattern && w->walk.failed) w->refused = REGEX_FAILED;
     if (changed) keep(out, in, at, in->len);
+    return changed;
+}
+
+// ---- a precompiled charsmap, as Hugging Face tokenizers applies it: a grapheme cluster of at most 5 bytes is replaced
+// as a whole by what its beginning maps to; of others each character by itself ----
+
+// Characters that extend a cluster and are newer than utf8proc's tables.
+static bool extends_cluster(int32_t c) {
+    static const int32_t newer[][2] = {{0x897, 0x897},     {0xCF3, 0xCF3},     {0xECE, 0xECE},
+                                       {0x1ACF, 0x1ADD},   {0x1AE0, 0x1AEB},   {0x10EFC, 0x10EFF},
+                                       {0x1611E, 0x1611E}, {0x1E4EF, 0x1E4EF}, {0x1E5EE, 0x1E5EE}};
+    for (size_t i = 0; i < sizeof newer / sizeof *newer; i++)
+        if (c >= newer[i][0] && c <= newer[i][1]) return true;
+    return false;
+}
+
+static size_t cluster_end(const TextView *in, size_t at) {
+    utf8proc_int32_t state = 0;
+    size_t n;
+    int32_t before = utf8_decode(in->text + at, in->len - at, &n);
+    for (at += n; at < in->len; at += n) {
+        int32_t c = utf8_decode(in->text + at, in->len - at, &n);
+        bool ends = utf8proc_grapheme_break_stateful(before, c, &state);
+        if (ends && !extends_cluster(c)) break;
+        before = c;
+    }
+    return at;
+}
+
+// Replaces in->text[at, end) if the table has its beginning.
+static bool map_part(const NormalizeStep *s, NormalizeWork *w, const TextView *in, size_t at, size_t end,
+                     MappedText *out) {
+    JsonStr text;
+    bool broken = false, found = charsmap_find(s->charsmap, in->text + at, end - at, &text, &broken);
+    if (broken) w->refused = "the tokenizer's precompiled_charsmap points outside itself";
+    return found && put_text(text, w, in, at, end - at, out);
+}
+
+static bool map_characters(const NormalizeStep *s, NormalizeWork *w, const TextView *in, MappedText *out) {
+    enum { WHOLE = 5 };
+    bool changed = false;
+    for (size_t at = 0, end, n; at < in->len && !w->refused; at = end) {
+        end = cluster_end(in, at);
+        if (end - at <= WHOLE && map_part(s, w, in, at, end, out)) {
+            changed = true;
+            continue;
+        }
+        for (size_t i = at; i < end && !w->refused; i += n) {
+            utf8_decode(in->text + i, end - i, &n);
+            if (map_part(s, w, in, i, i + n, out))
+                changed = true;
+            else
+                keep(out, in, i, i + n);
+        }
+    }
     return changed;
 }
 
@@ -225,6 +286,7 @@ static bool run_step(const NormalizeStep *s, NormalizeWork *w, const TextView *i
     case NORMALIZE_LOWERCASE: return lowercase(in, out);
     case NORMALIZE_PREPEND: return !continues && prepend(s, w, in, out);
     case NORMALIZE_REPLACE: return replace(s, w, in, out);
+    case NORMALIZE_CHARSMAP: return map_characters(s, w, in, out);
     case NORMALIZE_STRIP: return strip(s, in, out);
     case NORMALIZE_BERT_CLEAN: bert_clean(in, s->clean_text, s->ideographs, out); return true;
     case NORMALIZE_BERT_MARKS: bert_drop_marks(in, out); return out->text.len != in->len;

@@ -2,6 +2,7 @@
 // pre-tokens.
 #pragma once
 
+#include "charsmap.h"
 #include "hash.h"
 #include "json.h"
 #include "regex.h"
@@ -12,6 +13,7 @@ typedef enum {
     NORMALIZE_LOWERCASE,  // of every character
     NORMALIZE_PREPEND,    // .text in front of a non-empty text
     NORMALIZE_REPLACE,    // matches of .pattern, or of the literal .from, by .text
+    NORMALIZE_CHARSMAP,   // what .charsmap replaces
     NORMALIZE_STRIP,      // white space at .left and .right ends
     NORMALIZE_BERT_CLEAN, // .clean_text: no control characters, white space as spaces; .ideographs: spaces around CJK
     NORMALIZE_BERT_MARKS  // without non-spacing marks
@@ -21,6 +23,7 @@ typedef struct NormalizeStep {
     NormalizeKind kind;
     NormalForm form;
     Regex *pattern;     // taken over
+    Charsmap *charsmap; // taken over
     JsonStr from, text; // copied
     bool left, right;
     bool clean_text, ideographs;

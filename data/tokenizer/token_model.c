@@ -7,6 +7,7 @@ void token_work_clear(TokenWork *w) {
     mem_free(w->rank);
     mem_free(w->next);
     mem_free(w->previous);
+    mem_free(w->score);
     mem_free(w->heap);
     str_clear(&w->spelled);
     *w = (TokenWork){0};
@@ -21,6 +22,12 @@ void token_work_reserve(TokenWork *w, size_t n) {
     w->next = mem_realloc(w->next, capacity, sizeof *w->next);
     w->previous = mem_realloc(w->previous, capacity, sizeof *w->previous);
     w->capacity = capacity;
+}
+
+void token_work_reserve_scores(TokenWork *w) {
+    if (w->score_capacity >= w->capacity) return;
+    w->score_capacity = w->capacity;
+    w->score = mem_realloc(w->score, w->capacity, sizeof *w->score);
 }
 
 bool token_work_add_bytes(TokenWork *w, const int32_t byte_token[256], const char *text, size_t at, size_t n) {

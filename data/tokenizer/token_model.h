@@ -16,11 +16,14 @@ typedef struct TokenWork {
     // (rank, position), smallest first; the pre-token in another spelling.
     uint32_t *rank, *next, *previous;
     size_t capacity;
+    double *score; // of score_capacity symbols
+    size_t score_capacity;
     uint64_t *heap;
     size_t n_heap, heap_capacity;
     StrBuf spelled;
 } TokenWork;
 void token_work_reserve(TokenWork *w, size_t n); // room for n symbols in ids, begin, rank, next and previous
+void token_work_reserve_scores(TokenWork *w);    // for as many symbols
 static inline void token_work_add(TokenWork *w, int32_t id, size_t begin) { // within the reserved room
     w->ids[w->n_tokens] = id;
     w->begin[w->n_tokens++] = (uint32_t)begin;

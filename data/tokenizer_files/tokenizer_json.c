@@ -103,7 +103,7 @@ static int read_components(JsonTokenizer *t, const Json *root) {
     const Json *normalizer = json_given(root, "normalizer"), *pre = json_given(root, "pre_tokenizer");
     const Json *decoder = json_given(root, "decoder"), *post = json_given(root, "post_processor");
     const Json *model = json_given(root, "model");
-    if (!model) return err_input(t->err, "\"model\" is missing; expected a model of type BPE or WordPiece");
+    if (!model) return err_input(t->err, "\"model\" is missing; expected a model of type BPE, Unigram or WordPiece");
     if (normalizer && tokenizer_json_normalizer(t, normalizer)) return -1;
     if (pre && tokenizer_json_pre_tokenizer(t, pre)) return -1;
     if (decoder && tokenizer_json_decoder(t, decoder)) return -1;

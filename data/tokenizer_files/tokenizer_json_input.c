@@ -67,11 +67,23 @@ static int read_lowercase(JsonTokenizer *t, const JsonReader *r, int variant) {
     return 0;
 }
 
+static int read_precompiled(JsonTokenizer *t, const JsonReader *r, int variant) {
+    NormalizeStep s = {.kind = NORMALIZE_CHARSMAP};
+    JsonStr base64;
+    if (component_keys(r, "precompiled_charsmap") || json_read_text(r, "precompiled_charsmap", &base64)) return -1;
+    if (charsmap_new(&s.charsmap, base64, t->err)) return err_context(t->err, "precompiled_charsmap");
+    normalizer_add(t->out->normalizer, &s);
+    return 0;
+}
+
 int tokenizer_json_normalizer(JsonTokenizer *t, const Json *v) {
     static const ComponentType types[] = {{"BertNormalizer", .read = read_bert},
                                           {"Lowercase", .read = read_lowercase},
                                           {"NFC", .read = read_form, .variant = NORMAL_NFC},
                                           {"NFD", .read = read_form, .variant = NORMAL_NFD},
+                                          {"NFKC", .read = read_form, .variant = NORMAL_NFKC},
+                                          {"NFKD", .read = read_form, .variant = NORMAL_NFKD},
+                                          {"Precompiled", .read = read_precompiled},
                                           {"Prepend", .read = read_prepend},
                                           {"Replace", .read = read_replace},
                                           {"Strip", .read = read_strip},

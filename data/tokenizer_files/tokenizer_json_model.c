@@ -1,8 +1,10 @@
 // tokenizer_json_model: the model of tokenizer.json; its vocabulary is read in tokenizer_json_vocab.c.
+#include <math.h>
 #include <string.h>
 
 #include "bpe.h"
 #include "tokenizer_hf_internal.h"
+#include "unigram.h"
 #include "wordpiece.h"
 
 // ---- BPE ----
@@ -78,17 +80,61 @@ static int read_wordpiece(JsonTokenizer *t, const JsonReader *r) {
     return wordpiece_new(&t->out->model, &w, t->err);
 }
 
+// ---- Unigram: its vocabulary is a list of [text, score] ----
+
+static int read_scores(double *scores, const JsonTokenizer *t, const Json *vocab) {
+    for (size_t id = 0; id < vocab->count; id++) {
+        const Json *score = &vocab->items[id].items[1];
+        if (!json_is_number(score) || !isfinite(score->number))
+            return err_input(t->err, "vocab[%zu]: found %s; expected a finite score", id, json_type_name(score));
+        scores[id] = score->number;
+    }
+    return 0;
+}
+
+static int read_unigram(JsonTokenizer *t, const JsonReader *r) {
+    const Json *vocab = json_get(r->object, "vocab");
+    UnigramSource u = {.vocab = t->out->vocab};
+    int64_t unknown;
+    if (t->byte_level) return err_input(t->err, "follows pre_tokenizer ByteLevel; expected another pre_tokenizer");
+    if (json_read_int(r, &(JsonIntRule){"unk_id", NULL, JSON_REQUIRED, JSON_NOT_NULL, 0, (int64_t)vocab->count - 1},
+                      &unknown) ||
+        json_read_flag(r, "byte_fallback", false, &u.byte_fallback))
+        return -1;
+    u.unknown = (int32_t)unknown;
+    u.scores = mem_calloc((size_t)vocab_size(u.vocab), sizeof *u.scores); // those of added tokens stay 0
+    if (read_scores(u.scores, t, vocab)) {
+        mem_free(u.scores);
+        return -1;
+    }
+    t->out->kind = mem_strdup("hf/Unigram");
+    return unigram_new(&t->out->model, &u, t->err);
+}
+
 // ---- the model ----
 
 static const char BPE_KEYS[] = "vocab merges unk_token continuing_subword_prefix end_of_word_suffix fuse_unk "
                                "byte_fallback ignore_merges dropout";
 static const char WORDPIECE_KEYS[] = "vocab unk_token continuing_subword_prefix max_input_chars_per_word";
 
+static const char UNIGRAM_KEYS[] = "vocab unk_id byte_fallback";
+
+typedef struct ModelType {
+    const char *name, *keys;
+    JsonType vocab;
+    int (*read)(JsonTokenizer *t, const JsonReader *r);
+} ModelType;
+static const ModelType TYPES[] = {{"BPE", BPE_KEYS, JSON_OBJECT, read_bpe},
+                                  {"WordPiece", WORDPIECE_KEYS, JSON_OBJECT, read_wordpiece},
+                                  {"Unigram", UNIGRAM_KEYS, JSON_ARRAY, read_unigram}};
+enum { N_TYPES = sizeof TYPES / sizeof *TYPES };
+
 // Old files do not name the type.
 static const char *model_type(const Json *model) {
     const Json *type = json_get(model, "type");
     if (type && type->type == JSON_STRING) return type->str.data;
     if (json_get(model, "max_input_chars_per_word")) return "WordPiece";
+    if (json_get(model, "unk_id")) return "Unigram";
     return json_get(model, "merges") ? "BPE" : "without a type";
 }
 
@@ -96,16 +142,18 @@ int tokenizer_json_model(JsonTokenizer *t, const Json *model, const Json *added)
     if (model->type != JSON_OBJECT)
         return err_input(t->err, "model: found %s; expected an object", json_type_name(model));
     const char *type = model_type(model);
-    bool words = strcmp(type, "WordPiece") == 0;
-    if (!words && strcmp(type, "BPE") != 0)
-        return err_input(t->err, "model \"%.64s\" is not supported; known are BPE and WordPiece", type);
+    const ModelType *kind = TYPES;
+    while (kind < TYPES + N_TYPES && strcmp(kind->name, type) != 0) kind++;
+    if (kind == TYPES + N_TYPES)
+        return err_input(t->err, "model \"%.64s\" is not supported; known are BPE, Unigram and WordPiece", type);
     if (added && added->type != JSON_ARRAY)
         return err_input(t->err, "added_tokens: found %s; expected an array", json_type_name(added));
     const Json *vocab = json_get(model, "vocab");
     const JsonReader r = {model, NULL, "", t->err};
-    int rc = component_keys(&r, words ? WORDPIECE_KEYS : BPE_KEYS);
-    if (!rc && (!vocab || vocab->type != JSON_OBJECT)) rc = json_refuse(&r, "vocab", vocab, "an object");
+    int rc = component_keys(&r, kind->keys);
+    if (!rc && (!vocab || vocab->type != kind->vocab))
+        rc = json_refuse(&r, "vocab", vocab, kind->vocab == JSON_OBJECT ? "an object" : "an array");
     if (!rc) rc = tokenizer_json_vocab(t, vocab, added);
-    if (!rc) rc = words ? read_wordpiece(t, &r) : read_bpe(t, &r);
+    if (!rc) rc = kind->read(t, &r);
     return rc ? err_context(t->err, "model %.64s", type) : 0;
 }

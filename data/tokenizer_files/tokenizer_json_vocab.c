@@ -38,7 +38,20 @@ static int put_token(Tokens *t, int64_t id, JsonStr text, int32_t type, Err *err
     return 0;
 }
 
+// Unigram's: [text, score], by their ids.
+static int put_scored(Tokens *t, const Json *vocab, Err *err) {
+    for (size_t i = 0; i < vocab->count; i++) {
+        const Json *v = &vocab->items[i];
+        if (v->type != JSON_ARRAY || v->count != 2 || v->items[0].type != JSON_STRING)
+            return err_input(err, "vocab[%zu]: found %s; expected [text, score]", i, json_type_name(v));
+        if (put_token(t, (int64_t)i, v->items[0].str, TOKEN_NORMAL, err)) return err_context(err, "vocab");
+    }
+    t->own = vocab->count;
+    return 0;
+}
+
 static int put_vocab(Tokens *t, const Json *vocab, Err *err) {
+    if (vocab->type == JSON_ARRAY) return put_scored(t, vocab, err);
     for (size_t i = 0; i < vocab->count; i++) {
         int64_t id;
         if (check_id(&vocab->items[i], vocab->keys[i], t->limit, &id, err) ||

@@ -1,4 +1,5 @@
 """Writes corpus/: small inputs from which fuzzing starts, one folder a target. Run: python3 make_corpus.py"""
+import base64
 import gzip
 import io
 import json
@@ -361,6 +362,17 @@ put("tokenizer", "bert", tokenizer(
                 "lowercase": True}, pre_tokenizer={"type": "BertPreTokenizer"},
     decoder={"type": "WordPiece", "prefix": "##", "cleanup": True},
     post_processor={"type": "BertProcessing", "sep": ["[SEP]", 3], "cls": ["[CLS]", 2]}))
+# A double-array trie of "A", whose value 0 is "a": the root leads to unit 4, "A" (0x41) to unit 4 ^ 0x41, its value to 0x40.
+UNITS = [0] * 128
+UNITS[0], UNITS[4 ^ 0x41], UNITS[0x40] = 4 << 10, (4 ^ 0x41 ^ 0x40) << 10 | 1 << 8 | 0x41, 1 << 31
+CHARSMAP = base64.b64encode(struct.pack("<I128I", 512, *UNITS) + b"a\0").decode()
+UNIGRAM = {"type": "Unigram", "unk_id": 0, "byte_fallback": True,
+           "vocab": [["<unk>", 0], ["\u2581", -2], ["h", -3], ["e", -3], ["he", -4], ["a", -5], ["ab", -5.5], ["<0x0A>", -9]]}
+put("tokenizer", "unigram", tokenizer(
+    UNIGRAM, added_tokens=[added(0, "<unk>")], pre_tokenizer={"type": "Metaspace", "replacement": "\u2581",
+                                                             "prepend_scheme": "always", "split": True},
+    normalizer={"type": "Sequence", "normalizers": [{"type": "Precompiled", "precompiled_charsmap": CHARSMAP},
+                                                    {"type": "NFKC"}]}))
 put("tokenizer", "config", tokenizer(BPE, added_tokens=SPECIALS, pre_tokenizer=BYTE_LEVEL) + "\x1e" + json.dumps(
     {"bos_token": "<s>", "eos_token": {"content": "</s>"}, "add_bos_token": True, "pad_token": None,
      "chat_template": [{"name": "default", "template": "{{ messages }}"}],

@@ -2,20 +2,24 @@
 """Writes tests/golden/tokenizer_hf/*: what Hugging Face `tokenizers` (written with 0.23.3) makes of the corpus of
 make_tokenizer_golden.py with tokenizer.json files in the shapes that the families publish.
 
-usage: make_tokenizer_hf_golden.py   (tests/golden/tokenizer/corpus.txt must be there)
+usage: make_tokenizer_hf_golden.py   (tests/golden/tokenizer/corpus.txt must be there; needs sentencepiece for the
+charsmap of a Unigram model, which is one of a few rules, as that of nmt_nfkc has 240 kB)
 
   bytes.model, chars.model  vocabulary entries, then merges, each as the inside of a JSON object or array
-  NAME.json    tokenizer.json with "@bytes": 0 (or "@chars") for the entries of the vocabulary and ["@bytes"] for merges
+  NAME.json    of Unigram whole, else tokenizer.json with "@bytes": 0 (or "@chars") for the entries of the vocabulary and ["@bytes"] for merges
   hashes.txt   first line: the NAMEs; then per 64 corpus lines and NAME: hashes of their ids, of the code points of
                their decoded texts, and of those without special tokens
   cases.txt    a JSON object a line: kind, text, ids, start (bytes of the characters in which the tokens begin; absent
                where the reference moves them), with, without (decoded), framed (with the tokens around a text)
   pairs.txt    likewise: kind, ids of the pair PAIR, second (index of the first token of type 1)
 """
+import io
 import json
 import os
 import re
+import tempfile
 
+import sentencepiece
 from tokenizers import (AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors,
                         trainers)
 
@@ -68,6 +72,16 @@ def char_model(lines):
     return {p: i for i, p in enumerate(vocab)}, [m for m in runs if m not in merges] + merges
 
 
+def stored(name):
+    """Training is not the same in each run, so a model that is there stays."""
+    path = os.path.join(OUT, name)
+    if not os.path.exists(path):
+        return None
+    with open(path, encoding="utf-8", newline="\n") as f:
+        vocab, merges = f.read().split("\n")[:2]
+    return json.loads("{" + vocab + "}"), [tuple(m) for m in json.loads("[" + merges + "]")]
+
+
 def byte_level(regex, prefix=False):
     return pre_tokenizers.ByteLevel(add_prefix_space=prefix, use_regex=regex)
 
@@ -93,7 +107,9 @@ UNDERSCORES = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Repl
 
 class Kinds(dict):
     def __init__(self, lines):
-        self.bytes, self.chars = byte_model(lines), char_model(lines)
+        self.pieces, self.charsmap = trained_unigram(lines)
+        self.bytes = stored("bytes.model") or byte_model(lines)
+        self.chars = stored("chars.model") or char_model(lines)
         self.source = {}
 
     def add(self, name, source, added, pre=None, normalizer=None, decoder=None, post=None, vocab=None, **options):
@@ -110,6 +126,14 @@ class Kinds(dict):
             t.post_processor = post(t)
         self[name] = t
         self.source[name] = source
+
+    def unigram(self, name, normalizer, pre, byte_fallback=False, extra=()):
+        t = Tokenizer(models.Unigram(self.pieces + list(extra), 3, byte_fallback))
+        t.normalizer, t.pre_tokenizer, t.decoder = normalizer, pre, decoders.Metaspace()
+        t.add_special_tokens(special("<s>", "<pad>", "</s>", "<unk>") + special("<mask>", lstrip=True))
+        t.post_processor = processors.TemplateProcessing(
+            single="<s> $A </s>", pair="<s> $A </s> </s> $B </s>", special_tokens=[("<s>", 0), ("</s>", 2)])
+        self[name], self.source[name] = t, None
 
     def chars_like_llama(self, name, added, **parts):
         self.add(name, "chars", added, **{"unk_token": "<unk>", "fuse_unk": True, "byte_fallback": True,
@@ -166,7 +190,59 @@ def make_kinds(lines):
                            pre_tokenizers.Split("a", "merged_with_previous"), pre_tokenizers.WhitespaceSplit()]),
                        byte_fallback=False)
     k.chars_like_llama("words", LLAMA, pre=pre_tokenizers.Whitespace(), byte_fallback=False)
+    words = pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace()])
+    k.unigram("xlmr", normalizers.Precompiled(k.charsmap), words)
+    k.unigram("camembert", normalizers.Sequence([normalizers.Precompiled(k.charsmap), normalizers.Strip(False, True),
+                                                 normalizers.Replace(Regex(" {2,}"), "\u2581")]),
+              pre_tokenizers.Metaspace("\u2581", "always", True))
+    k.unigram("fallback", normalizers.NFKC(), pre_tokenizers.Metaspace("\u2581", "first", False), True,
+              [("<0x%02X>" % b, -20.0) for b in range(256)] + [("the\u2581", -7.5), ("ab", -9.0), ("bc", -9.0)])
+    k.unigram("nfkd", normalizers.Sequence([normalizers.NFKD(), normalizers.Lowercase()]), words)
     return k
+
+
+# as in nmt_nfkc: ligatures, widths, white space, compositions, what is removed, one that a mark follows
+RULES = {"\ufb01": "fi", "\u00b2": "2", "\u00bd": "1\u20442", "\t": " ", "\n": " ", "\r": " ", "\u00a0": " ", "\u3000": " ",
+         "\u200b": "", "\ufeff": "", "\u00ad": "", "e\u0301": "\u00e9", "a\u030a": "\u00e5", "\uff11": "1", "\uff12": "2",
+         "\uff71": "\u30a2", "\uff76\uff9e": "\u30ac", "\uff76": "\u30ab", "\u2460": "1", "\u212b": "\u00e5", "\u2026": "...",
+         "\U0001d54b": "T", "\u1100\u1161": "\uac00", "A": "a", "x\u0301": "X"}
+
+
+def trained_unigram(lines, rules=True):
+    """Pieces with their scores, and a charsmap: of RULES, or nmt_nfkc."""
+    with tempfile.NamedTemporaryFile("w", suffix=".tsv") as file:
+        for source, target in RULES.items():
+            file.write("\t".join(" ".join(f"{ord(c):x}" for c in s) for s in (source, target)) + "\n")
+        file.flush()
+        model = io.BytesIO()
+        sentencepiece.SentencePieceTrainer.train(
+            sentence_iterator=(re.sub("[\0\u0530-\U0010ffff]", "", x) for x in lines[::4]), model_writer=model, vocab_size=700,
+            character_coverage=0.98, **(dict(normalization_rule_tsv=file.name) if rules else {}),
+            minloglevel=2, bos_id=0, pad_id=1, eos_id=2,
+            unk_id=3, bos_piece="<s>", pad_piece="<pad>", eos_piece="</s>", num_threads=1, split_digits=False)
+    pieces = sentencepiece.SentencePieceProcessor(model_proto=model.getvalue())
+    scored = [(pieces.id_to_piece(i), pieces.get_score(i)) for i in range(pieces.get_piece_size())]
+    return scored, field(field(model.getvalue(), 3), 2)  # ModelProto.normalizer_spec.precompiled_charsmap
+
+
+def field(message, number):
+    """The bytes of one field of a protobuf message, all of whose fields up to it are numbers or bytes."""
+    def varint(at):
+        value = shift = 0
+        while True:
+            byte, at = message[at], at + 1
+            value |= (byte & 127) << shift
+            shift += 7
+            if byte < 128:
+                return value, at
+    at = 0
+    while True:
+        key, at = varint(at)
+        kind = key & 7
+        size, at = varint(at) if kind in (0, 2) else ({1: 8, 5: 4}[kind], at)
+        if kind == 2 and key >> 3 == number:
+            return message[at:at + size]
+        at += 0 if kind == 0 else size
 
 
 def group_hashes(t, lines):
@@ -182,7 +258,7 @@ def case(name, t, text):
         prefix.append(prefix[-1] + len(c.encode()))
     out = {"kind": name, "text": text, "ids": e.ids, "with": t.decode(e.ids, skip_special_tokens=False),
            "without": t.decode(e.ids), "framed": t.encode(text).ids}
-    if name not in ("roberta", "qwen2", "steps"):
+    if name not in ("roberta", "qwen2", "steps", "xlmr", "camembert", "fallback", "nfkd"):
         out["start"] = [prefix[a] for a, _ in e.offsets]
     return out
 
@@ -203,6 +279,9 @@ def write_lines(name, lines):
 
 def write_shape(name, t, source, base):
     shape = json.loads(t.to_str())
+    if not source:  # Unigram: the whole
+        write_lines(name + ".json", [dump(shape)])
+        return
     shape["model"]["vocab"] = {"@" + source: 0, **{x: i for x, i in shape["model"]["vocab"].items() if x not in base}}
     shape["model"]["merges"] = ["@" + source]
     write_lines(name + ".json", [dump(shape)])
@@ -222,4 +301,5 @@ def main():
     write_lines("pairs.txt", (dump(pair(n, t)) for n, t in kinds.items()))
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -126,8 +126,7 @@ static int refuse(Trainer *const *trainers, size_t n, const MemoryBudget *m, con
                       on_device ? "a pass" : "a row", p->tokens, plural(p->tokens),
                       n > 1 ? ", of all runs together," : "", (double)p->total / 1e6, on_device ? " on " : "", b->name,
                       (double)m->held / 1e6, n > 1 ? "s" : "", (double)p->arena / 1e6, recompute_name(t->recompute),
-                      (double)m->limit / 1e6, m->reason,
-                      too_little ? "shorter rows do not help" : "lower ",
+                      (double)m->limit / 1e6, m->reason, too_little ? "shorter rows do not help" : "lower ",
                       on_device && t->plan.rows_per_pass > 1 && !too_little ? "per_device_train_batch_size or " : "",
                       too_little ? "" : "max_seq_length",
                       on_device && !t->in.model->stream ? ", or base_memory host" : "");

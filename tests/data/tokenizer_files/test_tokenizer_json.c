@@ -68,16 +68,16 @@ static void check_cases(const Case *cases, size_t n) {
 static void test_json_unknown_components_are_named(void **state) {
     (void)state;
     const Case cases[] = {
-        {NFC, "{\"type\":\"Precompiled\",\"precompiled_charsmap\":\"\"}",
-         "normalizer \"Precompiled\" is not supported"},
-        {NFC, "{\"type\":\"NFKC\"}", "Lowercase, NFC"},
+        {NFC, "{\"type\":\"Nmt\"}", "Lowercase, NFC"},
         {NFC, "{\"type\":3}", "normalizer: \"type\" is missing"},
         {NFC, "[]", "normalizer: found an array; expected an object"},
         {NFC, "{\"type\":\"NFC\",\"more\":1}", "normalizer NFC: key \"more\" is not known"},
         {META, "{\"type\":\"UnicodeScripts\"}", "pre_tokenizer \"UnicodeScripts\" is not supported"},
         {FALLBACK, "{\"type\":\"CTC\"}", "decoder \"CTC\" is not supported"},
         {"\"type\":\"TemplateProcessing\"", "\"type\":\"Foo\"", "post_processor \"Foo\" is not supported"},
-        {"\"type\":\"BPE\"", "\"type\":\"Unigram\"", "model \"Unigram\" is not supported; known are BPE and WordPiece"},
+        {"\"type\":\"BPE\"", "\"type\":\"Unigram\"", "model Unigram: key \"dropout\" is not known"},
+        {"\"type\":\"BPE\"", "\"type\":\"WordLevel\"",
+         "model \"WordLevel\" is not supported; known are BPE, Unigram and WordPiece"},
         {"\"model\":{", "\"model\":3,\"x\":{", "model: found an integer; expected an object"},
         {"\"model\":{", "\"mod\":{", "\"model\" is missing"},
         {"\"dropout\":null", "\"dropout\":0.1", "dropout is not supported"},
@@ -117,6 +117,63 @@ static void test_json_bad_components_are_named(void **state) {
         {"\"type_id\":1", "\"type_id\":2", "type_id is 2; expected an integer from 0 to 1"},
     };
     check_cases(cases, sizeof cases / sizeof *cases);
+}
+
+#define MAP(base64) "{\"type\":\"Precompiled\",\"precompiled_charsmap\":\"" base64 "\"}"
+
+#define FIVE "[\"a\",-1],[\"b\",-1],[\"ab\",-1.5],[\"_\",-2],[\"c\",-3]"
+#define SIX "[\"<unk>\",0]," FIVE
+
+// The model of GOOD from "model" on.
+static void put_unigram(const char *rest) {
+    AUTO_FREE char *text = mem_strdup(GOOD);
+    char *model = strstr(text, "\"model\":");
+    StrBuf out = {0};
+    str_add(&out, text, (size_t)(model - text));
+    str_printf(&out, "\"model\":{\"type\":\"Unigram\",%s}}", rest);
+    folder_put("tokenizer.json", out.data);
+    str_clear(&out);
+}
+
+static void test_json_bad_unigram_is_named(void **state) {
+    (void)state;
+    const Case maps[] = {
+        {NFC, MAP(""), "a trie of 0 bytes in a table of 0"},
+        {NFC, MAP("AAA"), "3 characters of base64"},
+        {NFC, MAP("A*AA"), "character 1 is not base64"},
+        {NFC, MAP("BAAAAA=="), "a trie of 4 bytes in a table of 4"},
+        {NFC, MAP("BAAAAAAAAAD/"), "not valid UTF-8"},
+        {NFC, "{\"type\":\"Precompiled\"}", "precompiled_charsmap"},
+    };
+    check_cases(maps, sizeof maps / sizeof *maps);
+    static const struct {
+        const char *model, *message;
+    } cases[] = {
+        {"\"vocab\":{\"a\":0},\"unk_id\":0", "expected an array"},
+        {"\"vocab\":[" SIX "]", "unk_id"},
+        {"\"vocab\":[" SIX "],\"unk_id\":null", "unk_id"},
+        {"\"vocab\":[" SIX "],\"unk_id\":6", "unk_id"},
+        {"\"vocab\":[[\"<unk>\",null]," FIVE "],\"unk_id\":0", "expected a finite score"},
+        {"\"vocab\":[[\"a\"]],\"unk_id\":0", "expected [text, score]"},
+        {"\"vocab\":[" SIX ",[\"a\",1]],\"unk_id\":0", "\"a\""},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        put_unigram(cases[i].model);
+        assert_refused(cases[i].message);
+    }
+}
+
+// A trie whose first unit leads outside it: what needs it is refused, and nothing is read there.
+static void test_json_broken_charsmap_refuses_texts(void **state) {
+    (void)state;
+    put_with(NFC, MAP("BAAAAAD///8A"));
+    Tokenizer *t = folder_tokenizer();
+    TokenIds ids = {0};
+    Err err;
+    tokenizer_encode(t, "ab", 2, NULL, false, &ids);
+    ASSERT_REFUSED(token_ids_check(&ids, &err), &err, "precompiled_charsmap points outside itself");
+    token_ids_clear(&ids);
+    tokenizer_free(t);
 }
 
 static void test_json_bad_vocabularies_are_named(void **state) {
@@ -458,6 +515,7 @@ static void test_json_survives_damage(void **state) {
 }
 
 TEST_MAIN(SCRATCH_TEST(test_json_unknown_components_are_named), SCRATCH_TEST(test_json_bad_components_are_named),
+          SCRATCH_TEST(test_json_bad_unigram_is_named), SCRATCH_TEST(test_json_broken_charsmap_refuses_texts),
           SCRATCH_TEST(test_json_bad_vocabularies_are_named), SCRATCH_TEST(test_json_null_is_absence),
           SCRATCH_TEST(test_json_deep_nesting_is_refused), SCRATCH_TEST(test_json_merges_never_make_control_tokens),
           SCRATCH_TEST(test_json_ids_may_have_holes), SCRATCH_TEST(test_folder_alone),
