@@ -67,13 +67,33 @@ static bool is_assistant(const Json *message) {
     return json_is_string(role, "assistant") || json_is_string(role, "model") || json_is_string(role, "gpt");
 }
 
+static bool is_of(const ChatText *x, size_t at, size_t index) {
+    return chat_is_message(x->out.origin[at]) && chat_message_at(x, at) == index;
+}
+
+// The end of the turn of messages[index] in x, found by what follows the message's last byte in `turns`, which ends
+// with that turn. SIZE_MAX: nothing does, or not in x.
+static size_t end_as_in(const ChatText *x, const ChatText *turns, size_t index) {
+    size_t last = turns->out.len;
+    while (last > 0 && !is_of(turns, last - 1, index)) last--;
+    const char *tail = turns->out.text + last;
+    size_t n = turns->out.len - last;
+    for (size_t at = 1; last && n && at + n <= x->out.len; at++)
+        if (is_of(x, at - 1, index) && !is_of(x, at, index) && memcmp(x->out.text + at, tail, n) == 0) return at + n;
+    return SIZE_MAX;
+}
+
 // How many bytes messages[0, index] alone share with the whole conversation: to the end of the turn, unless the
-// template writes earlier turns in another way. 0: cannot be rendered.
+// template writes earlier turns in another way (drops their thoughts): then, if they differ before the message's own
+// text, to the end of the same closing. 0: cannot be rendered.
 static size_t turn_prefix(const ChatText *x, size_t index) {
     AUTO_CHAT_TEXT ChatText turns = {0};
     if (index + 1 >= x->in.messages->count) return x->out.len;
     if (chat_text_render_part(&turns, x, index + 1, false)) return 0;
-    return chat_common_prefix(turns.out.text, turns.out.len, x->out.text, x->out.len);
+    size_t n = chat_common_prefix(turns.out.text, turns.out.len, x->out.text, x->out.len);
+    if (n > chat_find_message(x, 0, x->out.len, (int64_t)index, false)) return n;
+    size_t end = end_as_in(x, &turns, index);
+    return end == SIZE_MAX ? n : end;
 }
 
 typedef struct Turn {

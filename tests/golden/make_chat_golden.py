@@ -49,6 +49,8 @@ TWICE = CALLS + [user("And Moss?"), call("get_tide", {"at": "Moss"}), result("0.
 THOUGHT = [user("Tide?"), {"role": "assistant", "content": "Low.", "thinking": "Look it up."}, user("Sure?"),
            {"role": "assistant", "content": "Yes.", "thinking": "I am."}]
 
+ASKED_FIRST = [call("get_tide", {"at": "Vik"}, thinking="Ask.") if m.get("tool_calls") else m for m in TWICE]
+
 # ---- templates: with G and E where generation begins and ends ----
 
 def plain(t): return t.replace("«", "").replace("»", "")
@@ -144,7 +146,16 @@ TEMPLATES = {
     "repeat_header": (repeat_header, [CALLS, TWICE]),
     "quote": (quote, [TURNS]),
     "words": (words, [TURNS, TWICE]),
-    "harmony": (harmony, [TURNS, CALLS, TWICE, THOUGHT, [call("get_tide", {"at": "Vik"}, thinking="Ask.") if m.get("tool_calls") else m for m in TWICE]]),
+    "harmony": (harmony, [TURNS, CALLS, TWICE, THOUGHT, ASKED_FIRST]),
+    "gpt-oss": (patched("gpt-oss",
+        ('{{- "<|start|>assistant<|channel|>final<|message|>" + message.content + "<|end|>" }}', '{{- "<|start|>assistant" }}«{{- "<|channel|>final<|message|>" + message.content + "<|end|>" }}»'),
+        ('{%- if "thinking" in message %}\n                {{- "<|start|>assistant<|channel|>analysis<|message|>" + message.thinking + "<|end|>" }}\n            {%- endif %}\n            {{- "<|start|>assistant<|channel|>final<|message|>" + message.content + "<|return|>" }}',
+         '{{- "<|start|>assistant" }}«{%- if "thinking" in message %}{{- "<|channel|>analysis<|message|>" + message.thinking + "<|end|><|start|>assistant" }}{%- endif %}{{- "<|channel|>final<|message|>" + message.content + "<|return|>" }}»'),
+        ('{%- if message.content and message.thinking %}', '{{- "<|start|>assistant" }}«{%- if message.content and message.thinking %}'),
+        ('{{- "<|start|>assistant<|channel|>analysis<|message|>" + message.content + "<|end|>" }}', '{{- "<|channel|>analysis<|message|>" + message.content + "<|end|><|start|>assistant" }}'),
+        ('{{- "<|start|>assistant<|channel|>analysis<|message|>" + message.thinking + "<|end|>" }}', '{{- "<|channel|>analysis<|message|>" + message.thinking + "<|end|><|start|>assistant" }}'),
+        ('{{- "<|start|>assistant to=" }}', '{{- " to=" }}'), ('{{- "<|call|>" }}', '{{- "<|call|>" }}»')),
+        [TURNS, [SYSTEM] + TURNS, CALLS, TWICE, THOUGHT, ASKED_FIRST, ASKED_FIRST[:2]]),
     "qwen2.5": (patched("qwen2.5",
         ('(message.role == "assistant" and not message.tool_calls) %}\n        {{- \'<|im_start|>\' + message.role + \'\\n\' + message.content + \'<|im_end|>\' + \'\\n\' }}',
          '(message.role == "assistant" and not message.tool_calls) %}\n        {{- \'<|im_start|>\' + message.role + \'\\n\' }}{% if message.role == "assistant" %}«{{ message.content + \'<|im_end|>\' }}»{% else %}{{ message.content + \'<|im_end|>\' }}{% endif %}{{ \'\\n\' }}'),
@@ -259,6 +270,7 @@ FORMS = [  # name, template, as the template reads it, others
     ("qwen3", file("qwen3"), [SYSTEM, user("One Two"), assistant("Fine.")], [[SYSTEM, user(text_parts("One ", "Two")), assistant(text_parts("Fine."))]]),
     ("qwen3", file("qwen3"), thought("reasoning_content"), [thought("thinking"), thought("reasoning")]),
     ("harmony", harmony[0], thought("thinking"), [thought("reasoning_content")]),
+    ("gpt-oss", file("gpt-oss"), thought("thinking"), [thought("reasoning_content"), thought("reasoning")]),
     ("chatml", file("chatml"), TURNS, [thought("thinking")]),  # written from no key
     ("result_json", result_json, told(TIDE), [told(DUMPED)]),
     ("result_json", result_json, told([1, "a"]), [told('[1, "a"]')]),

@@ -32,6 +32,12 @@ WEATHER = {"type": "function", "function": {"name": "get_weather", "description"
 TIMER = {"type": "function", "function": {"name": "set_timer", "description": "Rings later", "parameters":
     {"type": "object", "properties": {"minutes": {"type": "number", "minimum": 0.5, "default": None}}, "required": []}}}
 
+SCHEMAS = {"type": "function", "function": {"name": "find", "description": "Finds", "parameters": {"type": "object", "required": ["words", "order"], "properties": {
+    "words": {"type": "array", "items": {"type": "string"}, "description": "each of them"}, "at": {"type": "array", "items": {"type": "integer"}, "nullable": True},
+    "rows": {"type": "array", "items": {"type": "object", "properties": {"x": {"type": "boolean"}, "y": {"type": "object"}}, "required": ["x"]}},
+    "any": {"type": "array"}, "order": {"type": "string", "enum": ["up", "down"], "default": "up"}, "text": {"type": "string", "nullable": True, "default": "a \"b\""},
+    "either": {"oneOf": [{"type": "number", "default": 1.5}, {"type": "boolean", "description": "or a flag"}], "default": "1"}, "mixed": {"type": ["string", "number"]}, "what": {}}}}}
+
 def call(name, arguments, id="abcdefghi"):
     return {"id": id, "type": "function", "function": {"name": name, "arguments": arguments}}
 
@@ -46,6 +52,8 @@ result = {"role": "tool", "content": "{\"sky\": \"clear\"}", "tool_call_id": "ab
 result2 = {"role": "tool", "content": "set", "tool_call_id": "ihgfedcba", "name": "set_timer"}
 thinking = {"role": "assistant", "content": "<think>\nHmm, well.\n</think>\n\nYes."}
 reasoned = {"role": "assistant", "content": "No.", "reasoning_content": "\nBecause.\n"}
+thought = {"role": "assistant", "content": "Yes.", "thinking": "Is it?"}
+thought_called = {"role": "assistant", "content": "", "thinking": "Ask.", "tool_calls": [call("find", {"words": ["a"]})]}
 blocks = {"role": "user", "content": [{"type": "text", "text": "What is this? "}, {"type": "image"}]}
 
 CONVERSATIONS = {
@@ -62,6 +70,8 @@ CONVERSATIONS = {
     "reasoned": {"messages": [system, user, reasoned, again, reasoned]},
     "no_thinking": {"messages": [user], "extra": {"enable_thinking": False}},
     "thinking_on": {"messages": [user, answer, again], "extra": {"enable_thinking": True}},
+    "schemas": {"messages": [system, user, thought, again, thought_called, result], "tools": [SCHEMAS, TIMER], "extra": {"reasoning_effort": "high"}},
+    "thoughts": {"messages": [user, thought_called, result, thought, again, thought]},
     "empty_answer": {"messages": [user, {"role": "assistant", "content": ""}]},
     "blocks": {"messages": [system, blocks, last]},
     "system_only": {"messages": [system]},

@@ -32,6 +32,7 @@ PAIR = ("Hello wörld", "two words")
 CASES = ["", " ", "   ", "Hello world", " <s> a", "a <s>b </s>  c", "<|im_start|>user\n hi <|im_end|> \n there",
          "\n\n\n x", " [INST] a [/INST]b", "the theory the. END  x", "e\u0301 \u0130 1\u00b2\u00b3", "a<mask>  <mask> b",
          "\u2581a \u2581\u2581", "中文字符🤗 ok\u0378", "<0x41><0xE4>", "tab\there 12345", "@@@@ @@", "x        y", "ſ's IT'S don't"]
+OWN_CASES = {"gptoss": ["<|start|>assistant<|channel|>final<|message|>camelCaseWords HTTPServer's a/b//\n<|return|><|end|>"]}
 A = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|%s| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 CL100K = (r"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]++[\r\n]*|\s*[\r\n]|\s+(?!\S)"
           r"|\s+")
@@ -100,6 +101,9 @@ def plain(*texts, **flags):
 
 CHAT = special("<|endoftext|>", "<|im_start|>", "<|im_end|>")
 STRIPPED = special("<|endoftext|>", "<|im_start|>", "<|im_end|>", lstrip=True, rstrip=True)
+# o200k_harmony: the number of each after the last merge; those between them are reserved
+HARMONY = {"<|startoftext|>": 0, "<|endoftext|>": 1, "<|return|>": 4, "<|constrain|>": 5, "<|channel|>": 7,
+           "<|start|>": 8, "<|end|>": 9, "<|message|>": 10, "<|call|>": 14}
 LLAMA = special("<unk>", "<s>", "</s>")
 TO_TEXT = [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()]
 UNDERSCORES = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
@@ -167,6 +171,8 @@ def make_kinds(lines):
     k.add("phi4", "bytes", STRIPPED, cut(CL100K, "removed", True))
     k.add("phi4mini", "bytes", CHAT[:1] + special("<|im_start|>", "<|im_end|>", rstrip=True), cut(O200K, "removed", True),
           vocab={"<|endoftext|>": n + 1, "<|im_start|>": n + 10, "<|im_end|>": n + 12})  # holes between them
+    k.add("gptoss", "bytes", special(*HARMONY), cut(O200K),
+          vocab={x: n + i for x, i in HARMONY.items()}, post=lambda t: processors.ByteLevel(trim_offsets=True))
     k.add("tekken", "bytes", special("<s>", "</s>", "[INST]", "[/INST]"), cut(TEKKEN), post=begin("<s>"),
           ignore_merges=True)
     k.chars_like_llama("llama2", LLAMA, normalizer=UNDERSCORES, post=begin("<s>"))
@@ -258,7 +264,7 @@ def case(name, t, text):
         prefix.append(prefix[-1] + len(c.encode()))
     out = {"kind": name, "text": text, "ids": e.ids, "with": t.decode(e.ids, skip_special_tokens=False),
            "without": t.decode(e.ids), "framed": t.encode(text).ids}
-    if name not in ("roberta", "qwen2", "steps", "xlmr", "camembert", "fallback", "nfkd"):
+    if name not in ("roberta", "qwen2", "steps", "xlmr", "camembert", "fallback", "nfkd", "gptoss"):
         out["start"] = [prefix[a] for a, _ in e.offsets]
     return out
 
@@ -297,7 +303,7 @@ def main():
         write_shape(name, t, kinds.source[name], (kinds.bytes if kinds.source[name] == "bytes" else kinds.chars)[0])
     groups = [lines[i:i + GROUP] for i in range(0, len(lines), GROUP)]
     write_lines("hashes.txt", [" ".join(kinds)] + [" ".join(group_hashes(t, g) for t in kinds.values()) for g in groups])
-    write_lines("cases.txt", (dump(case(n, t, x)) for n, t in kinds.items() for x in CASES))
+    write_lines("cases.txt", (dump(case(n, t, x)) for n, t in kinds.items() for x in CASES + OWN_CASES.get(n, [])))
     write_lines("pairs.txt", (dump(pair(n, t)) for n, t in kinds.items()))
 
 
