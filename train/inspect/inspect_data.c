@@ -226,8 +226,7 @@ static int read_audit(View *v, Err *err) {
 static void print_refused(const View *v, AuditPart part, const char *title) {
     const AuditCounts *c = v->audit ? audit_counts(v->audit, part) : NULL;
     if (!c || c->refused.count < 2) return;
-    say("%-12s%ld of %ld records are refused:\n            %s\n", title, c->refused.count, c->records,
-        c->refused.places[0]);
+    say("%-12s%ld of %ld records are refused; %s\n", title, c->refused.count, c->records, c->refused.places[0]);
     inspect_print_refused(c);
 }
 

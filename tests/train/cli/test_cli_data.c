@@ -275,7 +275,7 @@ static void test_inspect_audits_data(void **state) {
     check_has("inspect c.json train_file=v.jsonl validation_file=null val_set_size=1", 0,
               "not found repeated records, similar records, validation records in the training data, ");
     put("d.jsonl", PAIR("p", "a") "{\n" PAIR("p", "") "{\"prompt\":\"p\",\"completion\":\"c\"},\n" PAIR("p", "b"));
-    check_has("inspect c.json", 2, "train       3 of 5 records are refused:\n            d.jsonl:2: ");
+    check_has("inspect c.json", 2, "train       3 of 5 records are refused; d.jsonl:2: ");
     check_has("inspect c.json", 2, "\n            d.jsonl:3: record 3: completion: found an empty answer");
     check_has(
         "inspect c.json", 2,
