@@ -146,16 +146,19 @@ static int add_tag(RecordLabels *out, const Json *v, const ListedLabel *at, bool
     return *none ? 0 : record_labels_add_listed(out, v, at, err);
 }
 
-static int find_tags(const Json **tags, const Json *record, size_t words, Err *err) {
+// NULL: an error.
+static const Json *find_tags(const Json *record, size_t words, Err *err) {
     const char *key = tags_of(record);
     const Json *v = key ? json_get(record, key) : NULL;
-    if (!v) return fail_keys(record, err);
-    if (v->type != JSON_ARRAY) return dialog_fail_type(key, v, "a list with a tag for each word", err);
-    if (v->count != words)
-        return err_input(err, "%s: found %zu tag%s for %zu word%s; expected one for each", key, v->count,
-                         plural(v->count), words, plural(words));
-    *tags = v;
-    return 0;
+    if (v && v->type == JSON_ARRAY && v->count == words) return v;
+    if (!v)
+        fail_keys(record, err);
+    else if (v->type != JSON_ARRAY)
+        dialog_fail_type(key, v, "a list with a tag for each word", err);
+    else
+        err_input(err, "%s: found %zu tag%s for %zu word%s; expected one for each", key, v->count, plural(v->count),
+                  words, plural(words));
+    return NULL;
 }
 
 // The tag of a word without a token would be lost: it must say that nothing is there, O or, as a number, 0 or -100.
@@ -283,7 +286,8 @@ static int label_spans(RecordTokens *out, const TaggedTokens *t, const Json *rec
 int tagged_record(RecordTokens *out, const RecordTokenizer *e, const Json *record, Err *err) {
     AUTO_CALL(tagged_clear) TaggedTokens t = {0};
     const Json *tags = NULL;
-    if (tagged_tokenize(&t, e, record, err) || (!t.of_text && find_tags(&tags, record, t.words, err))) return -1;
+    if (tagged_tokenize(&t, e, record, err)) return -1;
+    if (!t.of_text && !(tags = find_tags(record, t.words, err))) return -1;
     out->labels = (RecordLabels){.problem = PROBLEM_TOKENS, .key = tags_of(record)};
     out->cut = t.cut;
     if (!t.n) { // nothing of the text fits, or it has no token
@@ -294,7 +298,7 @@ int tagged_record(RecordTokens *out, const RecordTokenizer *e, const Json *recor
     out->second = out->count;
     out->left_out += t.without;
     tagged_note_keys(NULL, &out->unread, record);
-    return t.of_text ? label_spans(out, &t, record, err) : label_words(out, &t, e, record, tags, err);
+    return tags ? label_words(out, &t, e, record, tags, err) : label_spans(out, &t, record, err);
 }
 
 int tagged_read_labels(RecordLabels *out, const Json *record, const LabelList *named, Err *err) {
@@ -311,7 +315,7 @@ int tagged_read_labels(RecordLabels *out, const Json *record, const LabelList *n
         return read_entities(&entities, &n, record, text->str, err);
     }
     if (v->type != JSON_ARRAY) return dialog_fail_type(words, v, "a list of words", err);
-    if (find_tags(&tags, record, v->count, err)) return -1;
+    if (!(tags = find_tags(record, v->count, err))) return -1;
     for (size_t i = 0; i < tags->count; i++)
         if (add_tag(out, &tags->items[i], &(ListedLabel){key, i, named}, &none, err)) return -1;
     return 0;

@@ -241,6 +241,7 @@ void cpu_dots(float *y, int64_t ldy, const float *x, int64_t t, const Weight *w,
 // ---- expansion ----
 
 // y [n] = the elements at b, stored 32 at a time by `store`. Types with blocks of one element may end before.
+// NOLINTBEGIN(bugprone-macro-parentheses): T is a type
 #define DEFINE_EXPAND_TO(name, T, store, bytes, pairs, decode)                                                         \
     static void name(T *restrict y, const uint8_t *restrict b, int64_t n) {                                            \
         Vec v[2];                                                                                                      \
@@ -257,6 +258,7 @@ void cpu_dots(float *y, int64_t ldy, const float *x, int64_t t, const Weight *w,
         store(tail, v[0], v[1]);                                                                                       \
         memcpy(y, tail, (size_t)n * sizeof *y);                                                                        \
     }
+// NOLINTEND(bugprone-macro-parentheses)
 #define DEFINE_EXPAND(type, bytes, pairs, decode)                                                                      \
     DEFINE_EXPAND_TO(expand_##type, float, vec_store_32, bytes, pairs, decode)                                         \
     DEFINE_EXPAND_TO(expand_act_##type, Act, act_store_32, bytes, pairs, decode)

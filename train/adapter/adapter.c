@@ -88,7 +88,8 @@ int adapter_outline(Adapter **out, const Model *m, const AdapterConfig *c, Err *
     lay_out(a, m);
     if (!a->n_segments || !a->segments[0].module) {
         adapter_free(a);
-        return err_input(err, "no layer of the adapter has its target modules; expected other layers or modules");
+        err_input(err, "no layer of the adapter has its target modules; expected other layers or modules");
+        return -1;
     }
     *out = a;
     return 0;

@@ -71,9 +71,11 @@ static int begin_task(Task *t, const Adapter *a, const AdapterSegment *s, uint64
     const AdapterSegment *b = s + 1;
     int64_t n = b->rows * s->cols;
     *t = (Task){0};
-    if (s->rows > min64(b->rows, s->cols)) // parts of a fused matrix
-        return err_input(err, "lora_r is %ld; init_lora_weights pissa and olora expect at most the smaller side of %s",
-                         s->rows, s->name);
+    if (s->rows > min64(b->rows, s->cols)) { // parts of a fused matrix
+        err_input(err, "lora_r is %ld; init_lora_weights pissa and olora expect at most the smaller side of %s",
+                  s->rows, s->name);
+        return -1;
+    }
     *t = (Task){.config = &a->config,
                 .part = {.rows = b->rows, .cols = s->cols, .rank = s->rows, .seed = seed ^ rng_module(s->name)},
                 .w = mem_alloc((size_t)n, sizeof *t->w),

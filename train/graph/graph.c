@@ -55,6 +55,7 @@ static Boundary boundary_of(const Pass *p, const PassInputs *in, void *activatio
 
 static Tensor *receive(const Pass *p, const PassInputs *in) {
     bool graded = graph_has_gradient_at(p->a, p->m->first_layer);
+    CHECK(p->o && p->o->edges, "a later stage of a pipeline needs its edges");
     Boundary b = boundary_of(p, in, p->o->edges->in, graded ? p->o->edges->in_grad : NULL);
     return op_receive(p->t, &b);
 }

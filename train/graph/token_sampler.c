@@ -65,7 +65,7 @@ static int64_t cut(TokenSampler *s, int64_t candidates, double top_p, double *su
 }
 
 int32_t token_sampler_draw(TokenSampler *s, const float *logits, float temperature, float top_p, RngKey key) {
-    int64_t n;
+    int64_t n = 0;
     double sum = weigh(s, logits, temperature, &n);
     if (!isfinite(sum)) return -1;
     if (top_p < 1) n = cut(s, n, (double)top_p, &sum);

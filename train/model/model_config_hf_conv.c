@@ -38,7 +38,8 @@ static int read_ffn(ModelConfig *c, const JsonReader *j) {
         json_read_flag(j, "block_auto_adjust_ff_dim", true, &adjust))
         return -1;
     if (!adjust) return 0;
-    double size = (double)(2 * c->ffn / 3);
+    int64_t two_thirds = 2 * c->ffn / 3; // whole
+    double size = (double)two_thirds;
     if (factor > 0) size = (double)(int64_t)(size * (double)factor);
     if (!(size >= 1 && size <= MAX_FFN))
         return err_input(j->err, "%sa feed-forward of %g rows; expected 1 to %d", j->prefix, size, MAX_FFN);

@@ -20,11 +20,12 @@ static bool fill(int64_t *first, const ModelConfig *c, int stages, double most) 
     int64_t end = c->layers;
     double room = most - (double)c->vocab * (double)c->hidden;
     first[stages] = end;
-    for (int s = stages - 1; s > 0; s--, room = most) {
+    for (int s = stages - 1; s > 0; s--) {
         int64_t layer = end - 1; // at least one, and one for each stage before
-        for (room -= layer_cost(c, layer); layer > s && room >= layer_cost(c, layer - 1); layer--)
-            room -= layer_cost(c, layer - 1);
+        room -= layer_cost(c, layer);
+        for (; layer > s && room >= layer_cost(c, layer - 1); layer--) room -= layer_cost(c, layer - 1);
         first[s] = end = layer;
+        room = most;
     }
     for (int64_t layer = first[0] = 0; layer < end; layer++) room -= layer_cost(c, layer);
     return room >= 0;

@@ -23,7 +23,10 @@ static const struct {
 
 // ---- 4 bits ----
 
-static int64_t blocks_of(int64_t n, int64_t block) { return (n + block - 1) / block; }
+static int64_t blocks_of(int64_t n, int64_t block) {
+    CHECK(block > 0, "blocks of %ld numbers", block);
+    return (n + block - 1) / block;
+}
 
 static float scale_at(const Quantized *q, int64_t i) {
     if (!q->nested_scale) return quantized_float(q->scale, i);

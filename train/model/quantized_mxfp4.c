@@ -49,8 +49,9 @@ static int join(WeightSource *s, const char *name, const QuantizedConfig *c, Err
     SourceTensor *stored = weight_source_own(s, sizeof *stored);
     *stored = *blocks;
     Quantized *q = quantized_make(s, blocks, name, c->type, outs, ins);
-    char *joined = weight_source_own(s, strlen(name) + 1);
-    strcpy(joined, name);
+    size_t bytes = strlen(name) + 1;
+    char *joined = weight_source_own(s, bytes);
+    memcpy(joined, name, bytes);
     blocks->name = joined;
     blocks->n_dims = 3;
     blocks->shape[0] = experts;

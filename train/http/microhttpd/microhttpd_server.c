@@ -91,6 +91,7 @@ static int listen_on(HttpServer *s, const struct addrinfo *a) {
         return -1;
     }
     s->loopback = is_loopback((struct sockaddr *)&own);
+    // NOLINTNEXTLINE(clang-analyzer-core.CallAndMessage): own begins as zeros, and getsockname has filled it
     s->port = ntohs(own.ss_family == AF_INET ? ((struct sockaddr_in *)&own)->sin_port
                                              : ((struct sockaddr_in6 *)&own)->sin6_port);
     return fd;
