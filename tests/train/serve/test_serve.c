@@ -136,14 +136,15 @@ static void test_serve_loads_and_unloads_while_it_answers(void **state) {
     Server s = server_start("out/a --served_model_name base --max_adapters 2");
     AUTO_FREE char *before = complete(&s, "a", "Hello"), *base = complete(&s, "base", "Hello");
     // a long answer of adapter a runs meanwhile
-    AUTO_FREE char *body = mem_printf("{\"model\": \"a\", \"prompt\": \"Hello\", \"temperature\": 0, \"max_tokens\": "
-                                      "500, \"ignore_eos\": true, \"stream\": true}");
+    static const char body[] = "{\"model\": \"a\", \"prompt\": \"Hello\", \"temperature\": 0, \"max_tokens\": 500, "
+                               "\"ignore_eos\": true, \"stream\": true}";
+    AUTO_FREE char *alone = ask(&s, COMPLETE, body), *whole = stream_text(alone);
     AUTO_FREE char *request = mem_printf("POST " COMPLETE " HTTP/1.1\r\nHost: localhost\r\nContent-Length: %zu\r\n"
                                          "Connection: close\r\n\r\n%s",
                                          strlen(body), body);
     int client = client_open(s.port);
     client_say(client, request);
-    mem_free(client_read(client, "data: "));
+    AUTO_FREE char *start = client_read(client, "data: ");
     AUTO_FREE char *load = mem_printf("{\"lora_name\": \"new\", \"lora_path\": \"%s/out/b/adapter\"}", tiny_dir);
     ASSERT_STATUS(ask(&s, "/v1/load_lora_adapter", load), 200);
     ASSERT_ANSWER(ask(&s, "/v1/load_lora_adapter", load), 400, "the name new is taken");
@@ -160,6 +161,8 @@ static void test_serve_loads_and_unloads_while_it_answers(void **state) {
     AUTO_FREE char *rest = client_read(client, NULL); // the answer that began with adapter a ends with it
     close(client);
     assert_non_null(strstr(rest, "data: [DONE]"));
+    AUTO_FREE char *all = mem_printf("%s%s", start, rest), *streamed = stream_text(all);
+    assert_string_equal(streamed, whole);
     AUTO_FREE char *after = complete(&s, "new", "Hello"), *base_after = complete(&s, "base", "Hello");
     assert_string_not_equal(after, before);
     assert_string_equal(base_after, base);
