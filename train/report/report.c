@@ -59,6 +59,15 @@ static void one_curve(StrBuf *out, Chart chart, const double *x, const double *y
     if (n >= 2) chart_add(out, &chart);
 }
 
+// Of what few runs have: nothing where it is absent.
+static void steps_and_evals(StrBuf *out, const char *title, const Curves *c, const double *steps, const double *evals) {
+    bool given = false;
+    for (size_t i = 0; i < c->n && !given; i++) given = !isnan(steps[i]);
+    ChartSeries both[] = {{"step", "main", c->step, steps, c->n},
+                          {"evaluation", "second", c->eval_step, evals, c->n_eval}};
+    if (given) chart_add(out, &(Chart){.title = title, .unit = "", .series = both, .n_series = 2, .dots = true});
+}
+
 static void add_curves(StrBuf *out, const char *output_dir, Task task) {
     AUTO_FREE double *data = NULL;
     Curves c = curves_read(&data, output_dir);
@@ -67,10 +76,9 @@ static void add_curves(StrBuf *out, const char *output_dir, Task task) {
                           {"evaluation", "second", c.eval_step, c.eval_loss, c.n_eval}};
     str_puts(out, "<h2>Curves</h2><div class=\"charts\">\n");
     chart_add(out, &(Chart){.title = "Loss", .unit = "", .series = loss, .n_series = 3, .dots = true});
-    ChartSeries margin[] = {{"step", "main", c.step, c.margin, c.n},
-                            {"evaluation", "second", c.eval_step, c.eval_margin, c.n_eval}};
-    Chart margins = {.title = "Margin of the rewards", .unit = "", .series = margin, .n_series = 2, .dots = true};
-    if (task == TASK_PREFERENCE) chart_add(out, &margins);
+    steps_and_evals(out, "Margin of the rewards", &c, c.margin, c.eval_margin);
+    steps_and_evals(out, "Loss against the teacher", &c, c.soft, c.eval_soft);
+    steps_and_evals(out, "Loss against the data", &c, c.hard, c.eval_hard);
     bool tokens = predicts_tokens(task);
     Chart eval = {
         .title = tokens ? "Token accuracy in evaluation" : "Accuracy in evaluation", .unit = "%", .dots = true};

@@ -117,11 +117,15 @@ Curves curves_read(double **data, const char *output_dir) {
                    {&c.speed, offsetof(LogPoint, tokens_per_second), 1, false},
                    {&c.memory, offsetof(LogPoint, memory), 1e-6, false},
                    {&c.margin, offsetof(LogPoint, margin), 1, false},
+                   {&c.hard, offsetof(LogPoint, hard), 1, false},
+                   {&c.soft, offsetof(LogPoint, soft), 1, false},
                    {&c.eval_step, offsetof(LogPoint, step), 1, true},
                    {&c.eval_loss, offsetof(LogPoint, loss), 1, true},
                    {&c.accuracy, offsetof(LogPoint, accuracy), 100, true},
                    {&c.f1, offsetof(LogPoint, macro_f1), 100, true},
-                   {&c.eval_margin, offsetof(LogPoint, margin), 1, true}};
+                   {&c.eval_margin, offsetof(LogPoint, margin), 1, true},
+                   {&c.eval_hard, offsetof(LogPoint, hard), 1, true},
+                   {&c.eval_soft, offsetof(LogPoint, soft), 1, true}};
     n_columns = sizeof columns / sizeof *columns;
     *data = mem_calloc(n_columns * (count + 1), sizeof(double));
     for (size_t k = 0; k < n_columns; k++) {

@@ -11,8 +11,8 @@ int report_end(StrBuf *page, const char *path, Err *err); // writes it
 
 typedef struct Curves { // columns of the log: of the training lines, then of the evaluation lines
     size_t n, n_eval;
-    double *step, *loss, *smooth, *rate, *norm, *speed, *memory, *margin;
-    double *eval_step, *eval_loss, *accuracy, *f1, *eval_margin;
+    double *step, *loss, *smooth, *rate, *norm, *speed, *memory, *margin, *hard, *soft;
+    double *eval_step, *eval_loss, *accuracy, *f1, *eval_margin, *eval_hard, *eval_soft;
 } Curves;
 
 // Of output_dir/train_log.jsonl. *data, which the caller frees, owns the columns.

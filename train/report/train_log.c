@@ -226,7 +226,9 @@ static void add_point(void *user, const Json *o, const char *line, size_t length
                                       value(o, "peak_memory_bytes"),
                                       value(o, accuracy),
                                       value(o, "eval_macro_f1"),
-                                      value(o, is_eval ? "eval_rewards/margins" : "rewards/margins")};
+                                      value(o, is_eval ? "eval_rewards/margins" : "rewards/margins"),
+                                      value(o, is_eval ? "eval_ce_loss" : "ce_loss"),
+                                      value(o, is_eval ? "eval_kd_loss" : "kd_loss")};
 }
 
 // In blocks of whole lines: a run reads its log at each snapshot, within the memory that it has planned.

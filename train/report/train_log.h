@@ -26,6 +26,7 @@ typedef struct LogPoint {
     double step, loss, learning_rate, grad_norm, tokens_per_second, memory;
     double accuracy, macro_f1; // of evaluations; macro_f1: of classifiers, else NAN
     double margin;             // of rewards: of preferences, else NAN
+    double hard, soft;         // parts of the loss, the data's and the teacher's: of distillation, else NAN
 } LogPoint;
 LogPoint *train_log_read(const char *path, size_t *count); // caller frees; unreadable lines are left out
 

@@ -167,6 +167,10 @@ static void test_distill_eval(void **state) {
     AUTO_FREE char *log = scratch_read("out/train_log.jsonl");
     static const char *const parts[] = {"\"eval_ce_loss\":", "\"eval_kd_loss\":", "\"eval_perplexity\":"};
     CHECK_PARTS(log, parts);
+    AUTO_FREE char *page = scratch_read("out/report.html");
+    static const char *const curves[] = {"Loss against the teacher", "Loss against the data"};
+    CHECK_PARTS(page, curves);
+    assert_null(strstr(page, "Margin of the rewards"));
     check_has("eval out", 0, " kd_loss=");
     check_has("eval out --json", 0, "\"eval_kd_loss\":");
     check_has("plan out/config.json", 0, "beside the base");
