@@ -129,7 +129,9 @@ static int refuse(Trainer *const *trainers, size_t n, const MemoryBudget *m, con
                       (double)m->limit / 1e6, m->reason, too_little ? "shorter rows do not help" : "lower ",
                       on_device && t->plan.rows_per_pass > 1 && !too_little ? "per_device_train_batch_size or " : "",
                       too_little ? "" : "max_seq_length",
-                      on_device && !t->in.model->stream ? ", or base_memory host" : "");
+                      !on_device || t->in.model->stream ? ""
+                      : too_little                      ? ", base_memory host may"
+                                                        : ", or base_memory host");
 }
 
 // Offloaded block inputs are pinned in host memory.
