@@ -206,7 +206,7 @@ SERVE = r'''
 import sys, time, xllamacpp as x
 p = x.CommonParams()
 p.model.path, p.port, p.n_ctx, p.n_parallel, p.slot_save_path = sys.argv[1], int(sys.argv[2]), 1024, 2, sys.argv[4]
-p.endpoint_slots = True
+p.endpoint_slots, p.cache_ram_mib = True, 0
 p.lora_adapters = [x.CommonAdapterLoraInfo(sys.argv[3], 1.0)]
 server = x.Server(p)
 print(server.listening_address, flush=True)

@@ -103,6 +103,10 @@ static int read_names(Swap *s, LoadOptions *load, Err *err) {
     return 0;
 }
 
+static void warn_of_memory(const Engine *e) {
+    if (e->kind == ENGINE_LLAMA_CPP) log_warn("%s: " LLAMA_CPP_MEMORY, e->url);
+}
+
 static void say_engine(const Engine *e) {
     say("%s: %s%s%s ", e->url, engine_name(e), e->version[0] ? " " : "", e->version);
 }
@@ -112,6 +116,7 @@ static int switch_off(Swap *s, Engine *e, Err *err) {
     if (swap_unload(e, &s->line, &count, err)) return -1;
     say_engine(e);
     say(e->kind == ENGINE_LLAMA_CPP ? "selects no adapter (%zu before)\n" : "has unloaded %zu\n", count);
+    warn_of_memory(e);
     return 0;
 }
 
@@ -131,6 +136,7 @@ static int select_file(Swap *s, Engine *e, Err *err) {
     if (engine_select(e, s->gguf, err)) return -1;
     say_engine(e);
     say("has selected %s\n", s->gguf);
+    warn_of_memory(e);
     return 0;
 }
 
@@ -186,7 +192,9 @@ const Verb verb_swap = {
         "loaded\n"
         "under that name; then the versions before it are unloaded. Their folders stay: engines read them again. The\n"
         "server must see the folder at the same path. llama.cpp loads no adapter while it runs: of those that it was\n"
-        "started with (--lora FILE --slot-save-path FOLDER) the adapter's GGUF file gets the scale 1, the others 0.\n\n"
+        "started with (--lora FILE --slot-save-path FOLDER --cache-ram 0) the adapter's GGUF file gets the scale 1, "
+        "the\n"
+        "others 0.\n\n"
         "The key in LORAC_HOT_SWAP_KEY is sent to the server; redirects are not followed, and proxies not used.",
     .example = "lorac swap out/library --url http://127.0.0.1:8000 --check 10\n"
                "  lorac swap out/library --url http://127.0.0.1:8000 --off",

@@ -66,6 +66,10 @@ int engine_unload(Engine *e, const char *name, Err *err);
 // back, and the prompts that were cached with other adapters are erased; an engine that cannot erase them is refused
 // before anything is switched.
 int engine_select(Engine *e, const char *path, Err *err);
+// What it cannot do: no request erases or shows that memory.
+#define LLAMA_CPP_MEMORY                                                                                               \
+    "llama.cpp keeps the states of prompts in memory, too, and may answer them as before a switch, unless it was "     \
+    "started with --cache-ram 0"
 
 // The greedy answer to a prompt of token ids; name NULL: of the base model (llama.cpp: of what is selected).
 typedef struct EngineQuestion {

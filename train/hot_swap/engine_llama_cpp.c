@@ -66,7 +66,7 @@ static int erase_slot(Engine *e, int64_t slot, Err *err) {
     return r.status == 501 || r.status == 404 || r.status == 400
                ? err_input(err,
                            "%s: cannot erase the prompts that it cached with another adapter, which would be used with "
-                           "this one; expected it to be started with --slot-save-path FOLDER",
+                           "this one; expected it to be started with --slot-save-path FOLDER --cache-ram 0",
                            e->url)
                : -1;
 }
@@ -97,7 +97,7 @@ int engine_select(Engine *e, const char *path, Err *err) {
     if (!listed)
         return err_input(err,
                          "%s: llama.cpp loads no adapter while it runs, and was not started with this one; expected it "
-                         "to be started with --lora %s --slot-save-path FOLDER",
+                         "to be started with --lora %s --slot-save-path FOLDER --cache-ram 0",
                          e->url, path);
     if (count_slots(e, &slots, err) || erase_slot(e, 0, err)) return -1;
     if (post_scales(e, &before, path, err) || llama_cpp_list(e, &after, err)) return -1;

@@ -196,7 +196,7 @@ static int meet(Worker *w, Err *err) {
                  facts.base_model, h->model->repository);
     if (e->kind == ENGINE_LLAMA_CPP)
         log_warn("hot_swap_url: %s: llama.cpp loads no adapter while it runs; each version is written to %s, and "
-                 "selected once the server was started with it",
+                 "selected once the server was started with it. " LLAMA_CPP_MEMORY,
                  e->url, h->line.folder);
     return 0;
 }

@@ -317,6 +317,7 @@ static void swap_selects_in_llama_cpp(void **state) {
                    *slots = swap("llama/noslots", "out", 2), *off = swap("llama/hand", "out --off", 0),
                    *log = text_of("requests");
     assert_non_null(strstr(out, "llama.cpp has selected /"));
+    assert_non_null(strstr(out, "unless it was started with --cache-ram 0"));
     assert_non_null(strstr(log, "[{\"id\":0,\"scale\":0},{\"id\":1,\"scale\":1}]"));
     assert_non_null(strstr(log, "POST /llama/hand/slots/1?action=erase"));
     assert_non_null(strstr(lies, "adapter 0, other.gguf, has the scale 1 after it was set; expected 0"));
