@@ -252,7 +252,7 @@ void cpu_dots(float *y, int64_t ldy, const float *x, int64_t t, const Weight *w,
             }                                                                                                          \
         if ((pairs) > 1 || n == 0) return;                                                                             \
         uint8_t last[128] = {0};                                                                                       \
-        T tail[32];                                                                                                    \
+        T tail[32] = {0};                                                                                              \
         memcpy(last, b, (size_t)(n * (bytes) / 32));                                                                   \
         decode(v, last, 0);                                                                                            \
         store(tail, v[0], v[1]);                                                                                       \
@@ -293,7 +293,7 @@ void CPU_FN(expand_nf4)(float *restrict y, const uint8_t *restrict b, int64_t n,
 // A run of n numbers: 32 at a time, the last from a copy with zeros after them.
 #define DEFINE_RUN(name, bits, load)                                                                                   \
     void CPU_FN(name)(float *restrict y, const uint8_t *restrict b, int64_t n, float scale, float zero) {              \
-        float tail[32];                                                                                                \
+        float tail[32] = {0};                                                                                          \
         uint8_t last[32] = {0};                                                                                        \
         for (; n > 0; n -= 32, b += 4 * (bits), y += 32) {                                                             \
             if (n < 32) memcpy(last, b, (size_t)((n * (bits) + 7) / 8));                                               \
