@@ -103,7 +103,9 @@ static int open_model(Source *s, const LoadOptions *load, const Options *o, Err 
     m.embedder = m.classifier = true;
     if (loaded_open(&s->loaded, load, &m, err)) return -1;
     const Adapter *a = s->loaded.adapter;
-    return a && a->config.labels ? loaded_refuse_classifier(a, load->adapter_name_or_path, err) : 0;
+    if (!a || !a->config.labels) return 0;
+    return err_input(err, "%s: a classifier; expected an adapter of task embedding, or of a language model",
+                     load->adapter_name_or_path);
 }
 
 static bool chosen(NormalizeWord option, NormalizeWord config, bool folder) {

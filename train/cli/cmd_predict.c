@@ -58,7 +58,8 @@ static int classify(Predictor *p, const ClassifiedText *text, const RecordTokens
     PredictForm form = {o->all ? labels : o->top_k, o->threshold, NULL, NULL};
     if (o->with_text) form.text = text->first.data;
     if (o->with_text && text->pair) form.text_pair = text->second.data;
-    if (!n) return err_input(err, "found a text without tokens; expected at least one token");
+    if (!n)
+        return err_input(err, "found a text without tokens, or a max_seq_length without room for one; expected one");
     if (model_class_logits(m, p->l->adapter, t->ids, n, (int64_t)t->second, logits, err) || loaded_check(p->l, err) ||
         predict_print(p->l->adapter, logits, &form, err))
         return -1;
@@ -221,10 +222,9 @@ const Verb verb_predict = {
              "       lorac predict --model_name_or_path M --adapter_name_or_path A [TEXT ...]",
     .summary = "Label texts with a trained classifier",
     .help =
-        "RUN is the output_dir of a run with task classification or token_classification. Without a text and --file, "
-        "standard input is\n"
-        "read: a text on each line, or records if the first line begins with '{'. For each text, in their order,\n"
-        "one line of JSON: {\"label\", \"score\"}, as a text-classification pipeline of transformers gives, and with\n"
+        "RUN is the output_dir of a run with task classification or token_classification. Without a text and --file,\n"
+        "standard input is read: a text on each line, or records if the first line begins with '{'. For each text,\n"
+        "in their order, one line of JSON: {\"label\", \"score\"}, as a text-classification pipeline gives, and with\n"
         "--top_k or --all \"scores\", a list of such objects. Scores are the softmax of the logits. Where a text\n"
         "may have several labels: {\"labels\": []}, a list of such objects, and scores are the sigmoid of each\n"
         "logit; of regression: {\"value\"}, or {\"values\": []}; of a classifier of tokens: {\"entities\": []}, as a\n"

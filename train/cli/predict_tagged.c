@@ -97,7 +97,8 @@ int predict_tagged(const Loaded *l, const RecordTokenizer *e, const Json *record
     AUTO_CALL(tagged_clear) TaggedTokens t = {0};
     AUTO_FREE Verdict *v = NULL;
     if (tagged_tokenize(&t, e, record, err)) return -1;
-    if (!t.n) return err_input(err, "found a text without tokens; expected at least one token");
+    if (!t.n)
+        return err_input(err, "found a text without tokens, or a max_seq_length without room for one; expected one");
     if (judge_all(&v, l, &t, err)) return -1;
     cJSON *j = cJSON_CreateObject();
     if (with_text && t.of_text) cJSON_AddStringToObject(j, "text", json_get(record, "text")->str.data);

@@ -83,7 +83,9 @@ static int tokenize(RecordTokens *t, const Embedder *e, const char *text, size_t
     str_add(&whole, text, len);
     ClassifiedText one = {.first = {whole.data, whole.len}};
     if (classify_tokenize(t, &e->tokenizer, &one, err)) return -1;
-    return t->count ? 0 : err_input(err, "found a text without tokens; expected at least one token");
+    return t->count
+               ? 0
+               : err_input(err, "found a text without tokens, or a max_seq_length without room for one; expected one");
 }
 
 int embedder_add(Embedder *e, const char *text, size_t len, Err *err) {

@@ -30,6 +30,11 @@ uint32_t architecture_targets(const Architecture *a, const char *name) {
     return set;
 }
 
+static const char *leaf_of(const Module *m) {
+    const char *dot = strrchr(m->name, '.');
+    return dot ? dot + 1 : m->name;
+}
+
 void architecture_list_targets(StrBuf *out, const Architecture *a, uint32_t available) {
     const char *before = "";
     for (Projection p = 0; p < PROJ_COUNT; p++) {
@@ -38,9 +43,11 @@ void architecture_list_targets(StrBuf *out, const Architecture *a, uint32_t avai
         before = ", ";
     }
     for (const Module *m = a->hf.modules; m->name; m++) {
-        const char *dot = strrchr(m->name, '.'), *leaf = dot ? dot + 1 : m->name;
+        const char *leaf = leaf_of(m);
         Projection p = 0;
         while (p < PROJ_COUNT && strcmp(leaf, projection_name(p)) != 0) p++;
-        if (p == PROJ_COUNT && m->parts & available) str_printf(out, "%s%s", before, leaf);
+        const Module *same = a->hf.modules; // BERT's "dense" is three modules
+        while (same < m && !(same->parts & available && strcmp(leaf_of(same), leaf) == 0)) same++;
+        if (p == PROJ_COUNT && m->parts & available && same == m) str_printf(out, "%s%s", before, leaf);
     }
 }

@@ -100,7 +100,9 @@ static void test_cli_predict(void **state) {
     put("b.jsonl", "{\"texts\": \"A\"}\n");
     check_has("predict out --file b.jsonl", 2, "lorac: b.jsonl:1: found a record with the keys {texts}; expected");
     put("t.txt", "A\n\nB\n"); // a byte-level decoder without BOS
-    check_has("predict out --file t.txt", 2, "}\nlorac: t.txt:2: found a text without tokens; expected at least one");
+    check_has("predict out --file t.txt", 2,
+              "}\nlorac: t.txt:2: found a text without tokens, or a max_seq_length "
+              "without room for one");
     check_has("predict out --file out", 2, "lorac: out: found a folder; expected one data file in it\n");
     check_has("predict out --file d.jsonl A", 2, "expected texts or --file, not both");
     check_has("predict out A B --text_pair C", 2, "--text_pair: found 2 texts; expected one");
