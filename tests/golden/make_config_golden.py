@@ -386,9 +386,9 @@ SHIPPED = {
         position_embedding_type="absolute", sep_token_id=50282, tie_word_embeddings=True, torch_dtype="float32",
         vocab_size=50368),
 }
-ENCODERS = ("bert", "roberta", "xlm-roberta", "distilbert")
+ENCODERS = ("bert", "roberta", "xlm-roberta", "camembert", "distilbert")
 for name in ["llama", "mistral", "mixtral", "qwen2", "qwen3", "qwen3_moe", "gemma2", "gemma3_text", "phi3", "gpt2",
-             "bert", "roberta", "xlm-roberta", "distilbert", "modernbert", "smollm3", "granite", "gemma", "olmo2", "olmo3", "qwen2_moe",
+             "bert", "roberta", "xlm-roberta", "camembert", "distilbert", "modernbert", "smollm3", "granite", "gemma", "olmo2", "olmo3", "qwen2_moe",
              "starcoder2", "phi", "glm", "glm4", "cohere", "cohere2", "internlm3", "ernie4_5",
              "helium", "gpt_oss", "lfm2"]:
     SHIPPED["default-" + name] = {"model_type": name}  # every default of the class
@@ -464,7 +464,7 @@ def facts(config):
     ffn = text.shared_intermediate_size if kind == "granitemoehybrid" else dense_up[0].out_features if kind == "lfm2" else ffn
     experts = (getattr(text, "num_experts", None) or text.num_local_experts) if any(sparse) else 0
     yield "architecture", GGUF.get(text.model_type, text.model_type)
-    context = text.max_position_embeddings - (text.pad_token_id + 1 if "roberta" in kind else 0)
+    context = text.max_position_embeddings - (text.pad_token_id + 1 if kind in ENCODERS[1:4] else 0)
     if (getattr(text, "rope_parameters", None) or {}).get("rope_type") == "dynamic":
         context = int(context * text.rope_parameters["factor"])  # transformers sets no limit
     if kind == "cohere":

@@ -359,7 +359,7 @@ static const Architecture table[] = {
         .activation = ACTIVATION_GELU, .learned_positions = true,
     },
     {
-        .model_types = {"roberta", "xlm-roberta"},
+        .model_types = {"roberta", "xlm-roberta", "camembert"},
         .hf = {.embedding = "embeddings.word_embeddings", .positions = "embeddings.position_embeddings",
                .token_types = "embeddings.token_type_embeddings", .embed_norm = "embeddings.LayerNorm",
                .layer = "encoder.layer.%d.",

@@ -172,6 +172,9 @@ static const HfFamily families[] = {
         .model_type = "xlm-roberta", SIZES(30522, 768, 3072, 12, 12, 512), .pad = 1, .masked_gelu = true, ROBERTA,
     },
     {
+        .model_type = "camembert", SIZES(30522, 768, 3072, 12, 12, 512), .pad = 1, .masked_gelu = true, ROBERTA,
+    },
+    {
         .model_type = "modernbert", SIZES(50368, 768, 1152, 22, 12, 8192), .eps_key = "norm_eps", .eps = 1e-5,
         .noises = {{"embedding_dropout", 0}, {"mlp_dropout", 0}}, .no_token_types = true,
         .activation_key = "hidden_activation", .activation = "gelu", .tied_head = true, ATTENTION_BIAS_KEY,
