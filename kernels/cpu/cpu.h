@@ -1,10 +1,11 @@
 // cpu: private header of the fast CPU backend (all *_cpu.c files).
 //
-// Every *_cpu.c file is compiled once per instruction set (CPU_ISA, set by CMake) in plain C; only the tile kernels of
-// products (tile_*_cpu.c, gemm.h) and dot products (stored_vector_cpu.c) have intrinsics. CPU_FN(name) names the
-// functions of a copy: `void CPU_FN(add)(...)` is cpu_base_add, cpu_v3_add, ... in one binary; cpu.c picks a table at
-// run time. Never call CPU_FN code of one copy from another. Helpers in shared headers must be `static inline`: the
-// linker keeps one copy of a plain inline function, maybe for a newer instruction set.
+// Every *_cpu.c file is compiled once per instruction set (CPU_ISA, set by CMake) in plain C; intrinsics are in the
+// tile kernels of products (tile_*_cpu.c, gemm.h), in what expands stored weights and multiplies few rows by them
+// (stored_vector_cpu.c), and in the rounding to bfloat16 (act_bfloat16_avx512.h). CPU_FN(name) names the functions of
+// a copy: `void CPU_FN(add)(...)` is cpu_base_add, cpu_v3_add, ... in one binary; cpu.c picks a table at run time.
+// Never call CPU_FN code of one copy from another. Helpers in shared headers must be `static inline`: the linker keeps
+// one copy of a plain inline function, maybe for a newer instruction set.
 //
 // Rules of the folder:
 //  - A copy has activations of one type, Act: act_float32.h, act_bfloat16.h or act_split.h, chosen by CMake. All
